@@ -1,0 +1,16 @@
+"""videogvt: MAGVIT in JAX and Flax, proved on 3-D trajectory videos.
+
+Legend of the letters that end array names (``video_BTHWC``, ``codes_Bthw``):
+
+====  ==========================================  ====  ===============================
+B     clips in a batch                            L     sequence length, prefix + N
+T     frames of a clip                            D     width of a code or of a layer
+H, W  height and width in pixels                  A     attention heads
+C     colour channels or features                 K     number of codes
+t     latent frames                               V     vocabulary, codes + extra ids
+h, w  latent rows and columns                     S     cameras (views) of one scene
+N     tokens of a clip, t * h * w
+====  ==========================================  ====  ===============================
+"""
+
+__version__ = "0.1.0"
