@@ -1,0 +1,13 @@
+"""Captions: one sentence of plain English about a path, in one of its family's wordings."""
+
+import numpy as np
+
+from videogvt.world.families import Family
+
+
+def caption(path: Family, colour: str, rng: np.random.Generator) -> str:
+    """A wording of the path's family, chosen by ``rng``, with the ball's colour and the path's own figures."""
+    wording = path.captions[int(rng.integers(len(path.captions)))]
+    speed = float(np.linalg.norm(path.velocity(np.zeros(1))[0]))
+    radius = float(np.linalg.norm(path.radial)) if hasattr(path, "radial") else 0.0
+    return wording.format(colour=colour, speed=speed, radius=radius)

@@ -1,0 +1,132 @@
+"""The i-th example of a world: the one door through which everything else sees it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from videogvt.world.captions import caption
+from videogvt.world.equations import equation_text
+from videogvt.world.render import draw_look, render
+from videogvt.world.scene import draw_scene
+from videogvt.world.spec import VERSION, WorldSpec
+from videogvt.world.streams import stream
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an example.
+
+    Attributes:
+      shape: sizes, or letters resolved by a spec: T frames, H and W pixels, S cameras, V = S - 1 further cameras.
+      dtype: numpy name, or ``str``.
+      unit, doc: in words.
+      range: lowest and highest value, None where unbounded or not a number.
+    """
+
+    shape: tuple[int | str, ...]
+    dtype: str
+    unit: str
+    range: tuple[float | None, float | None]
+    doc: str
+
+
+_ANY = (None, None)
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "video": Field(("T", "H", "W", 3), "uint8", "RGB", (0, 255), "what the first camera sees"),
+        "views": Field(("V", "T", "H", "W", 3), "uint8", "RGB", (0, 255), "what the others see; only where S > 1"),
+        "position": Field(("T", 3), "float32", "m", _ANY, "ball centre in the world, z up"),
+        "measured_position": Field(("T", 3), "float32", "m", _ANY, "position with the spec's measurement noise"),
+        "velocity": Field(("T", 3), "float32", "m/s", _ANY, "of the ball in the world"),
+        "pixel_position": Field(
+            ("S", "T", 2), "float32", "px", (0, None), "projected centre; x right, y down; (0, 0) is the centre of the"
+            " top-left pixel"
+        ),
+        "radius_px": Field(("S", "T"), "float32", "px", (0, None), "of the ball in the picture"),
+        "visibility": Field(("S", "T"), "float32", "share", (0, 1), "of the ball that nothing hides"),
+        "camera_K": Field(("S", "T", 3, 3), "float32", "px", _ANY, "intrinsics"),
+        "camera_R": Field(("S", "T", 3, 3), "float32", "1", (-1, 1), "rotation, world to camera"),
+        "camera_t": Field(("S", "T", 3), "float32", "m", _ANY, "translation, world to camera"),
+        "label": Field((), "int64", "1", (0, None), "index of the family in the spec"),
+        "family": Field((), "str", "text", _ANY, "name of the family"),
+        "parameters": Field((), "str", "JSON", _ANY, "parameters of the path and the ball's radius, m and s"),
+        "equation": Field((), "str", "text", _ANY, "x, y and z in metres of t in seconds; evaluates to position"),
+        "caption": Field((), "str", "text", _ANY, "one sentence of plain English"),
+        "fps": Field((), "float32", "1/s", (0, None), "frames per second"),
+        "seed": Field((), "int64", "1", _ANY, "seed of the spec"),
+        "id": Field((), "str", "text", _ANY, "spec/split/index"),
+        "version": Field((), "str", "text", _ANY, "of the generator"),
+    }
+)  # fmt: skip
+
+
+def field_shapes(spec: WorldSpec) -> dict[str, tuple[tuple[int, ...], str]]:
+    """(shape, dtype) of every field that the examples of ``spec`` have."""
+    sizes = {
+        "T": spec.num_frames, "H": spec.height, "W": spec.width, "S": spec.num_cameras, "V": spec.num_cameras - 1,
+    }  # fmt: skip
+    present = {name: field for name, field in FIELDS.items() if name != "views" or spec.num_cameras > 1}
+    return {name: (tuple(sizes.get(n, n) for n in field.shape), field.dtype) for name, field in present.items()}
+
+
+def example(spec: WorldSpec, split: str, index: int) -> dict[str, np.ndarray | np.generic | str]:
+    """Example ``index`` of ``split``: a dict with the fields of ``field_shapes(spec)``.
+
+    Pure: the same bytes on any host, in any order, under any numpy global seed. An unknown split is a ``KeyError``, an
+    index outside the split an ``IndexError``.
+    """
+    size = spec.split_size(split)
+    if not 0 <= index < size:
+        raise IndexError(f"Index {index} lies outside split {split!r} of {spec.name}, which holds {size} examples.")
+    label = index % len(spec.families)
+    return compose(spec, split, index, spec.families[label])
+
+
+def compose(spec: WorldSpec, split: str, index: int, family: str) -> dict[str, np.ndarray | np.generic | str]:
+    """The scene of example ``index`` with the path of ``family``, which ``example`` sets to the example's own."""
+    scene = draw_scene(spec, split, index)
+    path = scene.paths[family]
+    look = draw_look(stream(spec.seed, split, index, "look"), spec)
+    time_T = np.arange(spec.num_frames) / spec.fps
+    position, velocity = path.position(time_T), path.velocity(time_T)
+    pixels, depth = scene.cameras.project(position)
+    radius_px = scene.cameras.K[..., 0, 0] * scene.radius / depth
+    shots = [render(spec, look, pixels[s], radius_px[s]) for s in range(spec.num_cameras)]
+    every_frame = (spec.num_cameras, spec.num_frames)
+    words = stream(spec.seed, split, index, "caption")
+    fields = {
+        "video": shots[0][0],
+        "position": position,
+        "measured_position": _measured(spec, position, stream(spec.seed, split, index, "measurement")),
+        "velocity": velocity,
+        "pixel_position": pixels,
+        "radius_px": radius_px,
+        "visibility": np.stack([visibility for _, visibility in shots]),
+        "camera_K": np.broadcast_to(scene.cameras.K, (*every_frame, 3, 3)),
+        "camera_R": np.broadcast_to(scene.cameras.R, (*every_frame, 3, 3)),
+        "camera_t": np.broadcast_to(scene.cameras.t, (*every_frame, 3)),
+        "label": spec.families.index(family),
+        "family": family,
+        "parameters": json.dumps({"ball_radius": scene.radius, **path.parameters()}),
+        "equation": equation_text(path),
+        "caption": caption(path, look.colour_name, words),
+        "fps": spec.fps,
+        "seed": spec.seed,
+        "id": f"{spec.name}/{split}/{index:06d}",
+        "version": VERSION,
+    }
+    if spec.num_cameras > 1:
+        fields["views"] = np.stack([video for video, _ in shots[1:]])
+    dtypes = {name: FIELDS[name].dtype for name in fields}
+    return {
+        name: value if dtypes[name] == "str" else np.asarray(value, dtypes[name])[()] for name, value in fields.items()
+    }
+
+
+def _measured(spec: WorldSpec, position_T3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Positions with normal noise whose deviation is ``measurement_noise`` of the path's largest extent."""
+    extent = np.ptp(position_T3, axis=0).max()
+    return position_T3 + spec.measurement_noise * extent * rng.standard_normal(position_T3.shape)
