@@ -1,0 +1,281 @@
+"""The one loop of every training.
+
+Its order is a contract. For every step:
+
+    1. evaluate what is due       the numbers may choose the best checkpoint, so they come before the save
+    2. save if due                before the data advance, so that the saved position is that of the saved weights
+    3. fetch the batch
+    4. start the step             the device works on while the host goes on
+    5. write the numbers of the step before, one step late
+    6. stop loudly if one of them is not finite
+
+and at the end: final save, final evaluations, wait, done. When something is due in 1 or 2, what 5 and 6 would have done
+is done first: nothing that is not finite is evaluated or saved, and the rows on disk reach up to the checkpoint.
+
+A run begins in one of three ways, in this order: where its own newest sound checkpoint left off; else with the weights
+that the recipe's ``warm_start`` brings; else from scratch. All that is random follows from the seed and the step, and
+the position of the data lies in the checkpoint: a run that was stopped and taken up again ends with the same bits.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+import videogvt
+from videogvt.core.registry import unknown_name
+from videogvt.train import journal as records
+from videogvt.train.checkpoint import Checkpoints, choose_step, read_meta, restore_weights
+from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
+from videogvt.train.evaluation import about_run, evaluate
+from videogvt.train.program import Program
+from videogvt.train.signals import Stopped, StopSignal
+from videogvt.train.state import TrainState
+
+
+class NonFinite(FloatingPointError):
+    """A number of the training, or a parameter, is not finite."""
+
+
+def fit(
+    recipe: Recipe, data: Data, evaluators: Mapping[str, Evaluator], plan: Plan, workdir: epath.PathLike
+) -> TrainState:
+    """Trains, or goes on training, and leaves everything in ``workdir``.
+
+    Args:
+      recipe: what to train and how.
+      data: training batches.
+      evaluators: by name; numbers become "eval/<name>/<number>". Those with ``When(end=True)`` alone run once, after
+        the final save, on the best checkpoint (on the last when the plan names no number to choose by).
+      plan: how long and how often.
+      workdir: directory of the run, on a file system that all hosts share. That of a finished run is left as it is.
+
+    Returns:
+      The state after the last step.
+
+    Raises:
+      WorkdirError: the directory holds another configuration.
+      NonFinite: a number is not finite; the batch lies in ``nonfinite_step_<step>.npz``.
+      Stopped: a signal came; the state is saved. It is a ``SystemExit`` with code 128 + the signal's number.
+    """
+    workdir = epath.Path(workdir).absolute()
+    _check_best(plan, evaluators)
+    records.claim_workdir(workdir, plan.config, plan.free)
+    batches = data.train()
+    program = Program(recipe, plan, _peek(batches))
+    best = {"best": plan.best, "best_mode": plan.best_mode}
+    with Checkpoints(workdir, keep=plan.keep, **best) as checkpoints, StopSignal(plan.log_every) as stop:
+        state, memory = _begin(program, checkpoints, batches)
+        start = memory.step
+        if start == plan.total_steps and _finished(workdir, start):
+            return state
+        with records.Journal(workdir, start=start, total=plan.total_steps, show=plan.show) as journal:
+            run = _Run(program, plan, evaluators, workdir, checkpoints, journal, stop, batches, memory)
+            for step in range(start, plan.total_steps + 1):
+                numbers = run.evaluate(step, state) if step > start else {}
+                signum = stop.requested(step)
+                if step > start:
+                    run.save(step, state, numbers, told=bool(signum))
+                if signum:
+                    run.leave(step, signum)
+                if step == plan.total_steps:
+                    break
+                batch = run.fetch(step)
+                state, metrics = program.step(state, batch)
+                run.settle()
+                run.hold(step + 1, batch, metrics)
+            run.final_evaluations(state)
+    return state
+
+
+@dataclasses.dataclass
+class _Memory:
+    """What a run remembers besides the state: its step, time trained, and the numbers since the last row."""
+
+    step: int = 0
+    seconds: float = 0.0
+    examples: int = 0
+    sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+
+class _Held(NamedTuple):
+    """A step that was started and whose numbers are not known yet, with the batch it was given."""
+
+    step: int
+    batch: Mapping[str, np.ndarray]
+    metrics: Mapping[str, Any]
+
+
+class _Run:
+    """The moves of the loop, in the order it makes them."""
+
+    def __init__(self, program, plan, evaluators, workdir, checkpoints, journal, stop, batches, memory):
+        self.program, self.plan, self.evaluators, self.workdir = program, plan, evaluators, workdir
+        self.checkpoints, self.journal, self.stop, self.batches = checkpoints, journal, stop, batches
+        self.memory = memory
+        self.held: _Held | None = None
+        self.settled: _Held | None = None
+        self.began = time.monotonic() - memory.seconds
+        self.all_finite = jax.jit(_all_finite)
+
+    def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
+        """1. The periodic evaluators that are due, last turn before the final save included."""
+        due = {name: evaluator for name, evaluator in self.evaluators.items()
+               if evaluator.when.every is not None and evaluator.when.due(step, self.plan.total_steps)}
+        if not due:
+            return {}
+        self.settle()
+        numbers, media = evaluate(due, state)
+        if self.plan.best and self.plan.best.split("/")[1] in due and self.plan.best not in numbers:
+            raise KeyError(unknown_name("number for Plan.best", self.plan.best, numbers))
+        self.journal.write(step, numbers, self.seconds(), self.memory.examples)
+        records.keep_media(self.workdir, step, media)
+        return numbers
+
+    def save(self, step: int, state: TrainState, numbers: Mapping[str, float], told: bool) -> None:
+        """2. Saves when it is time, at the end, when told to stop, and when the numbers are the best so far."""
+        due = step % self.plan.save_every == 0 or step == self.plan.total_steps
+        if not (due or told or self.checkpoints.is_better(numbers)):
+            return
+        self.settle()
+        if not self.all_finite(state.replace(frozen={})):
+            raise self.non_finite(self.settled, "a parameter or a moment of the optimizer")
+        clock = {"seconds": self.seconds(), "examples": self.memory.examples}
+        self.checkpoints.save(step, state, self.batches.get_state(), {
+            "step": step, "clock": clock, "numbers": numbers, "sums": dict(self.memory.sums), "seed": self.plan.seed,
+            "config_hash": records.config_hash(self.plan.config), "code_version": videogvt.__version__,
+            "commit": records.commit(), "frozen": self.program.frozen_hashes,
+        })
+
+    def leave(self, step: int, signum: int) -> None:
+        """After a signal: waits for the save and leaves."""
+        self.checkpoints.wait()
+        saved = f"saved in {self.workdir}. The same command goes on from there." if step else "nothing was trained yet."
+        text = f"Stopped at step {step} of {self.plan.total_steps}; {saved}"
+        self.journal.say(text)
+        raise Stopped(signum, text)
+
+    def fetch(self, step: int) -> dict[str, np.ndarray]:
+        """3. The next batch."""
+        try:
+            return next(self.batches)
+        except StopIteration:
+            raise RuntimeError(f"The training data ended after {step} batches; data.train() has to repeat.") from None
+
+    def settle(self) -> None:
+        """5. and 6. Writes the numbers of the step that is held, if any, and stops if one is not finite."""
+        if self.held is None:
+            return
+        held, self.held, self.settled = self.held, None, self.held
+        metrics = jax.device_get(held.metrics)
+        for name, mean in metrics.items():
+            if not np.isfinite(mean.total):
+                raise self.non_finite(held, f"{name!r} = {mean.total / mean.count if mean.count else mean.total}")
+        self.memory.step = held.step
+        self.memory.examples += len(next(iter(held.batch.values()))) * jax.process_count()
+        for name, mean in metrics.items():
+            total, count = self.memory.sums.get(name, (0.0, 0.0))
+            self.memory.sums[name] = [total + float(mean.total), count + float(mean.count)]
+        self.journal.advance(held.step)
+        if held.step % self.plan.log_every == 0 or held.step == self.plan.total_steps:
+            numbers = {f"train/{name}": total / count if count else float("nan")
+                       for name, (total, count) in self.memory.sums.items()}
+            self.journal.write(held.step, numbers, self.seconds(), self.memory.examples)
+            self.journal.progress(held.step, numbers)
+            self.memory.sums = {}
+
+    def hold(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, Any]) -> None:
+        """Keeps a started step's batch until its numbers are known."""
+        self.held = _Held(step, batch, metrics)
+
+    def final_evaluations(self, state: TrainState) -> None:
+        """The evaluators that run at the end only, on the chosen checkpoint, and ``eval.json``."""
+        self.checkpoints.wait()
+        total = self.plan.total_steps
+        step = choose_step(self.workdir, "best")
+        chosen = state if step == total else restore_weights(self.workdir, step, state)
+        final = {name: evaluator for name, evaluator in self.evaluators.items() if evaluator.when.every is None}
+        numbers, media = evaluate(final, chosen, between=self.leave_if_told)
+        if numbers:
+            self.journal.write(step, numbers, self.seconds(), self.memory.examples)
+        records.keep_media(self.workdir, step, media)
+        numbers = {**read_meta(self.workdir, step)["numbers"], **numbers}
+        records.write_eval(self.workdir, numbers, about_run(self.workdir, step, self.plan, self.evaluators))
+
+    def leave_if_told(self) -> None:
+        """Between final evaluations, which are all done again when the run is taken up again."""
+        signum = self.stop.requested(self.plan.total_steps)
+        if signum:
+            self.leave(self.plan.total_steps, signum)
+
+    def seconds(self) -> float:
+        """Trained in all, earlier parts of the run included."""
+        return time.monotonic() - self.began
+
+    def non_finite(self, held: _Held, what: str) -> NonFinite:
+        """Leaves the batch behind and says what happened."""
+        suffix = f".process_{jax.process_index()}" if jax.process_count() > 1 else ""
+        path = self.workdir / f"nonfinite_step_{held.step}{suffix}.npz"
+        with path.open("wb") as file:
+            np.savez(file, **{name: _plain(array) for name, array in held.batch.items()})
+        self.checkpoints.wait()
+        steps = self.checkpoints.steps()
+        return NonFinite(
+            f"Step {held.step}: {what} is not finite. Its batch is in {path}; the last good checkpoint: "
+            f"{f'step {steps[-1]}' if steps else 'none yet'}. Lower the learning rate, clip the gradient or look at "
+            "the batch: the same command would come to the same point again."
+        )
+
+
+def _begin(program: Program, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, _Memory]:
+    restored = checkpoints.restore_newest(program.abstract)
+    if restored is None:
+        return program.fresh(), _Memory()
+    meta = restored.meta
+    if meta["frozen"] != program.frozen_hashes:
+        raise ValueError(
+            f"The frozen networks have hashes {program.frozen_hashes}; the checkpoint of step {meta['step']} was "
+            f"trained with {meta['frozen']}. Give the same weights, or another --workdir."
+        )
+    batches.set_state(restored.data)
+    memory = _Memory(meta["step"], meta["clock"]["seconds"], meta["clock"]["examples"], meta["sums"])
+    return program.with_frozen(restored.state), memory
+
+
+def _peek(batches: Any) -> dict[str, np.ndarray]:
+    """The first batch, which stays the next."""
+    position = batches.get_state()
+    batch = next(batches)
+    batches.set_state(position)
+    return batch
+
+
+def _check_best(plan: Plan, evaluators: Mapping[str, Evaluator]) -> None:
+    if plan.best is None:
+        return
+    periodic = [name for name, evaluator in evaluators.items() if evaluator.when.every is not None]
+    if plan.best.split("/")[1] not in periodic:
+        raise ValueError(
+            f"Plan.best is {plan.best!r}; expected 'eval/<evaluator>/<number>' of an evaluator that runs every so many "
+            f"steps: {', '.join(periodic) or 'there is none'}."
+        )
+
+
+def _finished(workdir: epath.Path, step: int) -> bool:
+    done = records.read_eval(workdir)
+    return done is not None and done["about"]["last_step"] == step
+
+
+def _all_finite(state: TrainState) -> jax.Array:
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]))
+
+
+def _plain(array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(str) if array.dtype == object else array
