@@ -441,4 +441,4 @@ class Random(Family):
         left = np.maximum(turns, 0).sum(axis=-1)
         right = np.maximum(-turns, 0).sum(axis=-1)
         inflections = np.sum(turns[..., 1:] * turns[..., :-1] < 0, axis=-1)
-        return (np.minimum(left, right) >= 0.7) & (inflections >= 2) & (inflections <= 4)
+        return (np.minimum(left, right) >= 1.0) & (inflections >= 2) & (inflections <= 4)

@@ -1,0 +1,123 @@
+"""The tracker: where one object stands against a background, frame by frame, to a few hundredths of a pixel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+THRESHOLD = 0.15  # of full scale: the largest channel's difference from which a pixel belongs to an object
+PLAUSIBLE_AREA = (3.0, 120.0)  # pixels in a picture of 64 on the short side; grows with its square
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object through the frames.
+
+    Attributes:
+      position_T2: (..., T, 2) centre in pixels, x right and y down, (0, 0) the centre of the top-left pixel; nan where
+        the object was not found.
+      found_T: (..., T) whether exactly one component of plausible area stands out.
+      area_T: (..., T) its area in pixels, edges counted by their strength; 0 where not found.
+    """
+
+    position_T2: np.ndarray
+    found_T: np.ndarray
+    area_T: np.ndarray
+
+
+def track(video_THWC: np.ndarray, background: np.ndarray | None = None) -> Track:
+    """Tracks the object of a clip (..., T, H, W, C), uint8 or float in 0..1.
+
+    An object is an 8-connected component of pixels that differ from the background by ``THRESHOLD`` or more in some
+    channel; it is found where exactly one component has a plausible area. Its centre is the centroid of the differences
+    over the component and the ring of pixels around it.
+
+    Args:
+      video_THWC: the clip or clips.
+      background: anything that broadcasts to the video, in its units; by default each clip's median border colour.
+    """
+    if video_THWC.ndim < 4 or not (video_THWC.dtype == np.uint8 or np.issubdtype(video_THWC.dtype, np.floating)):
+        raise ValueError(
+            f"A video to track is uint8 or float and (..., T, H, W, C); this one is {video_THWC.dtype}"
+            f" {video_THWC.shape}."
+        )
+    *lead, height, width, channels = video_THWC.shape
+    strength = _difference(video_THWC, border_colour(video_THWC) if background is None else background)
+    padded = np.pad(strength.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
+    scale = (min(height, width) / 64.0) ** 2
+    position, found, area = _measure(padded, max(1.0, PLAUSIBLE_AREA[0] * scale), PLAUSIBLE_AREA[1] * scale)
+    return Track(position.reshape(*lead, 2), found.reshape(lead), area.reshape(lead))
+
+
+def border_colour(video_THWC: np.ndarray) -> np.ndarray:
+    """The median colour of each clip's border pixels: (..., 1, 1, 1, C), in the video's units."""
+    edges = (video_THWC[..., 0, :, :], video_THWC[..., -1, :, :], video_THWC[..., :, 0, :], video_THWC[..., :, -1, :])
+    border = np.concatenate(edges, axis=-2)
+    border = border.reshape(*border.shape[:-3], -1, border.shape[-1])
+    middle = border.shape[-2] // 2
+    return np.partition(border, middle, axis=-2)[..., middle, :][..., None, None, None, :]
+
+
+def still_background(video_THWC: np.ndarray) -> np.ndarray:
+    """The median over time: the background (..., 1, H, W, C) of a clip whose camera and scenery stand still."""
+    return np.median(video_THWC, axis=-4, keepdims=True).astype(video_THWC.dtype)
+
+
+def agrees(track: Track, position_T2: np.ndarray, radius_T: np.ndarray, distance: float = 3.0) -> np.ndarray:
+    """Where a track found the true object: (..., T) bool. Its centre lies within ``distance`` pixels of the true one
+    and its area is half to twice that of the true disc."""
+    apart = np.nan_to_num(np.linalg.norm(track.position_T2 - position_T2, axis=-1), nan=np.inf)
+    share = track.area_T / (np.pi * radius_T**2)
+    return track.found_T & (apart <= distance) & (share >= 0.5) & (share <= 2.0)
+
+
+def _difference(video_THWC: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The largest channel's absolute difference, float32 in 0..1: (..., T, H, W)."""
+    whole = video_THWC.dtype == np.uint8
+    wide = np.int16 if whole else np.float32
+    video, background = video_THWC.astype(wide, copy=False), np.asarray(background).astype(wide)
+    strongest = None
+    for c in range(video.shape[-1]):
+        difference = np.abs(video[..., c] - background[..., c])
+        strongest = difference if strongest is None else np.maximum(strongest, difference)
+    return strongest.astype(np.float32) / np.float32(255.0 if whole else 1.0)
+
+
+def _measure(padded_NHW: np.ndarray, least: float, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres (N, 2), found (N,) and areas (N,) in frames that are padded by one pixel all around."""
+    num_frames, height, width = padded_NHW.shape
+    flat = padded_NHW.reshape(-1)
+    pixels = np.flatnonzero(flat >= THRESHOLD)
+    around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    root = _components(pixels, around, flat.size)
+    roots, member, count = np.unique(root, return_inverse=True, return_counts=True)
+    plausible = (count >= least) & (count <= most)
+    frame_of = roots // (height * width)
+    found = np.bincount(frame_of[plausible], minlength=num_frames) == 1
+    chosen = plausible & found[frame_of]
+    near = np.zeros(flat.size, bool)
+    near[(pixels[chosen[member]][:, None] + around).reshape(-1)] = True
+    support = np.flatnonzero(near)
+    frame, place = np.divmod(support, height * width)
+    y, x = np.divmod(place, width)
+    weight = flat[support].astype(np.float64)
+    mass, by_x, by_y = (np.bincount(frame, weight * by, num_frames) for by in (1.0, x - 1.0, y - 1.0))
+    peak = np.zeros(num_frames)
+    np.maximum.at(peak, frame, weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        position = np.stack([by_x / mass, by_y / mass], axis=-1)
+        area = np.where(found, mass / peak, 0.0)
+    return np.where(found[:, None], position, np.nan), found, area
+
+
+def _components(pixels: np.ndarray, around: np.ndarray, size: int) -> np.ndarray:
+    """For each of these flat pixel indices the smallest index of its 8-connected component."""
+    place = np.full(size, len(pixels))
+    place[pixels] = np.arange(len(pixels))
+    neighbours = place[pixels[:, None] + around]
+    root = np.append(np.arange(len(pixels)), len(pixels))
+    while True:
+        lowest = root[neighbours].min(axis=1)
+        lowest = np.append(lowest[lowest], len(pixels))
+        if np.array_equal(lowest, root):
+            return pixels[root[:-1]]
+        root = lowest
