@@ -40,6 +40,11 @@ class Cameras:
     def __getitem__(self, index) -> "Cameras":
         return Cameras(self.K[index], self.R[index], self.t[index])
 
+    def over_frames(self, num_frames: int) -> "Cameras":
+        """Cameras (S, 1) that stand still, repeated, or cameras (S, T) as they are: (S, T)."""
+        repeats = num_frames // self.t.shape[1]
+        return Cameras(*(np.repeat(array, repeats, axis=1) for array in (self.K, self.R, self.t)))
+
     def to_camera(self, points_3: np.ndarray) -> np.ndarray:
         """World points (..., 3) in metres to camera-frame points (..., 3)."""
         x, y, z = points_3[..., 0], points_3[..., 1], points_3[..., 2]

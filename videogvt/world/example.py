@@ -9,7 +9,8 @@ import numpy as np
 
 from videogvt.world.captions import caption
 from videogvt.world.equations import equation_text
-from videogvt.world.render import draw_look, render
+from videogvt.world.look import draw_look
+from videogvt.world.render import exposure_times, render
 from videogvt.world.scene import draw_scene
 from videogvt.world.spec import VERSION, WorldSpec
 from videogvt.world.streams import stream
@@ -88,15 +89,15 @@ def example(spec: WorldSpec, split: str, index: int) -> dict[str, np.ndarray | n
 def compose(spec: WorldSpec, split: str, index: int, family: str) -> dict[str, np.ndarray | np.generic | str]:
     """The scene of example ``index`` with the path of ``family``, which ``example`` sets to the example's own."""
     scene = draw_scene(spec, split, index)
-    path = scene.paths[family]
-    look = draw_look(stream(spec.seed, split, index, "look"), spec)
+    path, cameras = scene.paths[family], scene.cameras
+    look = draw_look(spec, split, index, cameras[0, 0])
+    exposure = path.position(exposure_times(spec).reshape(-1)).reshape(spec.num_frames, -1, 3)
+    noises = (stream(spec.seed, split, index, f"noise/{s}") for s in range(spec.num_cameras))
+    shots = [render(spec, look, cameras[s], exposure, scene.radius, noise) for s, noise in enumerate(noises)]
     time_T = np.arange(spec.num_frames) / spec.fps
     position, velocity = path.position(time_T), path.velocity(time_T)
-    pixels, depth = scene.cameras.project(position)
-    radius_px = scene.cameras.K[..., 0, 0] * scene.radius / depth
-    shots = [render(spec, look, pixels[s], radius_px[s]) for s in range(spec.num_cameras)]
-    every_frame = (spec.num_cameras, spec.num_frames)
-    words = stream(spec.seed, split, index, "caption")
+    pixels, depth = cameras.project(position)
+    radius_px = cameras.K[..., 0, 0] * scene.radius / depth
     fields = {
         "video": shots[0][0],
         "position": position,
@@ -105,14 +106,14 @@ def compose(spec: WorldSpec, split: str, index: int, family: str) -> dict[str, n
         "pixel_position": pixels,
         "radius_px": radius_px,
         "visibility": np.stack([visibility for _, visibility in shots]),
-        "camera_K": np.broadcast_to(scene.cameras.K, (*every_frame, 3, 3)),
-        "camera_R": np.broadcast_to(scene.cameras.R, (*every_frame, 3, 3)),
-        "camera_t": np.broadcast_to(scene.cameras.t, (*every_frame, 3)),
+        "camera_K": cameras.K,
+        "camera_R": cameras.R,
+        "camera_t": cameras.t,
         "label": spec.families.index(family),
         "family": family,
         "parameters": json.dumps({"ball_radius": scene.radius, **path.parameters()}),
         "equation": equation_text(path),
-        "caption": caption(path, look.colour_name, words),
+        "caption": caption(path, look.colour_name, stream(spec.seed, split, index, "caption")),
         "fps": spec.fps,
         "seed": spec.seed,
         "id": f"{spec.name}/{split}/{index:06d}",

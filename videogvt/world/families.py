@@ -154,8 +154,9 @@ def _sine(rate, phase_T):
     return np.sin(np.asarray(rate)[..., None] * phase_T)[..., None]
 
 
-def _unit(vector_3: np.ndarray) -> np.ndarray:
-    return vector_3 / np.sqrt(np.sum(vector_3 * vector_3, axis=-1, keepdims=True))
+def _cross(a_3: np.ndarray, b_3: np.ndarray) -> np.ndarray:
+    ax, ay, az, bx, by, bz = (v[..., i] for v in (a_3, b_3) for i in range(3))
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def _tilted_normal(tilt: np.ndarray, around: np.ndarray) -> np.ndarray:
@@ -231,7 +232,7 @@ class Circular(Family):
         velocity = launch.velocity(launch.depth_speed_along(normal, np.zeros(shape)))
         rate = 2 * np.pi * drawn["turns"] / launch.duration
         side = np.where(rng.random(shape) < 0.5, -1.0, 1.0)[..., None]
-        radial = launch.to_world(side * np.cross(normal, velocity) / rate[..., None])
+        radial = launch.to_world(side * _cross(normal, velocity) / rate[..., None])
         return cls(launch.start_world(count) - radial, radial, launch.to_world(velocity) / rate[..., None], rate)
 
     def position(self, time_T):
@@ -288,7 +289,7 @@ class Helical(Family):
         circling = velocity - drift_speed[..., None] * normal
         rate = 2 * np.pi * drawn["turns"] / launch.duration
         side = np.where(rng.random(shape) < 0.5, -1.0, 1.0)[..., None]
-        radial = launch.to_world(side * np.cross(normal, circling) / rate[..., None])
+        radial = launch.to_world(side * _cross(normal, circling) / rate[..., None])
         drift = launch.to_world(drift_speed[..., None] * normal)
         tangent = launch.to_world(circling) / rate[..., None]
         return cls(launch.start_world(count) - radial, radial, tangent, drift, rate)

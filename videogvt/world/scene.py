@@ -30,7 +30,7 @@ HELD_OUT = {
     "speed": Range(4.5, 5.0, "m/s", "as above, split ood only"),
     "radius": Range(0.175, 0.2, "m", "as above, split ood only"),
 }
-BATCH, CANDIDATES, MAX_ROUNDS = 12, 6, 200
+BATCH, CANDIDATES, MAX_ROUNDS = 8, 6, 400
 MARGIN = 1.0  # reference pixels between the ball's edge and the picture's
 RELIEF = 0.2  # largest change of depth along a path, as a share of the start depth
 RADIUS_PX = (1.5, 4.0)  # reference pixels, in every frame of the first camera
@@ -59,7 +59,7 @@ def draw_scene(spec: WorldSpec, split: str, index: int) -> Scene:
             b = scenes[0]
             first_F = valid_FBM[:, b].argmax(axis=1)
             paths = {name: f.select((b, m)) for name, f, m in zip(spec.families, families, first_F)}
-            return Scene(cameras[b], float(radius_B[b]), paths)
+            return Scene(cameras[b].over_frames(spec.num_frames), float(radius_B[b]), paths)
     raise RuntimeError(
         f"No scene of {spec.name}/{split}/{index} lets all of {spec.families} be seen in {MAX_ROUNDS} rounds; the"
         f" clip lasts {spec.duration:.2f} s at {spec.height}x{spec.width}: try sides closer to equal."
