@@ -1,0 +1,126 @@
+"""The layers of which encoder, decoder and discriminator are made, and the style they share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from videogvt.core.registry import unknown_name
+from videogvt.ops import conv as ops
+
+CONV_KINDS = ("3d", "2d", "2plus1d")
+ConvKind = Literal["3d", "2d", "2plus1d"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all layers of a network have in common.
+
+    Attributes:
+      conv: "3d"; "2d", the same network applied to every frame by itself, with 4-D kernels and otherwise the same
+        parameter tree; "2plus1d", a (1, 3, 3) kernel under the usual name, which takes the bias, followed by a
+        (3, 1, 1) kernel under that name plus "_t", in place of every (3, 3, 3) kernel.
+      padding: "reflect" (the paper's), "zero" (the released code's) or "replicate".
+      norm_groups: groups of every GroupNorm; must divide every width.
+      dtype: of the computation; GroupNorm's statistics are float32 in any case.
+      param_dtype: of the parameters.
+      lowering: see ``ops.conv.conv``.
+      kernel_init: initializer of kernels.
+    """
+
+    conv: ConvKind = "3d"
+    padding: ops.Padding = "reflect"
+    norm_groups: int = 32
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    lowering: ops.Lowering = "auto"
+    kernel_init: Callable = nn.initializers.lecun_normal()
+
+    def __post_init__(self):
+        for kind, name, legal in (
+            ("conv", self.conv, CONV_KINDS), ("padding", self.padding, ops.PAD_MODES),
+            ("lowering", self.lowering, ops.LOWERINGS),
+        ):
+            if name not in legal:
+                raise ValueError(unknown_name(kind, name, legal))
+
+    @property
+    def per_frame(self) -> bool:
+        """Whether frames know nothing of each other."""
+        return self.conv == "2d"
+
+
+class Conv(nn.Module):
+    """A convolution of stride 1 that keeps its input's size; the parameters are those of ``flax.linen.Conv``.
+
+    Attributes:
+      kernel_size: (kt, kh, kw), or (kh, kw) for a 4-D kernel that is applied to every frame.
+    """
+
+    features: int
+    kernel_size: tuple[int, ...]
+    style: Style
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x_BTHWC):
+        style = self.style
+        shape = (*self.kernel_size, x_BTHWC.shape[-1], self.features)
+        kernel = self.param("kernel", style.kernel_init, shape, style.param_dtype).astype(style.dtype)
+        if kernel.ndim == 4:
+            kernel = kernel[None]
+        out = ops.conv(x_BTHWC.astype(style.dtype), kernel, padding=style.padding, lowering=style.lowering)
+        if self.use_bias:
+            out += self.param("bias", nn.initializers.zeros, (self.features,), style.param_dtype).astype(style.dtype)
+        return out
+
+
+def conv3(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True):
+    """The network's standard convolution, 3 cells wide along every axis it has; to be called in a compact method."""
+    if style.conv == "3d":
+        return Conv(features, (3, 3, 3), style, use_bias, name=name)(x_BTHWC)
+    if style.conv == "2d":
+        return Conv(features, (3, 3), style, use_bias, name=name)(x_BTHWC)
+    x_BTHWC = Conv(features, (1, 3, 3), style, use_bias, name=name)(x_BTHWC)
+    return Conv(features, (3, 1, 1), style, use_bias=False, name=f"{name}_t")(x_BTHWC)
+
+
+def conv1(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True):
+    """A linear map of the channels; to be called in a compact method."""
+    kernel_size = (1, 1) if style.per_frame else (1, 1, 1)
+    return Conv(features, kernel_size, style, use_bias, name=name)(x_BTHWC)
+
+
+def norm_swish(x_BTHWC, style: Style, *, name: str):
+    """GroupNorm with statistics over time, space and the group's channels of a clip, then swish."""
+    width = x_BTHWC.shape[-1]
+    if width % style.norm_groups:
+        raise ValueError(
+            f"GroupNorm: {width} channels are not divisible into norm_groups={style.norm_groups} groups. Make filters "
+            f"times each multiplier a multiple of {style.norm_groups}, or norm_groups a divisor of {width}.")
+    norm = nn.GroupNorm(style.norm_groups, dtype=style.dtype, param_dtype=style.param_dtype, name=name)
+    return nn.swish(norm(x_BTHWC))
+
+
+class ResBlock(nn.Module):
+    """A pre-activation residual block; its shortcut is linear where the width changes and the identity elsewhere."""
+
+    features: int
+    style: Style
+
+    @nn.compact
+    def __call__(self, x_BTHWC):
+        residual = norm_swish(x_BTHWC, self.style, name="GroupNorm_0")
+        residual = conv3(residual, self.features, self.style, name="Conv_0", use_bias=False)
+        residual = norm_swish(residual, self.style, name="GroupNorm_1")
+        residual = conv3(residual, self.features, self.style, name="Conv_1", use_bias=False)
+        if x_BTHWC.shape[-1] != self.features:
+            x_BTHWC = conv1(x_BTHWC, self.features, self.style, name="Conv_2", use_bias=False)
+        return x_BTHWC + residual
+
+
+def frames_as_clips(x_BTHWC):
+    """Every frame as a clip of one frame, for per-frame networks: (B * T, 1, H, W, C)."""
+    return x_BTHWC.reshape(-1, 1, *x_BTHWC.shape[2:])

@@ -1,0 +1,57 @@
+"""Lookup-free quantization (MAGVIT-v2, arXiv 2310.05737): a code is the signs of its channels, with no table."""
+
+import jax.numpy as jnp
+
+from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantizers, straight_through
+from videogvt.ops import losses as ops
+
+MAX_BITS = 18  # the exact entropy holds 2^bits probabilities
+
+
+@quantizers.register("lfq")
+class LookupFreeQuantizer(Quantizer):
+    """Signs of the latent's channels, with 0 counted as negative; channel i is bit i of the code.
+
+    Attributes:
+      num_bits: channels of a latent, 1 to 18; there are 2^num_bits codes.
+      commitment_weight, entropy_weight: of the two losses; MAGVIT-v2 starts with 3 times this entropy weight and
+        comes down to it over 2,000 steps (``entropy_scale``).
+      entropy_temperature: see ``ops.losses.bits_entropy_loss``.
+    """
+
+    num_bits: int = 10
+    commitment_weight: float = 0.25
+    entropy_weight: float = 0.1
+    entropy_temperature: float = 0.01
+
+    @property
+    def num_codes(self) -> int:
+        """K."""
+        return 2**self.num_bits
+
+    @property
+    def width(self) -> int:
+        """Channels of a latent."""
+        return self.num_bits
+
+    def __call__(self, z_BthwD, *, train: bool, entropy_scale: float = 1.0) -> Quantized:
+        if not 1 <= self.num_bits <= MAX_BITS:
+            raise ValueError(f"LFQ takes 1 to {MAX_BITS} bits, found num_bits={self.num_bits}.")
+        z_BthwD = z_BthwD.astype(jnp.float32)
+        bits_BthwD = (z_BthwD > 0).astype(jnp.int32)
+        codes_Bthw = (bits_BthwD << jnp.arange(self.num_bits)).sum(-1).astype(jnp.int32)
+        latents_BthwD = signs_BthwD = 2.0 * bits_BthwD - 1.0
+        losses = {}
+        if train:
+            entropy = ops.bits_entropy_loss(
+                z_BthwD.reshape(-1, self.num_bits), temperature=self.entropy_temperature)
+            losses = {
+                "commitment": self.commitment_weight * ops.commitment_loss(z_BthwD, signs_BthwD),
+                "entropy": self.entropy_weight * entropy_scale * entropy,
+            }
+            latents_BthwD = straight_through(z_BthwD, signs_BthwD)
+        return quantized(latents_BthwD, codes_Bthw, z_BthwD, losses, self.num_codes)
+
+    def lookup(self, codes_Bthw):
+        """The latents (B, t, h, w, D) that codes stand for, of -1 and 1."""
+        return 2.0 * (codes_Bthw[..., None] >> jnp.arange(self.num_bits) & 1) - 1.0

@@ -1,0 +1,98 @@
+"""Vector quantization with a learned codebook, as in MAGVIT (arXiv 2212.05199) and its released code."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantizers, straight_through
+from videogvt.ops import losses as ops
+
+
+@quantizers.register("vq")
+class VectorQuantizer(Quantizer):
+    """The nearest of K learned vectors, in Euclidean distance; the lowest index wins a tie.
+
+    Attributes:
+      num_codes: K.
+      embedding_dim: D.
+      commitment_weight, codebook_weight, entropy_weight: of the three losses.
+      entropy_temperature, entropy_kind: see ``ops.losses.entropy_loss``.
+      latent_normalize: whether latents and codes are brought to length 1 before anything else is done with them.
+    """
+
+    num_codes: int = 1024
+    embedding_dim: int = 256
+    commitment_weight: float = 0.25
+    codebook_weight: float = 1.0
+    entropy_weight: float = 0.1
+    entropy_temperature: float = 0.01
+    entropy_kind: ops.EntropyKind = "softmax"
+    latent_normalize: bool = False
+
+    @property
+    def width(self) -> int:
+        """Channels of a latent."""
+        return self.embedding_dim
+
+    def setup(self):
+        # The variance is that of fan-in K: uniform in +-sqrt(3 / K), whatever the width.
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+        self.codebook = self.param("codebook", init, (self.num_codes, self.embedding_dim), self.param_dtype)
+
+    def _vectors(self):
+        codebook_KD = self.codebook.astype(jnp.float32)
+        return unit_length(codebook_KD) if self.latent_normalize else codebook_KD
+
+    def __call__(self, z_BthwD, *, train: bool, entropy_scale: float = 1.0) -> Quantized:
+        z_BthwD = z_BthwD.astype(jnp.float32)
+        if self.latent_normalize:
+            z_BthwD = unit_length(z_BthwD)
+        codebook_KD = self._vectors()
+        distance_MK = squared_distance(z_BthwD.reshape(-1, self.embedding_dim), codebook_KD)
+        codes_Bthw = distance_MK.argmin(-1).astype(jnp.int32).reshape(z_BthwD.shape[:-1])
+        vectors_BthwD = codebook_KD[codes_Bthw]
+        losses, latents_BthwD = {}, vectors_BthwD
+        if train:
+            entropy = ops.entropy_loss(-distance_MK, temperature=self.entropy_temperature, kind=self.entropy_kind)
+            losses = {
+                "commitment": self.commitment_weight * ops.commitment_loss(z_BthwD, vectors_BthwD),
+                "codebook": self.codebook_weight * ops.codebook_loss(z_BthwD, vectors_BthwD),
+                "entropy": self.entropy_weight * entropy_scale * entropy,
+            }
+            latents_BthwD = straight_through(z_BthwD, vectors_BthwD)
+        return quantized(latents_BthwD, codes_Bthw, z_BthwD, losses, self.num_codes)
+
+    def lookup(self, codes_Bthw):
+        """The latents (B, t, h, w, D) that codes stand for."""
+        return self._vectors()[codes_Bthw]
+
+
+def squared_distance(z_MD, codebook_KD):
+    """Squared Euclidean distances (M, K), with a matrix product of the highest precision."""
+    products_MK = jnp.matmul(z_MD, codebook_KD.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.square(z_MD).sum(-1, keepdims=True) - 2 * products_MK + jnp.square(codebook_KD).sum(-1)
+
+
+def unit_length(vectors):
+    """Vectors of the last axis at length 1; a zero vector stays zero."""
+    return vectors * jax.lax.rsqrt(jnp.maximum(jnp.square(vectors).sum(-1, keepdims=True), 1e-12))
+
+
+def restart_dead_codes(codebook_KD, usage_K, inputs_BthwD, key, *, threshold: float):
+    """The codebook with every code used less than ``threshold`` replaced by a latent drawn from the batch.
+
+    Ours, not MAGVIT's. A latent replaces more than one code only if the batch has fewer than K of them.
+
+    Args:
+      usage_K: how often each code was used lately, in any unit, the threshold's.
+      inputs_BthwD: latents to draw from (``Quantized.inputs_BthwD``).
+
+    Returns:
+      (codebook_KD, dead_K): which codes were replaced, so that their optimizer state can be cleared too.
+    """
+    inputs_MD = inputs_BthwD.reshape(-1, inputs_BthwD.shape[-1])
+    count, num_codes = inputs_MD.shape[0], codebook_KD.shape[0]
+    rows_K = jax.random.permutation(key, max(count, num_codes))[:num_codes] % count
+    dead_K = usage_K < threshold
+    drawn_KD = jax.lax.stop_gradient(inputs_MD[rows_K]).astype(codebook_KD.dtype)
+    return jnp.where(dead_K[:, None], drawn_KD, codebook_KD), dead_K

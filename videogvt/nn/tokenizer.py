@@ -1,0 +1,158 @@
+"""The video tokenizer: encoder, quantizer and decoder behind three calls (codes, video, embed)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from flax.core import FrozenDict
+
+from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
+from videogvt.nn.layers import ConvKind, Style
+from videogvt.nn.quantizers import Quantized, make_quantizer
+from videogvt.ops.conv import Lowering, Padding
+
+
+class VideoTokenizer(nn.Module):
+    """The generator of MAGVIT's 3D-VQ (arXiv 2212.05199). The defaults are the paper's B model for 128 px.
+
+    Attributes:
+      filters, channel_multipliers, temporal_downsample, stem, remat_levels: see ``autoencoder.Pyramid``.
+      encoder_blocks, decoder_blocks: residual blocks, see ``autoencoder.blocks_per_level``.
+      quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
+        width of the latents.
+      conv, padding, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``.
+      output_bias, output_scale: see ``autoencoder.Decoder``.
+    """
+
+    filters: int = 64
+    channel_multipliers: Sequence[int] = (1, 2, 2, 4)
+    temporal_downsample: Sequence[bool] = (True, True, False)
+    encoder_blocks: int | Sequence[int] = 2
+    decoder_blocks: int | Sequence[int] = 2
+    quantizer: Mapping[str, Any] = FrozenDict(name="vq")
+    conv: ConvKind = "3d"
+    padding: Padding = "reflect"
+    norm_groups: int = 32
+    stem: Sequence[int] = (1, 1, 1)
+    output_bias: float = 0.0
+    output_scale: float = 1.0
+    remat_levels: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    lowering: Lowering = "auto"
+
+    @property
+    def style(self) -> Style:
+        """What all layers have in common."""
+        return Style(
+            conv=self.conv, padding=self.padding, norm_groups=self.norm_groups, dtype=jnp.dtype(self.dtype),
+            param_dtype=jnp.dtype(self.param_dtype), lowering=self.lowering)
+
+    @property
+    def pyramid(self) -> Pyramid:
+        """The levels of resolution."""
+        return Pyramid(
+            self.filters, tuple(self.channel_multipliers), tuple(self.temporal_downsample), tuple(self.stem),
+            self.remat_levels)
+
+    @property
+    def num_codes(self) -> int:
+        """K, the size of the codes' alphabet."""
+        return self._make_quantizer(parent=None).num_codes
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """Frames, rows and columns of a video per cell of its grid of codes."""
+        return tuple(int(stride) for stride in np.prod((self.stem, *self.pyramid.strides(self.style)), axis=0))
+
+    def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The grid (t, h, w) of codes of a video of (T, H, W); an error if they are not divisible by ``strides``."""
+        strides = self.strides
+        for axis, length, stride in zip(("frames", "height", "width"), video_shape, strides):
+            if length < stride or length % stride:
+                near = max(stride, round(length / stride) * stride)
+                raise ValueError(
+                    f"A video of (T, H, W) = {tuple(video_shape)} cannot be tokenized: {axis} = {length} is not a "
+                    f"multiple of {stride}. This tokenizer's strides are {strides}; crop or pad to {axis} = {near}.")
+        return tuple(length // stride for length, stride in zip(video_shape, strides))
+
+    def _make_quantizer(self, **module_fields):
+        return make_quantizer({"param_dtype": jnp.dtype(self.param_dtype), **self.quantizer}, **module_fields)
+
+    def setup(self):
+        self._quantizer = self._make_quantizer(name="quantizer")
+        self.encoder = Encoder(self.pyramid, self.encoder_blocks, self._quantizer.width, self.style)
+        self.decoder = Decoder(self.pyramid, self.decoder_blocks, self.style, self.output_bias, self.output_scale)
+
+    def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
+        """The reconstruction, unclipped, and what the quantizer made of the latents.
+
+        Args:
+          video_BTHWC: in [0, 1].
+          train: straight-through gradients, the quantizer's losses, and ``remat_levels``.
+          entropy_scale: multiplies the weight of the quantizer's entropy loss.
+        """
+        z_BthwD = self.encode(video_BTHWC, train=train)
+        quantized = self._quantizer(z_BthwD, train=train, entropy_scale=entropy_scale)
+        return self.decode(quantized.latents_BthwD, train=train), quantized
+
+    def encode(self, video_BTHWC, *, train: bool = False):
+        """Continuous latents (B, t, h, w, D), before quantization."""
+        check_shape(video_BTHWC.shape)
+        self.latent_shape(video_BTHWC.shape[1:4])
+        return self.encoder(video_BTHWC, train=train)
+
+    def decode(self, latents_BthwD, *, train: bool = False):
+        """The video of quantised latents, unclipped."""
+        return self.decoder(latents_BthwD, train=train)
+
+    def decode_features(self, latents_BthwD):
+        """The first stage of ``decode``, up to the input of the last convolution."""
+        return self.decoder(latents_BthwD, stages=(1,))
+
+    def decode_pixels(self, features_BTHWC):
+        """The second stage of ``decode``."""
+        return self.decoder(features_BTHWC, stages=(2,))
+
+    def codes(self, video_BTHWC):
+        """Codes (B, t, h, w), int32 in [0, num_codes), of videos in [0, 1]."""
+        return self._quantizer(self.encode(video_BTHWC), train=False).codes_Bthw
+
+    def embed(self, codes_Bthw):
+        """The quantised latents (B, t, h, w, D) that codes stand for: what the decoder gets."""
+        return self._quantizer.lookup(codes_Bthw)
+
+    def video(self, codes_Bthw):
+        """The videos (B, T, H, W, 3) of codes, in [0, 1], float32."""
+        return jnp.clip(self.decode(self.embed(codes_Bthw)).astype(jnp.float32), 0, 1)
+
+
+def check_shape(shape: tuple[int, ...]):
+    """An error unless a shape is (B, T, H, W, 3); for channels-first clips it names the transposition."""
+    if len(shape) == 5 and shape[-1] == 3:
+        return
+    if len(shape) == 4 and shape[-1] == 3:
+        hint = "Add the batch axis: video[None]."
+    elif len(shape) == 5 and shape[2] == 3:
+        hint = "These look like channels-first frames: use video.transpose(0, 1, 3, 4, 2)."
+    elif len(shape) == 5 and shape[1] == 3:
+        hint = "These look like channels-first clips: use video.transpose(0, 2, 3, 4, 1)."
+    else:
+        hint = "Videos are batches of RGB clips, channels last."
+    raise ValueError(f"Expected a video of shape (B, T, H, W, 3), found {tuple(shape)}. {hint}")
+
+
+def check_video(video_BTHWC):
+    """An error unless a concrete array is a batch of clips (B, T, H, W, 3) of floats in [0, 1]; reads every value."""
+    check_shape(np.shape(video_BTHWC))
+    video = np.asarray(video_BTHWC)
+    if not jnp.issubdtype(video.dtype, jnp.floating):
+        raise ValueError(
+            f"Expected a video of floats in [0, 1], found {video.dtype}: use video.astype('float32') / 255.")
+    low, high = float(video.min()), float(video.max())
+    if not (low >= 0 and high <= 1):  # so that NaN is refused too
+        scale = "(video + 1) / 2" if -1 <= low < 0 and high <= 1 else "video / 255"
+        raise ValueError(
+            f"Expected a video in [0, 1], found values from {low:g} to {high:g}. If that is its range, use {scale}.")
