@@ -19,7 +19,7 @@ EntropyKind = Literal["softmax", "argmax"]
 # Reconstruction
 
 
-def background_weight(video_BTHWC, background, strength: float):
+def background_weights(video_BTHWC, background, strength: float):
     """Weights (B, T, H, W, 1) that draw a loss toward the pixels that differ from the background; ours, not MAGVIT's.
 
     A pixel weighs ``1 + strength * |pixel - background|``, the largest difference of its colours. The weights are not
@@ -27,38 +27,39 @@ def background_weight(video_BTHWC, background, strength: float):
 
     Args:
       video_BTHWC: the original, in [0, 1].
-      background: number or colour that broadcasts against the video.
+      background: number or colour that broadcasts against the video; 1 is white.
       strength: 0 gives weight 1 everywhere.
     """
     return 1 + strength * jnp.abs(video_BTHWC - background).max(-1, keepdims=True)
 
 
-def l2_loss(recon_BTHWC, video_BTHWC, weight=None):
-    """Mean squared error; with ``weight``, the mean of the weighted squares."""
+def reconstruction(video_BTHWC, recon_BTHWC, *, background_weight: float = 0.0, background=1.0):
+    """Mean squared error; with a weight, the mean of the squares times ``background_weights``."""
     squares = jnp.square(recon_BTHWC.astype(jnp.float32) - video_BTHWC)
-    return (squares if weight is None else squares * weight).mean()
+    if background_weight:
+        squares *= background_weights(video_BTHWC, background, background_weight)
+    return squares.mean()
 
 
-def l1_loss(recon_BTHWC, video_BTHWC, weight=None):
-    """Mean absolute error; with ``weight``, the mean of the weighted errors."""
-    errors = jnp.abs(recon_BTHWC.astype(jnp.float32) - video_BTHWC)
-    return (errors if weight is None else errors * weight).mean()
+def l1(video_BTHWC, recon_BTHWC):
+    """Mean absolute error."""
+    return jnp.abs(recon_BTHWC.astype(jnp.float32) - video_BTHWC).mean()
 
 
 # Quantizers
 
 
-def commitment_loss(latents, codes_vectors):
+def commitment(latents, codes_vectors):
     """Mean squared distance that pulls the encoder's latents toward their codes."""
     return jnp.square(jax.lax.stop_gradient(codes_vectors) - latents).mean()
 
 
-def codebook_loss(latents, codes_vectors):
+def codebook(latents, codes_vectors):
     """Mean squared distance that pulls the codes toward the latents they stand for."""
     return jnp.square(codes_vectors - jax.lax.stop_gradient(latents)).mean()
 
 
-def entropy_loss(affinity_MK, *, temperature: float = 0.01, kind: EntropyKind = "softmax"):
+def entropy(affinity_MK, *, temperature: float = 0.01, kind: EntropyKind = "softmax"):
     """Mean entropy of the assignments minus the entropy of their mean, in nats; from -ln K to 0, less is better.
 
     It makes every assignment confident and the use of codes even. Gradients reach both sides of the affinity.
@@ -82,8 +83,8 @@ def entropy_loss(affinity_MK, *, temperature: float = 0.01, kind: EntropyKind = 
     return sample + (mean_K * jnp.log(mean_K + 1e-5)).sum()
 
 
-def bits_entropy_loss(latents_MD, *, temperature: float = 0.01):
-    """``entropy_loss`` for the codes {-1, 1}^D, exactly, without an M x 2^D table.
+def bits_entropy(latents_MD, *, temperature: float = 0.01):
+    """``entropy`` for the codes {-1, 1}^D, exactly, without an M x 2^D table.
 
     A soft assignment is a product over bits, P(bit i) = sigmoid(4 z_i / temperature), so its entropy is a sum of D
     binary ones. The mean assignment is no product; but each assignment is the outer product of two over half of the
@@ -111,7 +112,7 @@ def _outer_bits(off_MD, on_MD):
 # Adversarial
 
 
-def discriminator_loss(real_logits, fake_logits, kind: GanKind = "non_saturating"):
+def discriminator_gan(real_logits, fake_logits, kind: GanKind = "non_saturating"):
     """What the discriminator minimises: logistic loss, or hinge loss, of telling real from generated clips."""
     if kind == "non_saturating":
         return jax.nn.softplus(-real_logits).mean() + jax.nn.softplus(fake_logits).mean()
@@ -120,7 +121,7 @@ def discriminator_loss(real_logits, fake_logits, kind: GanKind = "non_saturating
     raise ValueError(unknown_name("GAN loss", kind, GAN_KINDS))
 
 
-def generator_loss(fake_logits, kind: GanKind = "non_saturating"):
+def generator_gan(fake_logits, kind: GanKind = "non_saturating"):
     """What the generator minimises, given the discriminator's logits of its clips."""
     if kind == "non_saturating":
         return jax.nn.softplus(-fake_logits).mean()
@@ -129,30 +130,30 @@ def generator_loss(fake_logits, kind: GanKind = "non_saturating"):
     raise ValueError(unknown_name("GAN loss", kind, GAN_KINDS))
 
 
-def r1_penalty(discriminate: Callable, real_BTHWC):
+def r1(discriminate: Callable, real_BTHWC):
     """Squared norm of the gradient of the logits at real clips: summed over a clip, averaged over clips, no 1/2.
 
     Args:
       discriminate: real_BTHWC to logits, one or more per clip, each of its own clip alone.
 
     Returns:
-      The penalty and the logits (MAGVIT weighs the penalty by 10).
+      (logits, penalty); MAGVIT weighs the penalty by 10.
     """
-    gradient_BTHWC, logits = jax.grad(lambda real: (lambda out: (out.sum(), out))(discriminate(real)), has_aux=True)(
-        real_BTHWC)
-    return jnp.square(gradient_BTHWC).sum((1, 2, 3, 4)).mean(), logits
+
+    def total(video_BTHWC):
+        logits = discriminate(video_BTHWC)
+        return logits.sum(), logits
+
+    gradient_BTHWC, logits = jax.grad(total, has_aux=True)(real_BTHWC)
+    return logits, jnp.square(gradient_BTHWC).sum((1, 2, 3, 4)).mean()
 
 
-def lecam_loss(real_mean, fake_mean, ema_real, ema_fake):
+def lecam(real_logits, fake_logits, ema_real, ema_fake):
     """LeCam regularisation on batch means of logits, as released with MAGVIT.
 
     Args:
-      real_mean, fake_mean: means of the logits over the whole batch, all devices together.
-      ema_real, ema_fake: moving averages of these means, 0 at the start, constants here; see ``update_mean``.
+      real_logits, fake_logits: of the whole batch, all devices together; only their means count.
+      ema_real, ema_fake: moving averages of these means up to the step before, 0 at the start, constants here.
     """
-    return jnp.square(jax.nn.relu(real_mean - ema_fake)) + jnp.square(jax.nn.relu(ema_real - fake_mean))
-
-
-def update_mean(ema, value, decay: float = 0.999):
-    """A moving average after one more value, without bias correction."""
-    return decay * ema + (1 - decay) * jax.lax.stop_gradient(value)
+    above, below = real_logits.mean() - ema_fake, ema_real - fake_logits.mean()
+    return jnp.square(jax.nn.relu(above)) + jnp.square(jax.nn.relu(below))

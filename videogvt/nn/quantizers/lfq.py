@@ -16,7 +16,7 @@ class LookupFreeQuantizer(Quantizer):
       num_bits: channels of a latent, 1 to 18; there are 2^num_bits codes.
       commitment_weight, entropy_weight: of the two losses; MAGVIT-v2 starts with 3 times this entropy weight and
         comes down to it over 2,000 steps (``entropy_scale``).
-      entropy_temperature: see ``ops.losses.bits_entropy_loss``.
+      entropy_temperature: see ``ops.losses.bits_entropy``.
     """
 
     num_bits: int = 10
@@ -43,10 +43,10 @@ class LookupFreeQuantizer(Quantizer):
         latents_BthwD = signs_BthwD = 2.0 * bits_BthwD - 1.0
         losses = {}
         if train:
-            entropy = ops.bits_entropy_loss(
+            entropy = ops.bits_entropy(
                 z_BthwD.reshape(-1, self.num_bits), temperature=self.entropy_temperature)
             losses = {
-                "commitment": self.commitment_weight * ops.commitment_loss(z_BthwD, signs_BthwD),
+                "commitment": self.commitment_weight * ops.commitment(z_BthwD, signs_BthwD),
                 "entropy": self.entropy_weight * entropy_scale * entropy,
             }
             latents_BthwD = straight_through(z_BthwD, signs_BthwD)

@@ -16,7 +16,7 @@ class VectorQuantizer(Quantizer):
       num_codes: K.
       embedding_dim: D.
       commitment_weight, codebook_weight, entropy_weight: of the three losses.
-      entropy_temperature, entropy_kind: see ``ops.losses.entropy_loss``.
+      entropy_temperature, entropy_kind: see ``ops.losses.entropy``.
       latent_normalize: whether latents and codes are brought to length 1 before anything else is done with them.
     """
 
@@ -53,10 +53,10 @@ class VectorQuantizer(Quantizer):
         vectors_BthwD = codebook_KD[codes_Bthw]
         losses, latents_BthwD = {}, vectors_BthwD
         if train:
-            entropy = ops.entropy_loss(-distance_MK, temperature=self.entropy_temperature, kind=self.entropy_kind)
+            entropy = ops.entropy(-distance_MK, temperature=self.entropy_temperature, kind=self.entropy_kind)
             losses = {
-                "commitment": self.commitment_weight * ops.commitment_loss(z_BthwD, vectors_BthwD),
-                "codebook": self.codebook_weight * ops.codebook_loss(z_BthwD, vectors_BthwD),
+                "commitment": self.commitment_weight * ops.commitment(z_BthwD, vectors_BthwD),
+                "codebook": self.codebook_weight * ops.codebook(z_BthwD, vectors_BthwD),
                 "entropy": self.entropy_weight * entropy_scale * entropy,
             }
             latents_BthwD = straight_through(z_BthwD, vectors_BthwD)

@@ -1,0 +1,57 @@
+"""How close two videos are: PSNR, SSIM and L1 of every frame, (B, T).
+
+The figure of a clip is the mean over its frames, that of a set the mean over its clips. Videos are floats in [0, 1];
+clip a reconstruction before it is measured.
+"""
+
+import dm_pix
+import jax.numpy as jnp
+import numpy as np
+
+LUMA = (0.2125, 0.7154, 0.0721)  # of red, green, blue
+SSIM_SIZE, SSIM_SIGMA = 11, 1.5
+MIN_ERROR = 1e-10  # equal frames have a PSNR of 100 dB, not an infinite one that would swallow a mean
+
+
+def psnr(recon_BTHWC, video_BTHWC):
+    """Peak signal-to-noise ratio on RGB in dB, (B, T); at most 100."""
+    errors_BT = jnp.square(recon_BTHWC - video_BTHWC).mean((2, 3, 4))
+    return -10 * jnp.log10(jnp.maximum(errors_BT, MIN_ERROR))
+
+
+def l1(recon_BTHWC, video_BTHWC):
+    """Mean absolute error on RGB, (B, T)."""
+    return jnp.abs(recon_BTHWC - video_BTHWC).mean((2, 3, 4))
+
+
+def ssim(recon_BTHWC, video_BTHWC):
+    """Structural similarity on luma, (B, T): 11 x 11 Gaussian windows of sigma 1.5 that lie within the frame."""
+    height, width = video_BTHWC.shape[2:4]
+    if min(height, width) < SSIM_SIZE:
+        raise ValueError(f"SSIM needs frames of at least {SSIM_SIZE} x {SSIM_SIZE} pixels, found {height} x {width}.")
+    rows, columns = _gaussian_blur(height), _gaussian_blur(width)
+
+    def blur(frames_NHWC):  # the filter dm-pix uses, as two matrix products: several times faster on CPUs
+        return jnp.einsum("yh,nhwc,xw->nyxc", rows, frames_NHWC, columns, precision="highest")
+
+    values_N = dm_pix.ssim(
+        _luma_frames(recon_BTHWC), _luma_frames(video_BTHWC), max_val=1.0, filter_size=SSIM_SIZE,
+        filter_sigma=SSIM_SIGMA, k1=0.01, k2=0.03, filter_fn=blur)
+    return values_N.reshape(video_BTHWC.shape[:2])
+
+
+def _luma_frames(video_BTHWC):
+    luma_BTHW1 = jnp.einsum("bthwc,c->bthw", video_BTHWC, jnp.asarray(LUMA), precision="highest")[..., None]
+    return luma_BTHW1.reshape(-1, *luma_BTHW1.shape[2:])
+
+
+def _gaussian_blur(length: int) -> np.ndarray:
+    """The matrix (length - 10, length) of a Gaussian filter without padding."""
+    offsets = np.arange(SSIM_SIZE) - SSIM_SIZE // 2
+    taps = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    taps /= taps.sum()
+    rows = length - SSIM_SIZE + 1
+    blur = np.zeros((rows, length), np.float32)
+    for row in range(rows):
+        blur[row, row:row + SSIM_SIZE] = taps
+    return blur
