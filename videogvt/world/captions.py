@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from videogvt.world.families import Family
+from videogvt.world.motion import Family
 
 
 def caption(path: Family, colour: str, rng: np.random.Generator) -> str:

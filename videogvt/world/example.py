@@ -10,8 +10,9 @@ import numpy as np
 from videogvt.world.captions import caption
 from videogvt.world.equations import equation_text
 from videogvt.world.look import draw_look
+from videogvt.world.motion import Family
 from videogvt.world.render import exposure_times, render
-from videogvt.world.scene import draw_scene
+from videogvt.world.scene import Scene, draw_scene, in_view, picture
 from videogvt.world.spec import VERSION, WorldSpec
 from videogvt.world.streams import stream
 
@@ -89,28 +90,63 @@ def example(spec: WorldSpec, split: str, index: int) -> dict[str, np.ndarray | n
 def compose(spec: WorldSpec, split: str, index: int, family: str) -> dict[str, np.ndarray | np.generic | str]:
     """The scene of example ``index`` with the path of ``family``, which ``example`` sets to the example's own."""
     scene = draw_scene(spec, split, index)
-    path, cameras = scene.paths[family], scene.cameras
+    return _film(spec, split, index, scene, scene.paths[family])
+
+
+def augment(
+    spec: WorldSpec, split: str, index: int, *, mirror: bool = False, reverse: bool = False, turn: float = 0.0
+) -> dict[str, np.ndarray | np.generic | str]:
+    """An example whose path's parameters are changed before it is rendered; class, equation and truth stay exact.
+
+    Mirroring keeps the start's distribution equal in all classes; reversing and turning do not, so data augmented by
+    them may give the class away by more than motion.
+
+    Args:
+      mirror: reflect the path in the vertical plane of the first camera's axis (left and right change places).
+      reverse: run the path backwards.
+      turn: radians by which the path turns about the vertical through its middle. Where a turned path leaves a
+        picture, it is a ``ValueError`` that says so.
+    """
+    scene = draw_scene(spec, split, index)
+    path = scene.paths[spec.families[index % len(spec.families)]]
+    time_T, first = np.arange(spec.num_frames) / spec.fps, scene.cameras[0, 0]
+    if mirror:
+        right, eye = first.R[0], -first.R.T @ first.t
+        path = path.placed(np.eye(3) - 2.0 * np.outer(right, right), 2.0 * (right @ eye) * right)
+    if reverse:
+        path = path.reversed(spec.duration)
+    if turn:
+        middle, (c, s) = path.position(time_T).mean(axis=0), (np.cos(turn), np.sin(turn))
+        about = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+        path = path.placed(about, middle - about @ middle)
+    if not in_view(spec, *picture(spec, scene.cameras, path.position(time_T), scene.radius)):
+        raise ValueError(f"{spec.name}/{split}/{index} leaves a picture (mirror={mirror}, turn={turn}): turn it less.")
+    return _film(spec, split, index, scene, path)
+
+
+def _film(spec: WorldSpec, split: str, index: int, scene: Scene, path: Family) -> dict:
+    cameras = scene.cameras
     look = draw_look(spec, split, index, cameras[0, 0])
     exposure = path.position(exposure_times(spec).reshape(-1)).reshape(spec.num_frames, -1, 3)
     noises = (stream(spec.seed, split, index, f"noise/{s}") for s in range(spec.num_cameras))
     shots = [render(spec, look, cameras[s], exposure, scene.radius, noise) for s, noise in enumerate(noises)]
     time_T = np.arange(spec.num_frames) / spec.fps
-    position, velocity = path.position(time_T), path.velocity(time_T)
+    position = path.position(time_T)
     pixels, depth = cameras.project(position)
-    radius_px = cameras.K[..., 0, 0] * scene.radius / depth
     fields = {
         "video": shots[0][0],
+        "views": np.stack([video for video, _ in shots])[1:],
         "position": position,
         "measured_position": _measured(spec, position, stream(spec.seed, split, index, "measurement")),
-        "velocity": velocity,
+        "velocity": path.velocity(time_T),
         "pixel_position": pixels,
-        "radius_px": radius_px,
+        "radius_px": cameras.K[..., 0, 0] * scene.radius / depth,
         "visibility": np.stack([visibility for _, visibility in shots]),
         "camera_K": cameras.K,
         "camera_R": cameras.R,
         "camera_t": cameras.t,
-        "label": spec.families.index(family),
-        "family": family,
+        "label": spec.families.index(path.name),
+        "family": path.name,
         "parameters": json.dumps({"ball_radius": scene.radius, **path.parameters()}),
         "equation": equation_text(path),
         "caption": caption(path, look.colour_name, stream(spec.seed, split, index, "caption")),
@@ -119,11 +155,9 @@ def compose(spec: WorldSpec, split: str, index: int, family: str) -> dict[str, n
         "id": f"{spec.name}/{split}/{index:06d}",
         "version": VERSION,
     }
-    if spec.num_cameras > 1:
-        fields["views"] = np.stack([video for video, _ in shots[1:]])
-    dtypes = {name: FIELDS[name].dtype for name in fields}
     return {
-        name: value if dtypes[name] == "str" else np.asarray(value, dtypes[name])[()] for name, value in fields.items()
+        name: fields[name] if dtype == "str" else np.asarray(fields[name], dtype)[()]
+        for name, (_, dtype) in field_shapes(spec).items()
     }
 
 

@@ -1,149 +1,20 @@
-"""Families of trajectories: how a class of motion is parametrised, drawn, evaluated, written down and told in words.
+"""The families of trajectories. A new one is one class here: everything else finds it through the registry."""
 
-A family draws its parameters *given a launch*: the point, image heading and image speed at time 0, which are drawn
-before and without the class. So whatever the first frame shows is the same for every family by construction.
-Parameters are arrays whose leading axes are free: one instance holds one path or a batch of candidates.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from videogvt.core.registry import Registry
+from videogvt.world.motion import Family, Launch, Range, turning
 
 GRAVITY = 9.81  # m/s^2, along -z
 FAMILIES = Registry("family")
 
 
-@dataclass(frozen=True)
-class Range:
-    """Bounds from which a free parameter is drawn: low and high, in ``unit``."""
-
-    low: float
-    high: float
-    unit: str
-    doc: str
-
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Uniform in [low, high]."""
-        return self.low + (self.high - self.low) * rng.random(shape)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How a path starts, shared by the candidates of all families; B scenes.
-
-    Attributes:
-      start_B3: camera-frame start point in metres (x right, y down, z forward).
-      across_B2: camera-frame x and y velocity in m/s of a start without depth speed.
-      rotation_B33: world to camera at time 0.
-      eye_B3: camera centre in the world at time 0.
-      duration: seconds from first to last frame.
-      length_unit, time_unit: scene over reference lengths and times (see ``WorldSpec``).
-    """
-
-    start_B3: np.ndarray
-    across_B2: np.ndarray
-    rotation_B33: np.ndarray
-    eye_B3: np.ndarray
-    duration: float
-    length_unit: float
-    time_unit: float
-
-    @property
-    def speed_B(self) -> np.ndarray:
-        """Start speed across the picture, m/s."""
-        return np.hypot(self.across_B2[:, 0], self.across_B2[:, 1])
-
-    def _ray_B3(self) -> np.ndarray:
-        return self.start_B3 / self.start_B3[:, 2:]
-
-    def velocity(self, depth_speed_BM: np.ndarray) -> np.ndarray:
-        """Camera-frame start velocity (B, M, 3) with that depth speed and the launch's image velocity."""
-        across_B13 = np.concatenate([self.across_B2, np.zeros_like(self.across_B2[:, :1])], axis=1)[:, None]
-        return across_B13 + self._ray_B3()[:, None] * depth_speed_BM[..., None]
-
-    def depth_speed_along(self, normal_BM3: np.ndarray, speed_BM: np.ndarray) -> np.ndarray:
-        """The depth speed (B, M) for which the start velocity has component ``speed`` along the unit ``normal``."""
-        across = normal_BM3[..., 0] * self.across_B2[:, None, 0] + normal_BM3[..., 1] * self.across_B2[:, None, 1]
-        return (speed_BM - across) / np.sum(normal_BM3 * self._ray_B3()[:, None], axis=-1)
-
-    def to_world(self, vector_BM3: np.ndarray) -> np.ndarray:
-        """Camera-frame directions (B, M, 3) in the world frame."""
-        return vector_BM3 @ self.rotation_B33
-
-    def start_world(self, count: int) -> np.ndarray:
-        """The world start point, repeated for ``count`` candidates: (B, M, 3)."""
-        start_B13 = self.start_B3[:, None] @ self.rotation_B33 + self.eye_B3[:, None]
-        return np.repeat(start_B13, count, axis=1)
-
-
-@dataclass(frozen=True)
-class Family:
-    """A class of motion; subclasses add parameters as fields, each (..., 3) or (...), in metres and seconds.
-
-    A subclass defines ``ranges`` (what is drawn freely), ``captions`` (wordings), ``draw``, ``position``, ``velocity``,
-    ``terms`` (the equation) and ``visible`` (what the first camera must see for the class to be recognised).
-    """
-
-    name: ClassVar[str]
-    ranges: ClassVar[Mapping[str, Range]]
-    captions: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, launch: Launch, count: int) -> "Family":
-        """``count`` candidates for each of the launch's B scenes; parameters lead with (B, M)."""
-        raise NotImplementedError
-
-    def position(self, time_T: np.ndarray) -> np.ndarray:
-        """World positions (..., T, 3) in metres at times in seconds."""
-        raise NotImplementedError
-
-    def velocity(self, time_T: np.ndarray) -> np.ndarray:
-        """World velocities (..., T, 3) in m/s at times in seconds."""
-        raise NotImplementedError
-
-    def terms(self, axis: int) -> list[tuple[float, str]]:
-        """(coefficient, factor in t) pairs whose sum is the coordinate ``axis`` of one path."""
-        raise NotImplementedError
-
-    @classmethod
-    def visible(cls, track_T2: np.ndarray) -> np.ndarray:
-        """Whether tracks (..., T, 2), in reference pixels of the first camera, show the class: (...) bool."""
-        raise NotImplementedError
-
-    def select(self, index) -> "Family":
-        """One path of a batch, its parameters rounded to 1e-6, the precision at which they are published."""
-        return type(self)(**{f.name: np.round(getattr(self, f.name)[index], 6) for f in fields(self)})
-
-    def parameters(self) -> dict[str, float | list[float]]:
-        """The parameters as plain numbers and lists, ready for JSON."""
-        return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}
-
-    def mirrored(self, normal_3: np.ndarray) -> "Family":
-        """The path reflected in the vertical plane through the origin with that unit normal (z component 0).
-
-        Gravity is vertical, so the mirror image of every family's path is again a path of the family.
-        """
-        reflect = np.eye(3) - 2.0 * np.outer(normal_3, normal_3)
-        values = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        return type(self)(**{name: v @ reflect if v.shape[-1:] == (3,) else v for name, v in values.items()})
-
-    def perturbed(self, rng: np.random.Generator, scale: float) -> "Family":
-        """The path with every parameter multiplied by a normal factor of mean 1 and deviation ``scale``."""
-        values = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        factors = {name: 1.0 + scale * rng.standard_normal(v.shape) for name, v in values.items()}
-        return type(self)(**{name: np.round(v * factors[name], 6) for name, v in values.items()})
-
-
-def turning(track_T2: np.ndarray) -> np.ndarray:
-    """Signed turns in radians between successive steps of tracks (..., T, 2): (..., T - 2), in (-pi, pi]."""
-    step = track_T2[..., 1:, :] - track_T2[..., :-1, :]
-    a, b = step[..., :-1, :], step[..., 1:, :]
-    cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return np.arctan2(cross, np.sum(a * b, axis=-1))
+def _reversed_wave(cosine_3, sine_3, rate, duration) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of cos and sin when a wave runs backwards from ``duration``."""
+    c, s = np.cos(rate * duration), np.sin(rate * duration)
+    return np.round(cosine_3 * c + sine_3 * s, 6), np.round(cosine_3 * s - sine_3 * c, 6)
 
 
 def _cosine(rate, phase_T):
@@ -162,6 +33,20 @@ def _cross(a_3: np.ndarray, b_3: np.ndarray) -> np.ndarray:
 def _tilted_normal(tilt: np.ndarray, around: np.ndarray) -> np.ndarray:
     """Unit vectors in the camera frame at an angle ``tilt`` from the viewing direction, ``around`` it."""
     return np.stack([np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), np.cos(tilt)], axis=-1)
+
+
+def _drawn(family: type[Family], rng: np.random.Generator, launch: Launch, count: int) -> dict[str, np.ndarray]:
+    """Every free parameter of a family, (B, M) each."""
+    return {name: bounds.draw(rng, (len(launch.start_B3), count)) for name, bounds in family.ranges.items()}
+
+
+def _circle(rng, launch: Launch, normal_BM3, velocity_BM3, drawn) -> tuple[np.ndarray, ...]:
+    """centre, radial, tangent and rate of the circles about ``normal`` that start with ``velocity``, to either side."""
+    rate = 2 * np.pi * drawn["turns"] / launch.duration
+    side = np.where(rng.random(rate.shape) < 0.5, -1.0, 1.0)[..., None]
+    radial = launch.to_world(side * _cross(normal_BM3, velocity_BM3) / rate[..., None])
+    tangent = launch.to_world(velocity_BM3) / rate[..., None]
+    return launch.start_world(rate.shape[1]) - radial, radial, tangent, rate
 
 
 @FAMILIES.register("linear")
@@ -196,6 +81,9 @@ class Linear(Family):
     def terms(self, axis):
         return [(self.start[axis], ""), (self.speed_vector[axis], "t")]
 
+    def reversed(self, duration):
+        return Linear(np.round(self.start + self.speed_vector * duration, 6), -self.speed_vector)
+
     @classmethod
     def visible(cls, track_T2):
         return np.hypot(*np.moveaxis(track_T2[..., -1, :] - track_T2[..., 0, :], -1, 0)) >= 20.0
@@ -226,14 +114,10 @@ class Circular(Family):
 
     @classmethod
     def draw(cls, rng, launch, count):
-        shape = (len(launch.start_B3), count)
-        drawn = {name: bounds.draw(rng, shape) for name, bounds in cls.ranges.items()}
+        drawn = _drawn(cls, rng, launch, count)
         normal = _tilted_normal(drawn["tilt"], drawn["around"])
-        velocity = launch.velocity(launch.depth_speed_along(normal, np.zeros(shape)))
-        rate = 2 * np.pi * drawn["turns"] / launch.duration
-        side = np.where(rng.random(shape) < 0.5, -1.0, 1.0)[..., None]
-        radial = launch.to_world(side * _cross(normal, velocity) / rate[..., None])
-        return cls(launch.start_world(count) - radial, radial, launch.to_world(velocity) / rate[..., None], rate)
+        velocity = launch.velocity(launch.depth_speed_along(normal, np.zeros_like(drawn["tilt"])))
+        return cls(*_circle(rng, launch, normal, velocity, drawn))
 
     def position(self, time_T):
         radial, tangent = self.radial[..., None, :], self.tangent[..., None, :]
@@ -247,23 +131,22 @@ class Circular(Family):
         turn = f"{self.rate:.6f}*t"
         return [(self.centre[axis], ""), (self.radial[axis], f"cos({turn})"), (self.tangent[axis], f"sin({turn})")]
 
+    def reversed(self, duration):
+        return Circular(self.centre, *_reversed_wave(self.radial, self.tangent, self.rate, duration), self.rate)
+
     @classmethod
     def visible(cls, track_T2):
         size = np.ptp(track_T2, axis=-2)
         total = turning(track_T2).sum(axis=-1)
-        return (np.abs(total) >= 1.1 * np.pi) & (size.min(axis=-1) >= 6.0)
+        return (np.abs(total) >= 1.1 * np.pi) & (size.min(axis=-1) >= 7.0)
 
 
 @FAMILIES.register("helical")
 @dataclass(frozen=True)
-class Helical(Family):
+class Helical(Circular):
     """A circle carried along its axis: centre + radial cos(rate t) + tangent sin(rate t) + drift t."""
 
-    centre: np.ndarray
-    radial: np.ndarray
-    tangent: np.ndarray
     drift: np.ndarray
-    rate: np.ndarray
 
     name = "helical"
     ranges = {
@@ -281,40 +164,32 @@ class Helical(Family):
 
     @classmethod
     def draw(cls, rng, launch, count):
-        shape = (len(launch.start_B3), count)
-        drawn = {name: bounds.draw(rng, shape) for name, bounds in cls.ranges.items()}
+        drawn = _drawn(cls, rng, launch, count)
         normal = _tilted_normal(drawn["tilt"], drawn["around"])
         drift_speed = drawn["drift_share"] * launch.speed_B[:, None]
-        velocity = launch.velocity(launch.depth_speed_along(normal, drift_speed))
-        circling = velocity - drift_speed[..., None] * normal
-        rate = 2 * np.pi * drawn["turns"] / launch.duration
-        side = np.where(rng.random(shape) < 0.5, -1.0, 1.0)[..., None]
-        radial = launch.to_world(side * _cross(normal, circling) / rate[..., None])
-        drift = launch.to_world(drift_speed[..., None] * normal)
-        tangent = launch.to_world(circling) / rate[..., None]
-        return cls(launch.start_world(count) - radial, radial, tangent, drift, rate)
+        drift = drift_speed[..., None] * normal
+        circling = launch.velocity(launch.depth_speed_along(normal, drift_speed)) - drift
+        return cls(*_circle(rng, launch, normal, circling, drawn), launch.to_world(drift))
 
     def position(self, time_T):
-        radial, tangent = self.radial[..., None, :], self.tangent[..., None, :]
-        circle = self.centre[..., None, :] + radial * _cosine(self.rate, time_T) + tangent * _sine(self.rate, time_T)
-        return circle + self.drift[..., None, :] * time_T[:, None]
+        return super().position(time_T) + self.drift[..., None, :] * time_T[:, None]
 
     def velocity(self, time_T):
-        rate, radial, tangent = self.rate[..., None, None], self.radial[..., None, :], self.tangent[..., None, :]
-        circling = rate * (tangent * _cosine(self.rate, time_T) - radial * _sine(self.rate, time_T))
-        return circling + self.drift[..., None, :]
+        return super().velocity(time_T) + self.drift[..., None, :]
 
     def terms(self, axis):
-        turn = f"{self.rate:.6f}*t"
-        circle = [(self.centre[axis], ""), (self.radial[axis], f"cos({turn})"), (self.tangent[axis], f"sin({turn})")]
-        return [*circle, (self.drift[axis], "t")]
+        return [*super().terms(axis), (self.drift[axis], "t")]
+
+    def reversed(self, duration):
+        wave = _reversed_wave(self.radial, self.tangent, self.rate, duration)
+        return Helical(np.round(self.centre + self.drift * duration, 6), *wave, self.rate, -self.drift)
 
     @classmethod
     def visible(cls, track_T2):
-        turns = turning(track_T2)
-        one_way = np.abs(turns).sum(axis=-1) <= np.abs(turns.sum(axis=-1)) + 0.2
-        size = np.ptp(track_T2, axis=-2)
-        return one_way & (np.abs(turns.sum(axis=-1)) >= 2.2 * np.pi) & (size.min(axis=-1) >= 6.0)
+        turns, size = turning(track_T2), np.ptp(track_T2, axis=-2)
+        total = np.abs(turns.sum(axis=-1))
+        one_way = np.abs(turns).sum(axis=-1) <= total + 0.2
+        return one_way & (total >= 2.2 * np.pi) & (size.min(axis=-1) >= 7.0) & (size.max(axis=-1) >= 12.0)
 
 
 @FAMILIES.register("parabolic")
@@ -353,6 +228,10 @@ class Parabolic(Family):
     def terms(self, axis):
         throw = [(self.start[axis], ""), (self.launch_vector[axis], "t")]
         return [*throw, (-0.5 * GRAVITY, "t**2")] if axis == 2 else throw
+
+    def reversed(self, duration):
+        end = np.array([duration])
+        return Parabolic(np.round(self.position(end)[0], 6), np.round(-self.velocity(end)[0], 6))
 
     @classmethod
     def visible(cls, track_T2):
@@ -435,6 +314,12 @@ class Random(Family):
             cosine, sine = getattr(self, f"{kind}_cosine")[axis], getattr(self, f"{kind}_sine")[axis]
             waves += [(cosine, f"cos({turn})"), (sine, f"sin({turn})")]
         return [(offset, ""), (self.drift[axis], "t"), *waves]
+
+    def reversed(self, duration):
+        slow = _reversed_wave(self.slow_cosine, self.slow_sine, self.slow_rate, duration)
+        fast = _reversed_wave(self.fast_cosine, self.fast_sine, self.fast_rate, duration)
+        end = np.round(self.position(np.array([duration]))[0], 6)
+        return Random(end, -self.drift, *slow, self.slow_rate, *fast, self.fast_rate)
 
     @classmethod
     def visible(cls, track_T2):

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from videogvt.world.cameras import Cameras
-from videogvt.world.families import FAMILIES, GRAVITY, Family, Launch, Range
+from videogvt.world.families import FAMILIES, GRAVITY
+from videogvt.world.motion import Family, Launch, Range
 from videogvt.world.rigs import Pose, rig_cameras
-from videogvt.world.spec import REFERENCE_SIZE, WorldSpec
+from videogvt.world.spec import WorldSpec
 from videogvt.world.streams import stream
 
 DRAWS = {
@@ -107,16 +108,27 @@ def _start_pixel(spec, scale_B, across_B2, elevation_B, share_B2) -> np.ndarray:
 def _valid(spec, cameras: Cameras, radius_B, families: list[Family], time_T) -> np.ndarray:
     """Which candidates (F, B, M) stay whole in every picture, near the start depth, and show their class."""
     path_FBMT3 = np.stack([family.position(time_T) for family in families])
-    pixels, depth = cameras[:, None].project(path_FBMT3[:, :, :, None])  # (F, B, M, S, T, ...)
-    pixels, focal = pixels / spec.pixel_unit, cameras.K[:, None, :, :, 0, 0] / spec.pixel_unit
-    radius_px = focal * radius_B[:, None, None, None] / depth
-    size = np.array([spec.width, spec.height]) / spec.pixel_unit
-    low = -0.5 / spec.pixel_unit + MARGIN + radius_px[..., None]
-    inside = (pixels >= low) & (pixels <= size - low - 1.0 / spec.pixel_unit)
-    inside = inside.all(axis=(-1, -2, -3)) & (depth > 0).all(axis=(-1, -2))
+    pixels, depth, radius_px = picture(spec, cameras[:, None], path_FBMT3[..., None, :, :], radius_B[:, None])
     first, near = depth[..., 0, :], radius_px[..., 0, :]
     relief = np.ptp(first, axis=-1) <= RELIEF * first[..., 0]
     sized = (near.min(axis=-1) >= RADIUS_PX[0]) & (near.max(axis=-1) <= RADIUS_PX[1])
     above_ground = path_FBMT3[..., 2].min(axis=-1) >= radius_B[:, None]
-    seen = np.stack([f.visible(pixels[i, :, :, 0] * (64 / REFERENCE_SIZE)) for i, f in enumerate(families)])
-    return inside & relief & sized & above_ground & seen
+    seen = np.stack([family.visible(pixels[i, ..., 0, :, :]) for i, family in enumerate(families)])
+    return in_view(spec, pixels, depth, radius_px) & relief & sized & above_ground & seen
+
+
+def picture(spec, cameras: Cameras, path_ST3: np.ndarray, radius: np.ndarray):
+    """Pixel positions (..., S, T, 2), depths in m and ball radii (..., S, T) of world paths that broadcast to
+    (..., S, T, 3); pixels are reference ones (64 on the short side)."""
+    pixels, depth = cameras.project(path_ST3)
+    radius_px = cameras.K[..., 0, 0] * np.asarray(radius)[..., None, None] / depth
+    return pixels / spec.pixel_unit, depth, radius_px / spec.pixel_unit
+
+
+def in_view(spec, pixels, depth, radius_px) -> np.ndarray:
+    """Whether the ball (...) is whole and a margin inside every frame of every camera, given its ``picture``."""
+    edge = 0.5 / spec.pixel_unit
+    size = np.array([spec.width, spec.height]) / spec.pixel_unit - edge
+    inset = (MARGIN + radius_px)[..., None]
+    inside = (pixels >= inset - edge) & (pixels <= size - inset)
+    return inside.all(axis=(-1, -2, -3)) & (depth > 0).all(axis=(-1, -2))
