@@ -1,0 +1,89 @@
+"""The lowerings agree with each other and with NumPy, values and gradients; pooling and resampling are exact."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from videogvt.ops import conv as ops
+
+NUMPY_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge"}
+
+
+def numpy_conv(video, kernel, padding):
+    """The definition: a sum over taps of shifted copies of the padded video."""
+    widths = [((k - 1) // 2, k // 2) for k in kernel.shape[:3]]
+    padded = np.pad(video, [(0, 0), *widths, (0, 0)], mode=NUMPY_MODES[padding])
+    lengths = video.shape[1:4]
+    out = 0
+    for tap in np.ndindex(*kernel.shape[:3]):
+        window = tuple(slice(start, start + length) for start, length in zip(tap, lengths))
+        out = out + padded[(slice(None), *window)] @ kernel[tap]
+    return out
+
+
+@pytest.mark.parametrize("padding", ops.PAD_MODES)
+@pytest.mark.parametrize("kernel_size", [(3, 3, 3), (3, 1, 1), (1, 3, 3), (1, 1, 1), (2, 4, 3)])
+def test_every_lowering_is_the_definition_values_and_gradients(padding, kernel_size):
+    rng = np.random.default_rng(0)
+    video = rng.normal(size=(2, 4, 5, 6, 3)).astype(np.float32)
+    kernel = rng.normal(size=(*kernel_size, 3, 4)).astype(np.float32)
+    target = rng.normal(size=(2, 4, 5, 6, 4)).astype(np.float32)
+
+    def run(lowering):
+        def loss(video, kernel):
+            out = ops.conv(video, kernel, padding=padding, lowering=lowering)
+            return (out * target).sum(), out
+
+        (_, out), grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(video, kernel)
+        return out, *grads
+
+    native, taps = run("native"), run("taps")
+    np.testing.assert_allclose(native[0], numpy_conv(video, kernel, padding), atol=1e-4)
+    for one, other in zip(native, taps):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_reflection_repeats_the_element_of_an_axis_of_length_one():
+    video = jnp.arange(12.0).reshape(1, 1, 3, 4, 1)
+    padded = ops.pad(video, ((1, 1), (1, 1), (0, 0)), "reflect")
+    np.testing.assert_array_equal(padded[0, :, :, 0, 0], [[4, 0, 4, 8, 4]] * 3)
+
+
+def test_unknown_names_are_refused():
+    video, kernel = jnp.zeros((1, 1, 3, 3, 1)), jnp.zeros((1, 3, 3, 1, 1))
+    with pytest.raises(ValueError, match="Did you mean 'reflect'"):
+        ops.conv(video, kernel, padding="refelct")
+    with pytest.raises(ValueError, match="Unknown lowering 'tap'"):
+        ops.conv(video, kernel, lowering="tap")
+
+
+def test_average_pool_is_the_block_mean():
+    video = np.random.default_rng(0).random((2, 4, 6, 4, 3)).astype(np.float32)
+    pooled = ops.average_pool(jnp.asarray(video), (2, 2, 2))
+    np.testing.assert_allclose(pooled[1, 1, 2, 0], video[1, 2:4, 4:6, 0:2].mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_array_equal(ops.average_pool(jnp.asarray(video), (1, 1, 1)), video)
+
+
+def test_average_pool_leaves_out_the_cells_beyond_the_border():
+    video = jnp.asarray([1.0, 3.0, 10.0]).reshape(1, 3, 1, 1, 1)
+    np.testing.assert_array_equal(ops.average_pool(video, (2, 1, 1)).ravel(), [2, 10])
+    np.testing.assert_array_equal(ops.average_pool(video[:, :1], (2, 2, 2)).ravel(), [1])
+    counted = jax.lax.reduce_window(video, 0.0, jax.lax.add, (1, 2, 1, 1, 1), (1, 2, 1, 1, 1), "SAME")
+    np.testing.assert_array_equal(counted.ravel(), [4, 10])  # the same cells as XLA's SAME
+
+
+def test_upsample_repeats_cells_and_pooling_undoes_it():
+    video = jnp.arange(16.0).reshape(1, 2, 2, 2, 2)
+    large = ops.upsample_nearest(video, (1, 2, 3))
+    expected = np.repeat(np.repeat(video, 2, axis=2), 3, axis=3)
+    np.testing.assert_array_equal(large, expected)
+    np.testing.assert_array_equal(ops.average_pool(large, (1, 2, 3)), video)
+
+
+def test_space_to_depth_keeps_patches_together_and_comes_back():
+    video = jnp.arange(4 * 4 * 6 * 3.0).reshape(1, 4, 4, 6, 3)
+    patches = ops.space_to_depth(video, (2, 4, 3))
+    assert patches.shape == (1, 2, 1, 2, 72)
+    np.testing.assert_array_equal(patches[0, 1, 0, 1].reshape(2, 4, 3, 3), video[0, 2:, :, 3:])
+    np.testing.assert_array_equal(ops.depth_to_space(patches, (2, 4, 3)), video)
