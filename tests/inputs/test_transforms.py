@@ -1,0 +1,87 @@
+"""Transforms: what they keep, where they cut, and that a row does not depend on its neighbours."""
+
+import numpy as np
+import pytest
+
+from videogvt.inputs import transforms
+
+RNG = np.random.default_rng(0)
+VIDEO_BTHWC = RNG.integers(0, 256, (3, 5, 6, 8, 3), dtype=np.uint8)
+ALL = (
+    transforms.CenterCrop(4, 4), transforms.RandomCrop(4, 5), transforms.ResizeShortSide(3), transforms.RandomFlip(),
+    transforms.TemporalWindow(2, stride=2), transforms.SampleFrames(),
+)  # fmt: skip
+
+
+def streams(*keys):
+    return [np.random.Generator(np.random.Philox(key=[0, key])) for key in keys]
+
+
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
+def test_videos_stay_uint8_and_rows_independent(transform):
+    batch = {"video": VIDEO_BTHWC, "label": np.arange(3), "fps": np.full(3, 24, np.float32)}
+    whole = transform(batch, streams(7, 8, 9))
+    assert whole["video"].dtype == np.uint8 and whole.keys() == batch.keys()
+    np.testing.assert_array_equal(whole["label"], batch["label"])
+    alone = transform({field: rows[1:2] for field, rows in batch.items()}, streams(8))
+    for field in whole:
+        np.testing.assert_array_equal(alone[field][0], whole[field][1])
+
+
+def test_center_crop_takes_the_middle():
+    cropped = transforms.CenterCrop(4, 5)({"video": VIDEO_BTHWC}, streams(0, 1, 2))["video"]
+    np.testing.assert_array_equal(cropped, VIDEO_BTHWC[:, :, 1:5, 1:6])
+
+
+def test_random_crop_reaches_every_place_and_treats_frames_alike():
+    places_HW = np.arange(4, dtype=np.uint8).reshape(2, 2)
+    video_BTHWC = np.broadcast_to(places_HW[None, None, :, :, None], (64, 2, 2, 2, 3))
+    cropped = transforms.RandomCrop(1, 1)({"video": video_BTHWC}, streams(*range(64)))["video"]
+    assert set(cropped[:, 0, 0, 0, 0]) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(cropped[:, 0], cropped[:, 1])
+
+
+def test_random_flip_mirrors_left_to_right_as_often_as_asked():
+    flipped = transforms.RandomFlip(1.0)({"video": VIDEO_BTHWC}, streams(0, 1, 2))["video"]
+    np.testing.assert_array_equal(flipped, VIDEO_BTHWC[:, :, :, ::-1])
+    kept = transforms.RandomFlip(0.0)({"video": VIDEO_BTHWC}, streams(0, 1, 2))["video"]
+    np.testing.assert_array_equal(kept, VIDEO_BTHWC)
+
+
+def test_temporal_window_keeps_order_and_corrects_fps():
+    video_BTHWC = np.broadcast_to(np.arange(7, dtype=np.uint8)[None, :, None, None, None], (40, 7, 2, 2, 3))
+    batch = {"video": video_BTHWC, "fps": np.full(40, 24, np.float32)}
+    window = transforms.TemporalWindow(3, stride=2)(batch, streams(*range(40)))
+    starts = window["video"][:, 0, 0, 0, 0]
+    assert set(starts) == {0, 1, 2}
+    np.testing.assert_array_equal(window["video"][:, :, 0, 0, 0], starts[:, None] + [0, 2, 4])
+    assert set(window["fps"]) == {12.0}
+    middle = transforms.TemporalWindow(3, random=False)(batch, streams(*range(40)))
+    assert middle["video"][0, :, 0, 0, 0].tolist() == [2, 3, 4]
+
+
+def test_sample_frames_gives_clips_of_one_frame():
+    sampled = transforms.SampleFrames()({"video": VIDEO_BTHWC}, streams(0, 1, 2))["video"]
+    assert sampled.shape == (3, 1, 6, 8, 3)
+    assert all((row[0] == frames).all(axis=(1, 2, 3)).sum() == 1 for row, frames in zip(sampled, VIDEO_BTHWC))
+
+
+def test_resize_keeps_proportions_and_colours():
+    assert transforms.resize_short_side(np.zeros((1, 6, 9, 3), np.uint8), 4).shape == (1, 4, 6, 3)
+    assert transforms.resize_short_side(np.zeros((1, 90, 60, 3), np.uint8), 40).shape == (1, 60, 40, 3)
+    flat = transforms.resize_short_side(np.full((2, 31, 17, 3), (9, 99, 199), np.uint8), 8)
+    np.testing.assert_array_equal(flat, np.broadcast_to(np.uint8([9, 99, 199]), flat.shape))
+
+
+@pytest.mark.parametrize(
+    ("transform", "batch", "message"),
+    [
+        (transforms.CenterCrop(7, 4), {"video": VIDEO_BTHWC}, "does not fit into frames of 6x8"),
+        (transforms.TemporalWindow(4, stride=2), {"video": VIDEO_BTHWC}, "at least 7 frames, but these have 5"),
+        (transforms.RandomFlip(), {"video": VIDEO_BTHWC, "pixel_position": np.zeros((3, 1, 5, 2))},
+         "not \\['pixel_position'\\]"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_named(transform, batch, message):
+    with pytest.raises(ValueError, match=message):
+        transform(batch, streams(0, 1, 2))

@@ -1,0 +1,131 @@
+"""Batches for training and for evaluation: one grain pipeline over batch numbers.
+
+The element of the pipeline is a whole batch, so that a batch is read with one call of the source and grain's threads
+each work on a different batch. Batch k depends on (seed, k) alone: the examples are shuffled globally, epoch by epoch,
+and only then sliced by host. A run may therefore stop after any batch and go on with another number of hosts.
+"""
+
+import functools
+import sys
+from collections.abc import Iterable, Sequence
+
+import grain
+import numpy as np
+
+from videogvt.inputs.sources import ClipSource
+from videogvt.inputs.transforms import Transform
+
+EVALUATION_SEED = 0
+
+
+def train_batches(
+    source: ClipSource,
+    *,
+    batch_size: int,
+    seed: int,
+    transforms: Sequence[Transform] = (),
+    host_index: int = 0,
+    host_count: int = 1,
+    num_threads: int = 2,
+    prefetch: int = 4,
+) -> grain.DatasetIterator:
+    """An endless iterator over shuffled batches that can be stopped and taken up again.
+
+    Every epoch is a new permutation of the whole split; a batch may hold the end of one epoch and the beginning of the
+    next, so that no example is lost. The rows of all hosts, put together in order of ``host_index``, are the same batch
+    whatever ``host_count`` is. Random transforms draw from a stream of (seed, position of the example in the run).
+
+    The iterator's ``get_state()`` is ``{"next_index": k}``, k being the number of batches handed out (not those
+    prefetched), whatever the number of hosts; after ``set_state`` the next batch is batch k, bit for bit.
+
+    Args:
+      source: the clips; not empty.
+      batch_size: rows of the global batch; divisible by ``host_count``. It may exceed the size of the split.
+      seed: 0 to 2**32 - 1.
+      num_threads: batches that are read at the same time; 0 reads in the thread of the caller.
+      prefetch: batches kept ready.
+
+    Yields:
+      dicts of stacked rows: this host's contiguous part of the global batch, as ``source.read`` gives them.
+    """
+    rows = _host_rows(source, batch_size, host_index, host_count)
+    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    read = functools.partial(_read, source=source, transforms=transforms, seed=seed, rows=rows, batch_size=batch_size)
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0)
+    return iter(order.batch(batch_size).map_with_index(read).to_iter_dataset(options))
+
+
+def eval_batches(
+    source: ClipSource,
+    *,
+    batch_size: int,
+    transforms: Sequence[Transform] = (),
+    host_index: int = 0,
+    host_count: int = 1,
+    limit: int | None = None,
+    num_threads: int = 2,
+    prefetch: int = 2,
+) -> Iterable[dict[str, np.ndarray]]:
+    """The split in order, once: over all hosts every example appears exactly once with mask 1.
+
+    Every host gets the same number of equally shaped batches. The last batch is padded with copies of the last example.
+    Random transforms draw the same numbers in every pass.
+
+    Args:
+      limit: stop after so many examples (the first ones); None reads all.
+      (others as in ``train_batches``)
+
+    Returns:
+      an iterable that starts again with every ``iter()``; its dicts carry also ``mask``, float32 (B,), 0 on padding.
+    """
+    rows = _host_rows(source, batch_size, host_index, host_count)
+    if limit is not None and limit < 1:
+        raise ValueError(f"eval_batches got limit={limit}; it must be at least 1, or None for the whole split.")
+    count = min(len(source), limit or sys.maxsize)
+
+    def read(batch: int) -> dict[str, np.ndarray]:
+        positions = batch * batch_size + np.arange(batch_size)
+        loaded = _read(
+            batch, np.minimum(positions, count - 1), source=source, transforms=transforms, seed=EVALUATION_SEED,
+            rows=rows, batch_size=batch_size,
+        )
+        return loaded | {"mask": (positions[rows] < count).astype(np.float32)}
+
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0)
+    return grain.MapDataset.range(-(-count // batch_size)).map(read).to_iter_dataset(options)
+
+
+def _host_rows(source: ClipSource, batch_size: int, host_index: int, host_count: int) -> slice:
+    """The rows of the global batch that belong to a host."""
+    if len(source) == 0:
+        raise ValueError(f"{source} is empty; choose another split, or build the data set again with more examples.")
+    if batch_size < 1 or batch_size % host_count:
+        raise ValueError(
+            f"A batch of {batch_size} cannot be divided among {host_count} hosts; "
+            f"choose a positive multiple of {host_count}, such as {host_count * max(1, batch_size // host_count)}."
+        )
+    if not 0 <= host_index < host_count:
+        raise ValueError(f"Host {host_index} of {host_count} hosts: expected an index of 0 to {host_count - 1}.")
+    share = batch_size // host_count
+    return slice(host_index * share, (host_index + 1) * share)
+
+
+def _read(
+    batch: int,
+    indices: np.ndarray,
+    *,
+    source: ClipSource,
+    transforms: Sequence[Transform],
+    seed: int,
+    rows: slice,
+    batch_size: int,
+) -> dict[str, np.ndarray]:
+    """One host's rows of a batch, given the examples of the whole batch in order."""
+    loaded = source.read(indices[rows])
+    if not transforms:
+        return loaded
+    positions = range(batch * batch_size + rows.start, batch * batch_size + rows.stop)
+    streams = [np.random.Generator(np.random.Philox(key=[seed, position])) for position in positions]
+    for transform in transforms:
+        loaded = transform(loaded, streams)
+    return loaded

@@ -1,0 +1,209 @@
+"""Sources of clips: read many examples at once, only the fields asked for, as stacked numpy arrays.
+
+``open_source(name, split, ...)`` looks the name up in ``sources``; what can be generated is built on first use.
+"""
+
+import functools
+import math
+import os
+import pathlib
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from tensorflow_datasets.proto import tf_example_pb2
+
+from videogvt.core.registry import Registry, unknown_name
+from videogvt.inputs import builders
+from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
+
+sources = Registry("source")
+
+
+class ClipSource(Protocol):
+    """A split that can be read in any order.
+
+    Attributes:
+      class_names: names by label; () when the clips have no classes.
+      fields: the names that ``read`` returns.
+      split_hash: hexadecimal SHA-256 that changes with the examples of the split; "" when they are not on disk.
+      splits: names of all splits of the data set.
+      available: names of all fields that could be asked for.
+    """
+
+    class_names: tuple[str, ...]
+    fields: tuple[str, ...]
+    split_hash: str
+    splits: tuple[str, ...]
+    available: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        """The examples as stacked rows, one array per field, in the order of ``indices``; safe to call from threads.
+
+        ``video`` is uint8 (B,T,H,W,C), ``label`` int32 (B,), texts are numpy strings, other fields as stored.
+        """
+
+
+def open_source(
+    name: str,
+    split: str,
+    *,
+    fields: Sequence[str] = ("video", "label"),
+    data_dir: os.PathLike | None = None,
+    **options: Any,
+) -> ClipSource:
+    """Opens a split of a registered source, building the data set first where it is missing and can be generated.
+
+    Args:
+      name: a name in ``sources``: "trajectories", "videos", "images" or "imported".
+      split: "train", "validation", "test", ...
+      fields: what ``read`` shall return; fewer fields read faster.
+      data_dir: root of the data sets; None takes the environment's (see ``builders.data_root``).
+      options: of the source, such as ``config="mono64"`` for trajectories or ``folder=...`` for videos.
+    """
+    return sources[name](split, fields=tuple(fields), data_dir=data_dir, **options)
+
+
+class RecordSource:
+    """A split of a TFDS data set in ArrayRecord files, read without TensorFlow.
+
+    Records are parsed field by field, and only the fields asked for are decoded, straight into the batch. ArrayRecord
+    and the decompression release Python's global lock, so that threads reading different batches work in parallel.
+
+    Args:
+      directory: the folder that holds ``dataset_info.json``.
+      split: one of its splits.
+      fields: names of features; tensors of known shape, labels, scalars and texts can be read.
+    """
+
+    def __init__(self, directory: os.PathLike, split: str, fields: Sequence[str] = ("video", "label")):
+        self.directory = pathlib.Path(directory).expanduser()
+        if not is_complete(self.directory):
+            raise FileNotFoundError(
+                f"{self.directory} holds no finished data set ({INFO} is missing). Name the folder of one version, "
+                "such as .../trajectories/mono64/1.0.0, or build the data set first."
+            )
+        info = tfds.builder_from_directory(self.directory).info
+        if split not in info.splits:
+            raise KeyError(unknown_name("split", split, info.splits))
+        if not fields:
+            raise ValueError(f"No fields were asked of {self.directory}; it has {sorted(info.features)}.")
+        self.split = split
+        self.splits = tuple(info.splits)
+        self.available = tuple(info.features)
+        self.fields = tuple(fields)
+        self._decoders = {field: _decoder(info.features, field) for field in self.fields}
+        self.class_names = tuple(info.features["label"].names) if "label" in info.features else ()
+        files = info.splits[split].file_instructions if info.splits[split].num_examples else []
+        self._records = ArrayRecordDataSource(files) if files else ()
+
+    def __repr__(self) -> str:
+        return f"RecordSource({str(self.directory)!r}, {self.split!r})"
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @functools.cached_property
+    def split_hash(self) -> str:
+        """SHA-256 of the split's examples as the manifest records it; "" for a folder without a manifest."""
+        if not (self.directory / MANIFEST).exists():
+            return ""
+        return read_manifest(self.directory)["splits"][self.split]["content_sha256"]
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        examples = [tf_example_pb2.Example.FromString(self._records[i]).features.feature for i in indices]
+        return {field: decode([example[field] for example in examples]) for field, decode in self._decoders.items()}
+
+
+class ArraySource:
+    """Clips that lie in memory: ``arrays`` by field, each with one row per example."""
+
+    split_hash = ""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], class_names: Sequence[str] = ()):
+        sizes = {field: len(array) for field, array in arrays.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"Every field needs one row per example, but the numbers of rows are {sizes}.")
+        self._arrays = dict(arrays)
+        self.fields = self.available = tuple(arrays)
+        self.splits = ()
+        self.class_names = tuple(class_names)
+
+    def __repr__(self) -> str:
+        return f"ArraySource({', '.join(self.fields)})"
+
+    def __len__(self) -> int:
+        return len(self._arrays[self.fields[0]])
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        return {field: array[np.asarray(indices)] for field, array in self._arrays.items()}
+
+
+def dataset_summary(source: ClipSource) -> dict[str, Any]:
+    """What a result must say about the examples behind it, ready for JSON."""
+    return {
+        "examples": len(source),
+        "class_names": list(source.class_names),
+        "split_hash": source.split_hash,
+    }
+
+
+def _decoder(features: tfds.features.FeaturesDict, field: str) -> Callable[[list], np.ndarray]:
+    """A function from the protos of a field, one per row, to one stacked array."""
+    if field not in features:
+        raise KeyError(unknown_name("field", field, features))
+    feature = features[field]
+    if isinstance(feature, tfds.features.Text):
+        return lambda protos: np.array([proto.bytes_list.value[0].decode() for proto in protos])
+    if isinstance(feature, tfds.features.ClassLabel):
+        return lambda protos: np.array([proto.int64_list.value[0] for proto in protos], np.int32)
+    if not isinstance(feature, tfds.features.Tensor) or None in feature.shape:
+        raise ValueError(
+            f"Field {field!r} is stored as {feature!r}, which cannot be read without TensorFlow; fields must be "
+            "tensors of known shape, labels or texts. `run.py --mode=import` converts data sets that TFDS distributes."
+        )
+    encoding = feature.to_json_content().encoding
+    if encoding in ("bytes", "zlib"):
+        size = math.prod(feature.shape) * feature.np_dtype.itemsize
+        unpack = functools.partial(zlib.decompress, bufsize=size) if encoding == "zlib" else bytes
+        return functools.partial(_decode_bytes, shape=feature.shape, dtype=feature.np_dtype, unpack=unpack)
+    values = "float_list" if np.issubdtype(feature.np_dtype, np.floating) else "int64_list"
+    return functools.partial(_decode_numbers, shape=feature.shape, dtype=feature.np_dtype, values=values)
+
+
+def _decode_bytes(protos: list, *, shape: tuple[int, ...], dtype: np.dtype, unpack: Callable) -> np.ndarray:
+    rows = np.empty((len(protos), *shape), dtype)
+    for row, proto in zip(rows, protos, strict=True):
+        row[...] = np.frombuffer(unpack(proto.bytes_list.value[0]), dtype).reshape(shape)
+    return rows
+
+
+def _decode_numbers(protos: list, *, shape: tuple[int, ...], dtype: np.dtype, values: str) -> np.ndarray:
+    rows = np.array([getattr(proto, values).value for proto in protos], dtype)
+    return rows.reshape(len(protos), *shape)
+
+
+@sources.register("trajectories")
+def _trajectories(
+    split: str,
+    *,
+    fields: Sequence[str],
+    data_dir: os.PathLike | None,
+    config: Any = "mono64",
+    workers: int | None = None,
+) -> RecordSource:
+    """Synthetic trajectories: ``config`` is the name of a shipped world, or a config object (see ``builders``)."""
+    return RecordSource(builders.prepared(config, data_dir, workers).data_dir, split, fields)
+
+
+@sources.register("imported")
+def _imported(
+    split: str, *, fields: Sequence[str], data_dir: os.PathLike | None, path: os.PathLike
+) -> RecordSource:
+    """Any finished data set in the clip format: ``path`` is its folder, absolute or under the data root."""
+    return RecordSource(builders.data_root(data_dir) / pathlib.Path(path).expanduser(), split, fields)

@@ -1,0 +1,158 @@
+"""What may happen to clips between the disk and the model: crops, resizing, flips, windows of time.
+
+A transform takes a batch and one random stream per row and returns a new batch; videos stay uint8. Several transforms
+applied in turn draw from the same streams. Rows are treated alike and independently, so that a row's result does not
+depend on its neighbours or on how a batch is divided among hosts.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+Batch = dict[str, np.ndarray]
+Streams = Sequence[np.random.Generator]
+
+# Fields that say nothing about where and when something is in the picture, and so stay true.
+INVARIANT_FIELDS = frozenset(
+    ("video", "label", "id", "fps", "caption", "equation", "family", "parameters", "seed", "version")
+)
+
+
+class Transform(Protocol):
+    """A function of a batch (``video`` uint8 (B,T,H,W,C) and other fields) and one random stream per row."""
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CenterCrop:
+    """Cuts the middle ``height`` x ``width`` pixels out of every frame; the rounding favours the top left."""
+
+    height: int
+    width: int
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        video_BTHWC = _video(self, batch)
+        top, left = (room // 2 for room in _room(self, video_BTHWC))
+        return batch | {"video": video_BTHWC[:, :, top : top + self.height, left : left + self.width]}
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomCrop:
+    """Cuts ``height`` x ``width`` pixels out of every clip, somewhere at random; one place for all its frames."""
+
+    height: int
+    width: int
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        video_BTHWC = _video(self, batch)
+        down, right = _room(self, video_BTHWC)
+
+        def crop(video_THWC: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+            top, left = stream.integers(down + 1), stream.integers(right + 1)
+            return video_THWC[:, top : top + self.height, left : left + self.width]
+
+        return batch | {"video": _each(crop, video_BTHWC, streams)}
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizeShortSide:
+    """Scales every frame so that its shorter side has ``size`` pixels, keeping the proportions (Pillow, bicubic)."""
+
+    size: int
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        video_BTHWC = _video(self, batch)
+        return batch | {"video": _each(lambda video, _: resize_short_side(video, self.size), video_BTHWC, streams)}
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomFlip:
+    """Mirrors a clip left to right with the given probability; all its frames or none."""
+
+    probability: float = 0.5
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        video_BTHWC = _video(self, batch)
+
+        def flip(video_THWC: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+            return video_THWC[:, :, ::-1] if stream.random() < self.probability else video_THWC
+
+        return batch | {"video": _each(flip, video_BTHWC, streams)}
+
+
+@dataclasses.dataclass(frozen=True)
+class TemporalWindow:
+    """Takes ``num_frames`` frames, ``stride`` apart: from a random start, or from the middle. ``fps`` follows."""
+
+    num_frames: int
+    stride: int = 1
+    random: bool = True
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        video_BTHWC = _video(self, batch)
+        span = (self.num_frames - 1) * self.stride + 1
+        room = video_BTHWC.shape[1] - span
+        if room < 0:
+            raise ValueError(
+                f"{self} needs clips of at least {span} frames, but these have {video_BTHWC.shape[1]}; "
+                "store longer clips, or ask for fewer frames or a smaller stride."
+            )
+
+        def window(video_THWC: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+            start = stream.integers(room + 1) if self.random else room // 2
+            return video_THWC[start : start + span : self.stride]
+
+        changed = {"video": _each(window, video_BTHWC, streams)}
+        if "fps" in batch:
+            changed["fps"] = batch["fps"] / np.float32(self.stride)
+        return batch | changed
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleFrames:
+    """Turns clips into pictures: one frame of each (drawn uniformly, or the middle one) as a clip of one frame."""
+
+    random: bool = True
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        return TemporalWindow(num_frames=1, random=self.random)(batch, streams)
+
+
+def resize_short_side(video_THWC: np.ndarray, size: int) -> np.ndarray:
+    """uint8 frames scaled so that the shorter side has ``size`` pixels; the longer one is rounded (bicubic)."""
+    height, width = video_THWC.shape[1:3]
+    scale = size / min(height, width)
+    shape = (size, max(size, round(width * scale))) if height <= width else (max(size, round(height * scale)), size)
+    if shape == (height, width):
+        return video_THWC
+    frames = [Image.fromarray(frame).resize(shape[::-1], Image.Resampling.BICUBIC) for frame in video_THWC]
+    return np.stack([np.asarray(frame) for frame in frames])
+
+
+def _each(change: Callable, video_BTHWC: np.ndarray, streams: Streams) -> np.ndarray:
+    """The results of ``change(video_THWC, stream)`` over the rows, in one contiguous array."""
+    return np.stack([change(video_THWC, stream) for video_THWC, stream in zip(video_BTHWC, streams, strict=True)])
+
+
+def _video(transform: Transform, batch: Batch) -> np.ndarray:
+    """The batch's video, once it is sure that no other field would be made false."""
+    if bound := sorted(set(batch) - INVARIANT_FIELDS):
+        raise ValueError(
+            f"{transform} would change the video but not {bound}, which speak of its pixels or frames; "
+            "ask the source for fewer fields, or drop the transform."
+        )
+    return batch["video"]
+
+
+def _room(transform: CenterCrop | RandomCrop, video_BTHWC: np.ndarray) -> tuple[int, int]:
+    """By how many pixels a crop can move down and right."""
+    height, width = video_BTHWC.shape[2:4]
+    if transform.height > height or transform.width > width:
+        raise ValueError(
+            f"{transform} does not fit into frames of {height}x{width} pixels; resize them first, or crop less."
+        )
+    return height - transform.height, width - transform.width
