@@ -1,0 +1,34 @@
+"""Tables measured by many hosts, each on its own rows, put together so that every host holds the whole."""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+Columns = dict[str, np.ndarray]
+
+
+def local_rows(array: jax.Array) -> np.ndarray:
+    """This host's rows, in order, of an array that is split over the devices along its leading axis only."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    parts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)])
+
+
+def stack(batches: list[Columns]) -> Columns:
+    """Tables of batches, one below the other."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def gather(columns: Columns) -> Columns:
+    """The tables of all hosts, one below the other; they have the same columns and the same number of rows.
+
+    Text columns are byte strings (dtype ``S``) of one width on all hosts.
+    """
+    if jax.process_count() == 1:
+        return columns
+    plain = {name: column.view(np.uint8).reshape(len(column), -1) if column.dtype.kind == "S" else column
+             for name, column in columns.items()}
+    whole = multihost_utils.process_allgather(plain, tiled=True)
+    return {name: np.ascontiguousarray(whole[name]).view(column.dtype).reshape(-1) if column.dtype.kind == "S"
+            else whole[name] for name, column in columns.items()}

@@ -1,0 +1,227 @@
+"""How well a tokenizer keeps a video, beside the answers that need no tokenizer at all.
+
+Every figure comes from a table with a row for each clip, so the padding of the last batch counts for nothing and the
+best, the median and the worst clip can be chosen by rule. Images are compared frame by frame, RGB in [0, 1]; the object
+is compared where there is truth about it. An answer's figures (``background/psnr``) stand beside the tokenizer's
+(``psnr``); those of ``original`` are what the tracker and the oracle make of the originals, the most one can expect.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from videogvt.evals.hosts import gather, local_rows, stack
+from videogvt.evals.objects import Originals, object_columns
+from videogvt.evals.tables import Columns, choose, code_figures, figures
+from videogvt.evals.trivial import Answer
+from videogvt.inputs.pipeline import eval_batches
+from videogvt.inputs.sources import ClipSource
+from videogvt.ops import quality
+from videogvt.train.contracts import Media, When
+from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.state import TrainState
+from videogvt.world import oracle
+
+TRUTH_FIELDS = ("pixel_position", "radius_px", "fps")
+"""Fields of a source that knows where its one object is; a source of real videos has none of them."""
+
+Reconstruct = Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]]
+Contestant = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+
+
+@dataclasses.dataclass
+class ReconstructionEval:
+    """Measures the reconstructions of one split.
+
+    Attributes:
+      source: the split, opened with ``video``, ``id`` and, where they exist, ``label`` and ``TRUTH_FIELDS``.
+      split: its name; like ``seed`` and ``weights`` ("ema" or "params") it only stands among the facts.
+      reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video_BTHWC, codes_Bthw)``, traceable.
+      num_codes: K of the tokenizer.
+      when: its schedule.
+      batch_size: of all hosts together; it divides by the devices along the data axis.
+      limit: only the first so many clips, or None for the whole split.
+      answers: trivial answers by name.
+      answers_limit: only the first so many clips for them, or None for all that are measured.
+      untrained: makes the state of an untrained tokenizer of the same size, another answer; or None.
+      untrained_limit: only the first so many clips for it, since it costs as much as the tokenizer itself.
+      samples: how many clips of each choice (first, best, median, worst) to keep for the report; 0 for none.
+    """
+
+    source: ClipSource
+    split: str
+    seed: int
+    weights: str
+    reconstruct: Reconstruct
+    num_codes: int
+    when: When
+    batch_size: int
+    limit: int | None = None
+    answers: Mapping[str, Answer] = dataclasses.field(default_factory=dict)
+    answers_limit: int | None = None
+    untrained: Callable[[], TrainState] | None = None
+    untrained_limit: int = 256
+    samples: int = 2
+
+    def __post_init__(self):
+        self.clips = min(len(self.source), self.limit or len(self.source))
+        self.has_truth = set(TRUTH_FIELDS) <= set(self.source.fields)
+        names = tuple(self.source.class_names)
+        self.families = names if self.has_truth and set(names) <= set(oracle.FAMILIES) else ()
+        self._forward = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is needed to repeat the figures."""
+        return {
+            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
+            "weights": self.weights, "batch_size": self.batch_size, "num_codes": self.num_codes,
+            "class_names": list(self.source.class_names), "answers": list(self.answers),
+        }
+
+    def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
+        """Yields figures, and the files ``table`` (a row for each clip), ``codes`` (their counts) and ``samples``."""
+        tables, counts = self._measure(state)
+        rows = {name: figures(columns) for name, columns in tables.items()}
+        for name, counts_K in counts.items():
+            rows[name] |= code_figures(counts_K, tables[name]["pixels"].sum())
+        for name, row in rows.items():
+            if "oracle_accuracy" in row and name != "original" and rows["original"]["oracle_accuracy"]:
+                row["oracle_vs_original"] = row["oracle_accuracy"] / rows["original"]["oracle_accuracy"]
+            for figure, value in row.items():
+                yield f"{name}/{figure}".lstrip("/"), value
+        yield "table", Media.arrays(**tables[""])
+        yield "codes", Media.arrays(counts_K=counts[""])
+        if self.samples:
+            yield "samples", Media.arrays(**self._samples(state, tables))
+
+    def _measure(self, state: TrainState) -> tuple[dict[str, Columns], dict[str, np.ndarray]]:
+        """Tables by row, "" being the tokenizer, and the code counts (K,) of the rows that have codes."""
+        contestants = {"": (self._tokenizer(state), self.clips)}
+        limit = self.answers_limit or self.clips
+        contestants |= {name: (_without_codes(answer), limit) for name, answer in self.answers.items()}
+        if self.untrained:
+            contestants["untrained"] = (self._tokenizer(self.untrained()), self.untrained_limit)
+        parts: dict[str, list[Columns]] = {name: [] for name in (*contestants, "original")}
+        counts: dict[str, np.ndarray] = {}
+        for index_B, batch in self._batches():
+            mask_B = batch["mask"] > 0
+            common = {"id": np.asarray(batch["id"]).astype("S64"), "index": index_B}
+            originals = Originals.of(batch, self.families) if self.has_truth else None
+            if originals:
+                columns = object_columns(batch["video"], originals)
+                parts["original"].append({**common, "mask": mask_B, **columns})
+            for name, (contestant, limit) in contestants.items():
+                if index_B[0] // self.batch_size * self.batch_size >= limit:  # the same on all hosts
+                    continue
+                video_BTHWC, codes_Bthw = contestant(batch["video"])
+                columns = image_columns(batch, video_BTHWC)
+                if originals:
+                    columns |= object_columns(_as_uint8(video_BTHWC), originals)
+                counted_B = mask_B & (index_B < limit)
+                parts[name].append({**common, "mask": counted_B, **columns})
+                if codes_Bthw is not None:
+                    used_K = np.bincount(codes_Bthw[counted_B].ravel(), minlength=self.num_codes)
+                    counts[name] = counts[name] + used_K if name in counts else used_K
+        totals = {name: gather({"counts": used[None]})["counts"].sum(axis=0) for name, used in counts.items()}
+        return {name: _in_order(gather(stack(part))) for name, part in parts.items() if part}, totals
+
+    def _batches(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """This host's rows of every batch, with their places in the split."""
+        hosts, host = jax.process_count(), jax.process_index()
+        rows = self.batch_size // hosts
+        batches = eval_batches(
+            self.source, batch_size=self.batch_size, host_index=host, host_count=hosts, limit=self.limit
+        )
+        for number, batch in enumerate(batches):
+            yield number * self.batch_size + host * rows + np.arange(rows), batch
+
+    def _tokenizer(self, state: TrainState) -> Contestant:
+        """The tokenizer as a function of this host's uint8 rows; its video is float32 in [0, 1]."""
+        mesh = mesh_of(state)
+        if self._forward is None:
+            def forward(state, video_BTHWC):
+                video, codes_Bthw = self.reconstruct(state, video_BTHWC.astype(jnp.float32) / 255.0)
+                return jnp.clip(video.astype(jnp.float32), 0.0, 1.0), codes_Bthw
+
+            self._forward = jax.jit(forward, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
+
+        def contestant(video_BTHWC):
+            video, codes_Bthw = self._forward(state, place_batch({"video": video_BTHWC}, mesh)["video"])
+            return local_rows(video), local_rows(codes_Bthw)
+
+        return contestant
+
+    def _samples(self, state: TrainState, tables: dict[str, Columns]) -> Columns:
+        """The chosen clips with their reconstructions, uint8, and what the tables say of them."""
+        chosen = choose(tables[""], self.samples)
+        rows = np.concatenate(list(chosen.values()))
+        videos = self.source.read(tables[""]["index"][rows].tolist())["video"]
+        contestant, size = self._tokenizer(state), self.batch_size // jax.process_count()
+        first = jax.process_index() * size
+        answers = []
+        for start in range(0, len(rows), self.batch_size):
+            batch = np.resize(videos[start : start + self.batch_size], (self.batch_size, *videos.shape[1:]))
+            mine = contestant(batch[first : first + size])[0]
+            answers.append(gather({"video": _as_uint8(mine)})["video"])
+        samples = {name: tables[""][name][rows] for name in tables[""]}
+        if "original" in tables:
+            samples["original_track"] = tables["original"]["track"][rows]
+        choice = np.concatenate([[name] * len(picked) for name, picked in chosen.items()])
+        return samples | {"choice": choice, "original": videos, "reconstruction": np.concatenate(answers)[: len(rows)]}
+
+
+def image_columns(batch: Mapping[str, np.ndarray], video_BTHWC: np.ndarray) -> Columns:
+    """A row for each clip: ``psnr``, ``ssim``, ``l1``, ``pixels``, and with truth ``object_sse``, ``object_pixels``."""
+    if "radius_px" in batch:
+        position_BT2, radius_BT = batch["pixel_position"][:, 0], batch["radius_px"][:, 0]
+        columns = _compare(batch["video"], video_BTHWC, position_BT2, radius_BT)
+    else:
+        columns = _compare(batch["video"], video_BTHWC)
+    pixels = np.full(len(video_BTHWC), np.prod(video_BTHWC.shape[1:4]))
+    return {name: np.asarray(column) for name, column in columns.items()} | {"pixels": pixels}
+
+
+@jax.jit
+def _compare(original_BTHWC, video_BTHWC, position_BT2=None, radius_BT=None) -> dict[str, jax.Array]:
+    original, video = _as_float(original_BTHWC), _as_float(video_BTHWC)
+    measures = {"psnr": quality.psnr, "ssim": quality.ssim, "l1": quality.l1}
+    columns = {name: measure(video, original).mean(axis=1) for name, measure in measures.items()}
+    if position_BT2 is not None:
+        disc_BTHW = object_disc(position_BT2, radius_BT, original.shape[2:4])
+        squared_BTHW = jnp.square(original - video).mean(axis=-1)
+        columns["object_sse"] = (squared_BTHW * disc_BTHW).sum(axis=(1, 2, 3))
+        columns["object_pixels"] = disc_BTHW.sum(axis=(1, 2, 3))
+    return columns
+
+
+def object_disc(position_BT2: jax.Array, radius_BT: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """The object's own pixels, bool (B, T, H, W): those whose centre lies within its true radius of its true centre."""
+    y_H1, x_1W = jnp.arange(size[0])[:, None], jnp.arange(size[1])
+    across = x_1W - position_BT2[..., 0, None, None]
+    down = y_H1 - position_BT2[..., 1, None, None]
+    return across**2 + down**2 <= radius_BT[..., None, None] ** 2
+
+
+def _as_float(video: jax.Array) -> jax.Array:
+    return video.astype(jnp.float32) / 255.0 if video.dtype == jnp.uint8 else video
+
+
+def _as_uint8(video: np.ndarray) -> np.ndarray:
+    return video if video.dtype == np.uint8 else np.round(video * 255.0).astype(np.uint8)
+
+
+def _without_codes(answer: Answer) -> Contestant:
+    return lambda video_BTHWC: (answer(video_BTHWC), None)
+
+
+def _in_order(columns: Columns) -> Columns:
+    """The counted rows in the order of the split."""
+    order = np.argsort(columns["index"], kind="stable")
+    order = order[columns["mask"][order]]
+    return {name: column[order] for name, column in columns.items() if name != "mask"}
