@@ -43,7 +43,7 @@ def test_the_seed_decides_the_order():
 
 def test_the_shuffle_is_uniform_enough():
     """Where example 0 lands over 400 epochs of 10: a chi-square of 9 degrees of freedom, 99.9 % quantile 27.9."""
-    seen = ids(pipeline.train_batches(source(10), batch_size=100, seed=0), 40).reshape(400, 10)
+    seen = pipeline.shuffled(np.arange(4000), 10, seed=0).reshape(400, 10)
     counts = np.bincount((seen == 0).argmax(axis=1), minlength=10)
     assert ((counts - 40) ** 2 / 40).sum() < 27.9
 
@@ -138,6 +138,8 @@ def test_what_cannot_be_batched_is_named(change, message):
         pipeline.eval_batches(**options)
 
 
-def test_an_unusable_limit_is_named():
+def test_an_unusable_limit_or_seed_is_named():
     with pytest.raises(ValueError, match="limit=0"):
         pipeline.eval_batches(source(4), batch_size=4, limit=0)
+    with pytest.raises(ValueError, match="seed of the batches is -1"):
+        pipeline.train_batches(source(4), batch_size=4, seed=-1)

@@ -2,7 +2,7 @@
 
 The element of the pipeline is a whole batch, so that a batch is read with one call of the source and grain's threads
 each work on a different batch. Batch k depends on (seed, k) alone: the examples are shuffled globally, epoch by epoch,
-and only then sliced by host. A run may therefore stop after any batch and go on with another number of hosts.
+and only then divided among hosts. A run may therefore stop after any batch and go on with another number of hosts.
 """
 
 import functools
@@ -16,6 +16,7 @@ from videogvt.inputs.sources import ClipSource
 from videogvt.inputs.transforms import Transform
 
 EVALUATION_SEED = 0
+ENDLESS = 2**62  # batches
 
 
 def train_batches(
@@ -41,7 +42,6 @@ def train_batches(
     Args:
       source: the clips; not empty.
       batch_size: rows of the global batch; divisible by ``host_count``. It may exceed the size of the split.
-      seed: 0 to 2**32 - 1.
       num_threads: batches that are read at the same time; 0 reads in the thread of the caller.
       prefetch: batches kept ready.
 
@@ -49,10 +49,14 @@ def train_batches(
       dicts of stacked rows: this host's contiguous part of the global batch, as ``source.read`` gives them.
     """
     rows = _host_rows(source, batch_size, host_index, host_count)
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-    read = functools.partial(_read, source=source, transforms=transforms, seed=seed, rows=rows, batch_size=batch_size)
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0)
-    return iter(order.batch(batch_size).map_with_index(read).to_iter_dataset(options))
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"The seed of the batches is {seed}; expected a number of 0 to 2**64 - 1.")
+
+    def read(batch: int) -> dict[str, np.ndarray]:
+        positions = batch * batch_size + rows
+        return _read(source, shuffled(positions, len(source), seed), positions, transforms, seed)
+
+    return iter(grain.MapDataset.range(ENDLESS).map(read).to_iter_dataset(_options(num_threads, prefetch)))
 
 
 def eval_batches(
@@ -84,19 +88,33 @@ def eval_batches(
     count = min(len(source), limit or sys.maxsize)
 
     def read(batch: int) -> dict[str, np.ndarray]:
-        positions = batch * batch_size + np.arange(batch_size)
-        loaded = _read(
-            batch, np.minimum(positions, count - 1), source=source, transforms=transforms, seed=EVALUATION_SEED,
-            rows=rows, batch_size=batch_size,
-        )
-        return loaded | {"mask": (positions[rows] < count).astype(np.float32)}
+        positions = batch * batch_size + rows
+        loaded = _read(source, np.minimum(positions, count - 1), positions, transforms, EVALUATION_SEED)
+        return loaded | {"mask": (positions < count).astype(np.float32)}
 
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0)
-    return grain.MapDataset.range(-(-count // batch_size)).map(read).to_iter_dataset(options)
+    batches = -(-count // batch_size)
+    return grain.MapDataset.range(batches).map(read).to_iter_dataset(_options(num_threads, prefetch))
 
 
-def _host_rows(source: ClipSource, batch_size: int, host_index: int, host_count: int) -> slice:
-    """The rows of the global batch that belong to a host."""
+def shuffled(positions: np.ndarray, examples: int, seed: int) -> np.ndarray:
+    """The examples at the given positions of an endless run over a split of so many examples.
+
+    Epoch e is a uniform permutation drawn from (seed, e).
+    """
+    epochs, places = np.divmod(positions, examples)
+    order = {epoch: _permutation(examples, seed, int(epoch)) for epoch in np.unique(epochs)}
+    return np.array([order[epoch][place] for epoch, place in zip(epochs, places)], np.int64)
+
+
+@functools.lru_cache(maxsize=4)  # batches near the end of an epoch need two
+def _permutation(examples: int, seed: int, epoch: int) -> np.ndarray:
+    # The counter's last word keeps these draws apart from those of the transforms, which have the same kind of key.
+    stream = np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, 1])
+    return np.random.Generator(stream).permutation(examples)
+
+
+def _host_rows(source: ClipSource, batch_size: int, host_index: int, host_count: int) -> np.ndarray:
+    """The rows of the global batch that belong to a host, contiguous."""
     if len(source) == 0:
         raise ValueError(f"{source} is empty; choose another split, or build the data set again with more examples.")
     if batch_size < 1 or batch_size % host_count:
@@ -107,25 +125,20 @@ def _host_rows(source: ClipSource, batch_size: int, host_index: int, host_count:
     if not 0 <= host_index < host_count:
         raise ValueError(f"Host {host_index} of {host_count} hosts: expected an index of 0 to {host_count - 1}.")
     share = batch_size // host_count
-    return slice(host_index * share, (host_index + 1) * share)
+    return np.arange(host_index * share, (host_index + 1) * share)
 
 
 def _read(
-    batch: int,
-    indices: np.ndarray,
-    *,
-    source: ClipSource,
-    transforms: Sequence[Transform],
-    seed: int,
-    rows: slice,
-    batch_size: int,
+    source: ClipSource, indices: np.ndarray, positions: np.ndarray, transforms: Sequence[Transform], seed: int
 ) -> dict[str, np.ndarray]:
-    """One host's rows of a batch, given the examples of the whole batch in order."""
-    loaded = source.read(indices[rows])
-    if not transforms:
-        return loaded
-    positions = range(batch * batch_size + rows.start, batch * batch_size + rows.stop)
-    streams = [np.random.Generator(np.random.Philox(key=[seed, position])) for position in positions]
-    for transform in transforms:
-        loaded = transform(loaded, streams)
-    return loaded
+    """The examples ``indices`` through the transforms, each with the stream of its position in the run."""
+    batch = source.read(indices)
+    if transforms:
+        streams = [np.random.Generator(np.random.Philox(key=[seed, position])) for position in positions.tolist()]
+        for transform in transforms:
+            batch = transform(batch, streams)
+    return batch
+
+
+def _options(num_threads: int, prefetch: int) -> grain.ReadOptions:
+    return grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0)
