@@ -1,0 +1,86 @@
+"""Pictures made of video pixels: strips of frames and animated clips, enlarged so that single pixels can be seen."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+GREY = (205, 205, 205)  # of the edge around a frame
+GAP = 2  # white pixels between frames, in pixels of the original clip
+
+
+def as_uint8(video: np.ndarray) -> np.ndarray:
+    """A clip or image as uint8; floating-point values are taken to be in [0, 1] and are clipped to it."""
+    video = np.asarray(video)
+    if video.dtype == np.uint8:
+        return video
+    return np.round(np.clip(video, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def spread(num_frames: int, count: int) -> np.ndarray:
+    """At most ``count`` frame numbers spread evenly from the first frame to the last."""
+    return np.unique(np.round(np.linspace(0, num_frames - 1, min(count, num_frames))).astype(int))
+
+
+def difference(original: np.ndarray, reconstruction: np.ndarray, gain: float = 1.0) -> np.ndarray:
+    """The absolute difference of two clips, ``gain`` times, on white: uint8 (T, H, W, 3), white where equal."""
+    error = np.abs(as_uint8(original).astype(np.float32) - as_uint8(reconstruction).astype(np.float32))
+    return (255.0 - np.clip(gain * error, 0.0, 255.0)).astype(np.uint8)
+
+
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """An image (H, W, 3) or clip (T, H, W, 3) with every pixel repeated ``scale`` times each way."""
+    return image.repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def edged(video: np.ndarray, colour: tuple[int, int, int] = GREY) -> np.ndarray:
+    """A clip or image with an edge one pixel wide, so that a white frame has a border on a white page."""
+    video = as_uint8(video).copy()
+    for side in (np.s_[..., 0, :, :], np.s_[..., -1, :, :], np.s_[..., 0, :], np.s_[..., -1, :]):
+        video[side] = colour
+    return video
+
+
+def strip(videos: Sequence[np.ndarray], frames: Sequence[int], scale: int = 2, colours: Sequence = ()) -> np.ndarray:
+    """Frames side by side, one row for each clip: uint8 (rows, columns, 3).
+
+    Args:
+      videos: clips (T, H, W, 3) of one shape, uint8 or floating point in [0, 1].
+      frames: the frames to show, in order.
+      scale: how many pixels wide a pixel of the clip becomes.
+      colours: RGB of the edges, one for each clip; grey by default.
+    """
+    rows = []
+    for video, colour in zip(videos, colours or [GREY] * len(videos), strict=True):
+        cells = [edged(enlarge(as_uint8(video[frame]), scale), colour) for frame in frames]
+        padded = [np.pad(cell, ((GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255) for cell in cells]
+        rows.append(np.concatenate(padded, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def png(image: np.ndarray) -> bytes:
+    """An image uint8 (H, W, 3) as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def animation(videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0) -> bytes:
+    """Clips side by side as the bytes of one endless animated WebP, lossless.
+
+    Args:
+      videos: clips (T, H, W, 3) of one shape, uint8 or floating point in [0, 1].
+      fps: frames a second at which the clips were made.
+      scale: how many pixels wide a pixel of the clip becomes.
+      slow: how many times slower than life the animation runs; 16 frames at 24 a second are over too soon to see.
+    """
+    large = [edged(enlarge(as_uint8(video), scale)) for video in videos]
+    spaced = [np.pad(video, ((0, 0), (0, 0), (0, 2 * GAP), (0, 0)), constant_values=255) for video in large]
+    joined = np.concatenate(spaced, axis=2)[:, :, : -2 * GAP]
+    frames = [Image.fromarray(frame) for frame in joined]
+    durations = [round(1000 * slow / fps)] * len(frames)
+    durations[-1] += 600  # a rest before it starts again
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, lossless=True)
+    return buffer.getvalue()
