@@ -1,6 +1,8 @@
 """A small training with two networks, for tests of the loop: a regression, and a second network that follows it."""
 
 import dataclasses
+import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +29,7 @@ class ToyRecipe:
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sharding_rules: tuple = (("dense/kernel", PartitionSpec(None, "model")), (".*", PartitionSpec()))
     explode_at: int = -1
+    poison_at: int = -1
     calls: list = dataclasses.field(default_factory=list)
 
     @property
@@ -68,26 +71,32 @@ class ToyRecipe:
             updates, opt[name] = tx.update(grads[name], state.opt[name], state.params[name])
             params[name] = optax.apply_updates(state.params[name], updates)
         ema = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, state.ema["student"], params["student"])
+        params = jax.tree.map(lambda leaf: jnp.where(state.step + 1 == self.poison_at, jnp.nan, leaf), params)
         seen = state.extra["student"]["seen"] + len(batch["x"])
         state = state.replace(params=params, opt=opt, ema={"student": ema}, extra={"student": {"seen": seen}})
         return state, {"loss": Mean.of(errors)}
 
 
 class ToyBatches:
-    """Batch k is a function of (seed, k) alone."""
+    """Batch k is a function of (seed, k) alone. Sends itself signals in place of the user."""
 
-    def __init__(self, batch_size, calls):
-        self.position, self.batch_size, self.calls = 0, batch_size, calls
+    def __init__(self, data):
+        self.position, self.batch_size, self.calls, self.data = 0, data.batch_size, data.calls, data
 
     def __iter__(self):
         return self
 
     def __next__(self):
         self.calls.append("fetch")
+        if self.position == self.data.end_at:
+            raise StopIteration
         generator = np.random.default_rng((7, self.position))
         x = generator.normal(size=(self.batch_size, 4)).astype(np.float32)
         ids = np.array([f"toy/{self.position}/{row}" for row in range(self.batch_size)], dtype=object)
         self.position += 1
+        if self.position == self.data.stop_at:
+            for name in self.data.signals:
+                os.kill(os.getpid(), signal.Signals[name])
         return {"x": x, "y": np.sin(x.sum(-1)), "id": ids}
 
     def get_state(self):
@@ -102,9 +111,12 @@ class ToyData:
     batch_size: int = 8
     num_examples: int = 64
     calls: list = dataclasses.field(default_factory=list)
+    stop_at: int = -1
+    signals: tuple = ("SIGTERM",)
+    end_at: int = -1
 
     def train(self):
-        self.batches = ToyBatches(self.batch_size, self.calls)
+        self.batches = ToyBatches(self)
         return self.batches
 
 

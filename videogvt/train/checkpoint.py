@@ -98,10 +98,10 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.check_for_errors()
 
-    def restore_newest(self, abstract: TrainState, say: Callable[[str], None] = logging.warning) -> Restored | None:
+    def restore_newest(self, abstract: TrainState, say: Callable[[str], None]) -> Restored | None:
         """Reads the newest checkpoint that can be read; None when there is none at all.
 
-        Broken and unfinished ones that are newer are named and moved to ``checkpoints.broken``.
+        Broken and unfinished ones that are newer are named by ``say`` and moved to ``checkpoints.broken``.
 
         Raises:
           RuntimeError: there are checkpoints and none can be read.

@@ -62,9 +62,15 @@ def claim_workdir(workdir: epath.PathLike, config: Mapping[str, Any], free: tupl
             ]))
     elif (workdir / "checkpoints").exists():
         raise WorkdirError(f"{workdir} holds checkpoints and no config.json; name another --workdir.")
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and not (path.exists() and path.read_text() == text):
         workdir.mkdir(parents=True, exist_ok=True)
         _write(path, text)
+
+
+def announce(text: str) -> None:
+    """A line for the person who watches, above a progress bar if there is one."""
+    if jax.process_index() == 0:
+        tqdm.write(text, file=sys.stderr)
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -197,11 +203,6 @@ class Journal:
         """Moves the bar."""
         if self._active:
             self._bar.update(step - self._bar.n)
-
-    def say(self, text: str) -> None:
-        """A line for the person who watches, above the bar."""
-        if self._active:
-            tqdm.write(text, file=sys.stderr)
 
     def _write_environment(self, start: int) -> None:
         path = self._workdir / "environment.json"

@@ -157,7 +157,7 @@ class _Run:
         self.checkpoints.wait()
         saved = f"saved in {self.workdir}. The same command goes on from there." if step else "nothing was trained yet."
         text = f"Stopped at step {step} of {self.plan.total_steps}; {saved}"
-        self.journal.say(text)
+        records.announce(text)
         raise Stopped(signum, text)
 
     def fetch(self, step: int) -> dict[str, np.ndarray]:
@@ -233,7 +233,7 @@ class _Run:
 
 
 def _begin(program: Program, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, _Memory]:
-    restored = checkpoints.restore_newest(program.abstract)
+    restored = checkpoints.restore_newest(program.abstract, records.announce)
     if restored is None:
         return program.fresh(), _Memory()
     meta = restored.meta

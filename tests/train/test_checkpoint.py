@@ -1,0 +1,157 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from videogvt.train.checkpoint import (
+    Checkpoints,
+    choose_step,
+    finished_steps,
+    load_params,
+    load_weights,
+    read_meta,
+    restore,
+    restore_weights,
+)
+from videogvt.train.parallel import MeshShape, abstract_state, make_state
+from videogvt.train.state import TrainState, parameter_count, tree_hash
+
+# A read that Orbax gave up on complains when it is collected, whenever that is.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+RULES = ((".*", PartitionSpec()),)
+
+
+def init(key, batch):
+    params = {name: {"kernel": jax.random.normal(key, (256, 300))} for name in ("generator", "discriminator")}
+    return TrainState.create(params=params, opt={"generator": {"count": jnp.zeros((), jnp.int32)}},
+                             ema={"generator": params["generator"]}, extra={"lecam": jnp.ones(())})
+
+
+@pytest.fixture(scope="module")
+def state():
+    key, mesh = jax.random.key(0), MeshShape().build(jax.devices()[:1])
+    return make_state(init, key, {}, abstract_state(init, key, {}, RULES, mesh))
+
+
+def abstract(state):
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
+
+
+def copy(state):
+    return jax.tree.map(jnp.copy, state)
+
+
+def at(state, step):
+    return copy(state).replace(step=jnp.int32(step))
+
+
+def numbers(**values):
+    return {"numbers": {f"eval/validation/{name}": value for name, value in values.items()}}
+
+
+def save_all(workdir, state, scores, **fields):
+    with Checkpoints(workdir, **fields) as checkpoints:
+        for step, score in scores.items():
+            checkpoints.save(step, at(state, step), {"position": step},
+                             numbers() if score is None else numbers(error=score))
+    return checkpoints
+
+
+def test_the_saved_arrays_are_those_of_the_moment_whatever_donation_does_later(tmp_path, state):
+    update = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + jnp.ones_like(leaf), state), donate_argnums=0)
+    running, kept = copy(state), {}
+    with Checkpoints(tmp_path, keep=4) as checkpoints:
+        for step in range(4):
+            kept[step] = np.array(running.params["generator"]["kernel"])
+            checkpoints.save(step, running, {"position": step}, numbers())
+            for _ in range(3):
+                running = update(running)
+    for step in range(4):
+        restored = restore(tmp_path, step, abstract(state))
+        np.testing.assert_array_equal(restored.state.params["generator"]["kernel"], kept[step])
+        assert restored.data == {"position": step} and restored.state.frozen == {}
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path, state):
+    best = {"best": "eval/validation/error", "keep": 2}
+    checkpoints = save_all(tmp_path, state, {1: 3.0, 2: 1.0, 3: 1.0, 4: float("nan"), 5: None, 6: 2.0}, **best)
+    assert finished_steps(tmp_path) == [2, 5, 6] and checkpoints.best_step() == 2
+    assert choose_step(tmp_path) == 2 and choose_step(tmp_path, "last") == 6 and choose_step(tmp_path, 5) == 5
+    with Checkpoints(tmp_path, **best) as again:
+        assert again.best_step() == 2
+        assert again.is_better({"eval/validation/error": 0.5})
+        assert not again.is_better({"eval/validation/error": 1.0}) and not again.is_better({})
+    save_all(tmp_path, state, {7: 0.5, 8: 4.0, 9: 5.0}, **best)
+    assert finished_steps(tmp_path) == [7, 8, 9]
+    assert read_meta(tmp_path, 7)["numbers"] == {"eval/validation/error": 0.5}
+
+
+def test_a_high_number_can_be_the_best_one(tmp_path, state):
+    save_all(tmp_path, state, {1: 3.0, 2: 1.0, 3: 2.0}, best="eval/validation/error", best_mode="max")
+    assert finished_steps(tmp_path) == [1, 2, 3] and choose_step(tmp_path) == 1
+
+
+def test_parameters_for_inference_by_network(tmp_path, state):
+    averaged = state.replace(ema=jax.tree.map(lambda leaf: leaf + 1, state.ema))
+    save_all(tmp_path, averaged, {3: None})
+    params, ema = load_params(tmp_path, "params"), load_params(tmp_path, "ema", "last")
+    assert params.keys() == ema.keys() == {"generator", "discriminator"}
+    np.testing.assert_array_equal(ema["generator"]["kernel"], params["generator"]["kernel"] + 1)
+    np.testing.assert_array_equal(ema["discriminator"]["kernel"], params["discriminator"]["kernel"])
+    assert isinstance(params["generator"]["kernel"], np.ndarray)
+    weights = load_weights(tmp_path)
+    assert weights["model_state"] == {} and weights["extra"]["lecam"] == 1 and "opt" not in weights
+    with pytest.raises(ValueError, match="expected 'ema' or 'params'"):
+        load_params(tmp_path, "average")
+
+
+def test_weights_replace_those_of_a_state_and_leave_its_optimizer(tmp_path, state):
+    save_all(tmp_path, jax.tree.map(lambda leaf: leaf + jnp.ones_like(leaf), state), {3: None})
+    restored = restore_weights(tmp_path, "best", state.replace(frozen={"net": 1}))
+    assert int(restored.step) == 3 and float(restored.extra["lecam"]) == 2 and restored.frozen == {"net": 1}
+    assert int(restored.opt["generator"]["count"]) == 0
+
+
+def test_a_step_that_is_not_there_is_an_error_that_lists_the_others(tmp_path, state):
+    with pytest.raises(FileNotFoundError, match="No finished checkpoint"):
+        choose_step(tmp_path)
+    save_all(tmp_path, state, {3: None})
+    with pytest.raises(FileNotFoundError, match=r"there are \[3\]"):
+        load_params(tmp_path, step=4)
+
+
+def test_what_was_cut_short_is_never_taken_for_finished(tmp_path, state):
+    save_all(tmp_path, state, {3: None})
+    (tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp-1" / "state").mkdir(parents=True)
+    assert finished_steps(tmp_path) == [3]
+    (tmp_path / "checkpoints" / "4").mkdir()
+    said = []
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore_newest(abstract(state), said.append).state.step) == 3
+        checkpoints.save(4, at(state, 4), {}, numbers())
+    assert len(said) == 1 and "Skipped the checkpoint of step 4: FileNotFoundError" in said[0]
+    assert finished_steps(tmp_path) == [3, 4]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+
+
+def test_a_checkpoint_of_other_shapes_is_an_error(tmp_path, state):
+    save_all(tmp_path, state, {3: None})
+    wider = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*leaf.shape[:-1], 301) if leaf.ndim else (), leaf.dtype,
+                                                           sharding=leaf.sharding), abstract(state))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(RuntimeError, match="3: ValueError"):
+        checkpoints.restore_newest(wider, print)
+
+
+def test_an_error_in_the_background_is_raised(tmp_path, state):
+    with pytest.raises(TypeError, match="not JSON serializable"), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state, {}, {"numbers": {}, "what": object()})
+        checkpoints.wait()
+    assert finished_steps(tmp_path) == []
+
+
+def test_hashes_and_counts_of_trees():
+    tree = {"a": np.arange(6.0).reshape(2, 3), "b": np.zeros(2)}
+    assert parameter_count(tree) == 8 and len(tree_hash(tree)) == 16
+    assert tree_hash(tree) == tree_hash(dict(reversed(tree.items()))) != tree_hash({**tree, "b": np.ones(2)})
+    assert tree_hash(tree) != tree_hash({"a": tree["a"].reshape(3, 2), "b": tree["b"]})
