@@ -61,12 +61,12 @@ class Written:
 def plan(splits: Splits, features: tfds.features.FeaturesDict) -> list[Shard]:
     """The shards of all splits, largest first; a function of sizes and features only."""
     raw = sum(math.prod(info.shape) * _item_bytes(info.np_dtype) for info in _tensor_infos(features))
+    most = min(SHARD_EXAMPLES, max(SHARD_BYTES // max(raw, 1), 1))
     shards = []
     for split, (size, _) in splits.items():
         if size < 1:
             raise ValueError(f"Split {split!r} has {size} examples; every split needs at least one.")
-        count = max(math.ceil(size / SHARD_EXAMPLES), math.ceil(size * raw / SHARD_BYTES), 2)
-        count = min(count, size)
+        count = min(max(math.ceil(size / most), 2), size)
         bounds = [size * i // count for i in range(count + 1)]
         shards += [Shard(split, i, count, bounds[i], bounds[i + 1]) for i in range(count)]
     return sorted(shards, key=lambda shard: shard.start - shard.stop)
