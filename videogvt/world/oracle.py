@@ -14,7 +14,7 @@ from videogvt.world.families import FAMILIES, GRAVITY
 from videogvt.world.scene import DRAWS, HELD_OUT
 
 MODELS = Registry("oracle model")  # family name -> function(track_BN2, time_N, duration, unit) -> (residual_B, count)
-FLOOR = 0.35  # px at 64 on the short side: misfit below this does not count
+FLOOR = 0.32  # px at 64 on the short side: misfit below this does not count
 SLACK = 1.15  # how far beyond its stated range a parameter may be fitted
 LEAST_FRAMES = 8
 UNKNOWN = "unknown"

@@ -27,7 +27,7 @@ DRAWS = {
     "depth": Range(-0.3, 0.3, "m", "start depth beyond the point the camera faces"),
 }
 HELD_OUT = {
-    "elevation": Range(0.58, 0.75, "rad", "as above, split ood only"),
+    "elevation": Range(0.58, 0.70, "rad", "as above, split ood only"),
     "speed": Range(4.5, 5.0, "m/s", "as above, split ood only"),
     "radius": Range(0.175, 0.2, "m", "as above, split ood only"),
 }
@@ -76,7 +76,7 @@ def _draw_nuisance(spec: WorldSpec, split: str, rng: np.random.Generator) -> tup
     scale = drawn["scale"] / length
     pose = Pose(
         target_B3, np.round(2 * np.pi * azimuth, 6), np.round(drawn["elevation"], 6),
-        np.round(drawn["distance"] * length, 4), np.round(scale * drawn["distance"] * length * spec.pixel_unit, 3),
+        np.round(drawn["distance"] * length, 4), np.round(scale * drawn["distance"] * length, 3) * spec.pixel_unit,
         np.round(2 * swing - 1, 6),
     )  # fmt: skip
     side = np.where(to_left < 0.5, -1.0, 1.0)

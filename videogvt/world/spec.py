@@ -56,6 +56,8 @@ class WorldSpec:
     splits: tuple[tuple[str, int], ...] = (("train", 8000), ("validation", 2000), ("test", 2000), ("ood", 2000))
 
     def __post_init__(self):
+        if not self.families or len(set(self.families)) != len(self.families):
+            raise ValueError(f"families is {self.families}; a world has at least one family and none of them twice.")
         if self.rig not in RIGS:
             raise ValueError(unknown_name("rig", self.rig, RIGS))
         if self.background not in BACKGROUNDS:

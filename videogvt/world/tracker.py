@@ -72,14 +72,12 @@ def agrees(track: Track, position_T2: np.ndarray, radius_T: np.ndarray, distance
 
 def _difference(video_THWC: np.ndarray, background: np.ndarray) -> np.ndarray:
     """The largest channel's absolute difference, float32 in 0..1: (..., T, H, W)."""
-    whole = video_THWC.dtype == np.uint8
-    wide = np.int16 if whole else np.float32
-    video, background = video_THWC.astype(wide, copy=False), np.asarray(background).astype(wide)
-    strongest = None
-    for c in range(video.shape[-1]):
-        difference = np.abs(video[..., c] - background[..., c])
+    strongest, background = None, np.asarray(background, video_THWC.dtype)
+    for c in range(video_THWC.shape[-1]):
+        here, there = video_THWC[..., c], background[..., c]
+        difference = np.maximum(here, there) - np.minimum(here, there)  # bytes do not wrap around this way
         strongest = difference if strongest is None else np.maximum(strongest, difference)
-    return strongest.astype(np.float32) / np.float32(255.0 if whole else 1.0)
+    return strongest.astype(np.float32) / np.float32(255.0 if video_THWC.dtype == np.uint8 else 1.0)
 
 
 def _measure(padded_NHW: np.ndarray, least: float, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

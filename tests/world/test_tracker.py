@@ -1,0 +1,91 @@
+"""The tracker, on rendered truth and on pictures made by hand."""
+
+import numpy as np
+import pytest
+
+from videogvt.world.tracker import THRESHOLD, agrees, border_colour, still_background, track
+
+
+def canvas(num_frames: int = 2, size: int = 64) -> np.ndarray:
+    return np.ones((num_frames, size, size, 3), np.float32)
+
+
+def test_rendered_truth(clips, tracked):
+    error = np.linalg.norm(tracked.position_T2 - clips["pixel_position"][:, 0], axis=-1)
+    assert tracked.found_T.all()
+    assert np.median(error) <= 0.03 and error.max() <= 0.1
+    assert agrees(tracked, clips["pixel_position"][:, 0], clips["radius_px"][:, 0]).all()
+
+
+def test_floats_bytes_and_batches_agree(clips):
+    video = clips["video"][:3]
+    whole, real = track(video), track(video.astype(np.float32) / 255)
+    np.testing.assert_allclose(whole.position_T2, real.position_T2, atol=1e-4)
+    np.testing.assert_array_equal(whole.position_T2[1], track(video[1]).position_T2)
+
+
+def test_a_square_by_hand():
+    video = canvas()
+    video[:, 10:13, 20:24] = [0.2, 0.9, 0.9]
+    found = track(video)
+    np.testing.assert_allclose(found.position_T2, [[21.5, 11.0]] * 2, atol=1e-6)
+    np.testing.assert_allclose(found.area_T, 12.0, rtol=1e-5)
+
+
+def test_found_means_exactly_one_plausible_component():
+    video = canvas(6)
+    video[0, 5:9, 5:9] = 0.0  # one
+    video[1, 5:9, 5:9] = video[1, 30:34, 30:34] = 0.0  # two
+    video[2, 5:40, 5:40] = 0.0  # too large
+    video[3, 5:9, 5:9] = 1.0 - 0.9 * THRESHOLD  # too faint
+    video[4, 5:9, 5:9] = video[4, 9:12, 9:12] = 0.0  # one: diagonal neighbours touch
+    video[5, 5:9, 5:9] = video[5, 40, 40] = 0.0  # one and a speck
+    found = track(video)
+    np.testing.assert_array_equal(found.found_T, [True, False, False, False, True, True])
+    assert np.isnan(found.position_T2[1]).all() and found.area_T[1] == 0.0
+    np.testing.assert_allclose(found.position_T2[5], [6.5, 6.5], atol=1e-6)
+
+
+def test_snaking_components_are_one():
+    video = canvas(1)
+    for column in range(4, 20, 2):
+        video[0, 4:12, column] = 0.0
+        video[0, 4 if column % 4 else 11, column + 1] = 0.0
+    assert track(video).found_T.all()
+
+
+def test_an_object_in_the_corner_and_an_empty_clip():
+    video = canvas()
+    video[0, :3, :3] = 0.0
+    found = track(video)
+    np.testing.assert_array_equal(found.found_T, [True, False])
+    np.testing.assert_allclose(found.position_T2[0], [1.0, 1.0], atol=1e-6)
+    assert not track(canvas()).found_T.any()
+
+
+def test_backgrounds():
+    video = np.full((4, 32, 32, 3), 0.5, np.float32)
+    video[:, :4, 8:12] = [0.5, 0.1, 0.5]
+    np.testing.assert_allclose(border_colour(video).reshape(3), 0.5)
+    assert track(video).found_T.all()
+    clip = np.tile(np.linspace(0, 1, 32, dtype=np.float32)[:, None, None], (4, 1, 32, 3))
+    for t in range(4):
+        clip[t, 8 * t : 8 * t + 3, 8 * t : 8 * t + 3] += 0.4
+    assert not track(clip).found_T.all()
+    assert track(clip, still_background(clip)).found_T.all()
+
+
+def test_agreement_needs_place_and_size():
+    video = canvas(1)
+    video[:, 10:15, 20:25] = 0.0
+    found = track(video)
+    assert agrees(found, np.array([[22.0, 12.0]]), np.array([2.8])).all()
+    assert not agrees(found, np.array([[26.0, 12.0]]), np.array([2.8])).any()
+    assert not agrees(found, np.array([[22.0, 12.0]]), np.array([6.0])).any()
+    assert not agrees(track(canvas(1)), np.array([[22.0, 12.0]]), np.array([2.8])).any()
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((64, 64, 3), np.uint8), np.zeros((2, 64, 64, 3), np.int32)])
+def test_what_is_not_a_video_is_refused(wrong):
+    with pytest.raises(ValueError, match="uint8 or float"):
+        track(wrong)
