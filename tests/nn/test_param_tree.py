@@ -11,7 +11,8 @@ from flax.traverse_util import flatten_dict
 
 from videogvt.nn.autoencoder import Encoder
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.layers import ResBlock
+from videogvt.nn.layers import ResBlock, Style
+from videogvt.nn.quantizers.vq import VectorQuantizer
 from videogvt.nn.tokenizer import VideoTokenizer
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
@@ -142,21 +143,20 @@ def test_param_dtype_reaches_every_leaf():
 
 def test_initial_distributions():
     """LeCun normal kernels, zero biases, unit norms; a codebook uniform in +-sqrt(3 / K); Xavier in the judge."""
-    fields = {"filters": 32, "channel_multipliers": (1, 2), "encoder_blocks": 1, "decoder_blocks": 1}
-    key, video = jax.random.key(0), jnp.zeros((1, 4, 8, 8, 3))
-    params = jax.jit(VideoTokenizer(**fields).init)(key, video)["params"]
-    codebook = params["quantizer"]["codebook"]
+    latents = jnp.zeros((1, 2, 4, 4, 32))
+    key = jax.random.key(0)
+    quantizer = VectorQuantizer(embedding_dim=32)
+    codebook = jax.jit(lambda: quantizer.init(key, latents, train=False))()["params"]["codebook"]
     bound = np.sqrt(3 / 1024)
     assert 0.99 * bound < np.abs(codebook).max() <= bound
     np.testing.assert_allclose(codebook.std(), bound / np.sqrt(3), rtol=0.01)
-    kernel = params["encoder"]["ResBlock_1"]["Conv_0"]["kernel"]
-    np.testing.assert_allclose(kernel.std(), np.sqrt(1 / (27 * kernel.shape[-2])), rtol=0.03)
-    assert not params["decoder"]["Conv_0"]["bias"].any()
-    assert (params["encoder"]["GroupNorm_0"]["scale"] == 1).all()
-    judge = jax.jit(Discriminator(filters=32, channel_multipliers=(2,)).init)(key, video)["params"]
-    kernel = judge["ResBlock_0"]["Conv_2"]["kernel"]
-    bound = np.sqrt(6 / (27 * (32 + 64)))
-    assert 0.99 * bound < np.abs(kernel).max() <= bound
+    block = jax.jit(ResBlock(32, Style()).init)(key, latents)["params"]
+    np.testing.assert_allclose(block["Conv_0"]["kernel"].std(), np.sqrt(1 / (27 * 32)), rtol=0.03)
+    assert (block["GroupNorm_0"]["scale"] == 1).all() and not block["GroupNorm_0"]["bias"].any()
+    judge = jax.jit(Discriminator(filters=32, channel_multipliers=()).init)(key, latents[..., :3])["params"]
+    bound = np.sqrt(6 / (27 * (32 + 32)))
+    assert 0.99 * bound < np.abs(judge["Conv_1"]["kernel"]).max() <= bound
+    assert not judge["Conv_1"]["bias"].any()
 
 
 def test_an_encoder_is_a_module_of_its_own():

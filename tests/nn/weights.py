@@ -1,0 +1,31 @@
+"""Parameters for tests, drawn by NumPy: compiling a network's initializers takes far longer than running it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+
+def random_params(model, shape, seed=0, **arguments):
+    """Parameters of ``model`` for inputs of a shape: kernels scaled by their fan-in, norms and biases near 1 and 0."""
+    inputs = jax.ShapeDtypeStruct(shape, jnp.float32)
+    params = jax.eval_shape(lambda key, x: model.init(key, x, **arguments), jax.random.key(0), inputs)["params"]
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        noise = rng.normal(size=leaf.shape)
+        if path[-1] == "kernel":
+            value = noise / np.sqrt(np.prod(leaf.shape[:-1]))
+        elif path[-1] == "codebook":
+            value = 0.5 * noise
+        else:
+            value = (path[-1] in ("scale", "var")) + 0.1 * np.abs(noise)
+        return jnp.asarray(value, leaf.dtype)
+
+    return unflatten_dict({path: draw(path, leaf) for path, leaf in flatten_dict(params).items()})
+
+
+def random_video(shape, seed=1):
+    """Smooth enough to be no plain noise, in [0, 1]."""
+    video = np.random.default_rng(seed).random(shape)
+    return ((video + np.roll(video, 1, 2) + np.roll(video, 1, 3)) / 3).astype(np.float32)
