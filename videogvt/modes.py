@@ -1,0 +1,68 @@
+"""What ``run.py`` can do.
+
+Every mode takes a config, the run's directory and the root of the data sets, each of the two None for its default.
+Imports stand inside the modes, so that looking at a data set does not load the training code.
+"""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+Mode = Callable[[ConfigDict, str | None, str | None], None]
+
+
+def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Prints what a run will cost, and stops."""
+    from videogvt.experiment import build
+
+    print(build(config, workdir, data_dir).summary())
+
+
+def train(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Trains, or takes up the training where it stopped; evaluates; writes and prints the report."""
+    from videogvt.experiment import build
+
+    experiment = build(config, workdir, data_dir)
+    if not experiment.finished:
+        print(experiment.summary(), flush=True)
+    experiment.fit()
+    report(config, workdir, data_dir)
+
+
+def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Evaluates the best checkpoint of a run again, and reports."""
+    from videogvt.experiment import build
+
+    build(config, workdir, data_dir).evaluate()
+    report(config, workdir, data_dir)
+
+
+def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Writes a run's HTML page from its files, and prints its table."""
+    del data_dir
+    from videogvt.experiment import default_workdir
+    from videogvt.report.run_report import write_report
+
+    page = write_report(workdir or default_workdir(config))
+    print(page.text)
+
+
+def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Builds the config's data set where it is missing, and writes a gallery of it."""
+    from videogvt.experiment import default_workdir
+    from videogvt.inputs.sources import open_source
+    from videogvt.report.gallery import write_gallery
+
+    open_source(config.data.source, "train", data_dir=data_dir, **config.data.options)
+    for path in write_gallery(config.data.options.config, workdir or f"{default_workdir(config)}-preview"):
+        print(path)
+
+
+MODES: dict[str, Mode] = {
+    "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview,
+}
+
+
+def describe() -> str:
+    """The modes with their first lines, for the command's help."""
+    return " ".join(f"{name}: {mode.__doc__}" for name, mode in MODES.items())

@@ -1,0 +1,216 @@
+"""Training the video tokenizer: a 3-D VQ autoencoder, alone or against a 3-D discriminator (paper 3.1)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from videogvt.nn.discriminator import Discriminator
+from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.ops import losses
+from videogvt.recipes.optimizer import Adam
+from videogvt.train.contracts import Mean
+from videogvt.train.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerLosses:
+    """Weights of the tokenizer's losses; the quantizer carries its own. Defaults are the paper's, without its networks.
+
+    Attributes:
+      reconstruction: of the mean squared error on pixels in [0, 1].
+      background_weight: ours, 0 in the paper: a pixel whose distance from white is d counts 1 + background_weight * d.
+        An object of a few pixels on white is otherwise outweighed by what is easy.
+      gan: "none", or which adversarial loss: "non_saturating" (paper) or "hinge".
+      adversarial: weight of the generator's adversarial loss.
+      gan_start: step at which the generator begins to feel the discriminator, which itself trains from step 0.
+      gan_ramp: steps over which the adversarial weight then rises linearly; 0 for at once.
+      r1: of the gradient penalty on real clips, every step, without a factor of one half.
+      lecam: of the LeCam regularisation; the paper names no weight, its successor 0.001.
+      perceptual: of the mean squared distance between the perceptual network's outputs.
+      entropy_boost: extra entropy weight at step 0, as a multiple, which falls linearly ...
+      entropy_boost_steps: ... to nothing over so many steps.
+      ema_decay: of the generator's moving average and of LeCam's.
+    """
+
+    reconstruction: float = 1.0
+    background_weight: float = 0.0
+    gan: Literal["none", "non_saturating", "hinge"] = "none"
+    adversarial: float = 0.1
+    gan_start: int = 0
+    gan_ramp: int = 0
+    r1: float = 10.0
+    lecam: float = 0.001
+    perceptual: float = 0.0
+    entropy_boost: float = 0.0
+    entropy_boost_steps: int = 0
+    ema_decay: float = 0.999
+
+    def __post_init__(self):
+        if self.gan not in ("none", "non_saturating", "hinge"):
+            raise ValueError(f"losses.gan is {self.gan!r}; expected 'none', 'non_saturating' or 'hinge'.")
+
+    def adversarial_weight(self, step: jax.Array) -> jax.Array:
+        """The generator's adversarial weight at a step."""
+        ramp = (step - self.gan_start) / max(self.gan_ramp, 1) if self.gan_ramp else step >= self.gan_start
+        return self.adversarial * jnp.clip(ramp, 0.0, 1.0)
+
+    def entropy_scale(self, step: jax.Array) -> jax.Array:
+        """The factor on the quantizer's entropy loss at a step."""
+        if not self.entropy_boost_steps:
+            return jnp.float32(1.0)
+        return 1.0 + self.entropy_boost * jnp.maximum(0.0, 1.0 - step / self.entropy_boost_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerRecipe:
+    """How to train a ``VideoTokenizer``; the loop's socket, see ``train.contracts.Recipe``.
+
+    Networks by name: "generator" (the tokenizer, with a moving average), "discriminator" (only with a GAN) and,
+    frozen, "perceptual". Both networks are updated at once from gradients taken at the same old parameters.
+
+    Attributes:
+      model: the tokenizer.
+      losses: the weights.
+      optimizer: of both networks, each with its own state.
+      discriminator: judges clips; needed exactly if ``losses.gan`` is not "none".
+      perceptual: ``(params, video_BTHWC in [0, 1]) -> features``; needed exactly if ``losses.perceptual`` is not 0.
+      frozen: the perceptual network's parameters, as {"perceptual": params}, or {}.
+      train_only: "all", or "decoder" for fine-tuning with encoder and codes fixed.
+      start: fills in weights of another run at step 0; None to start from random ones.
+    """
+
+    model: VideoTokenizer
+    losses: TokenizerLosses
+    optimizer: Adam
+    discriminator: Discriminator | None = None
+    perceptual: Callable[[Any, jax.Array], jax.Array] | None = None
+    frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    train_only: Literal["all", "decoder"] = "all"
+    start: Callable[[TrainState], TrainState] | None = None
+    sharding_rules: tuple[tuple[str, jax.sharding.PartitionSpec], ...] = ((".*", jax.sharding.PartitionSpec()),)
+
+    def __post_init__(self):
+        if (self.losses.gan != "none") != (self.discriminator is not None):
+            raise ValueError(
+                f"losses.gan is {self.losses.gan!r} and there is {'a' if self.discriminator else 'no'} discriminator; "
+                "configure both, or neither."
+            )
+        if bool(self.losses.perceptual) != (self.perceptual is not None):
+            raise ValueError(
+                f"losses.perceptual is {self.losses.perceptual} and there is {'a' if self.perceptual else 'no'} "
+                "perceptual network; configure both, or neither."
+            )
+        if self.train_only not in ("all", "decoder"):
+            raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
+
+    @property
+    def predict_fns(self) -> Mapping[str, Callable]:
+        """"reconstruct": (state, video_BTHWC) -> (video_BTHWC, codes_Bthw); "codes": (state, video) -> codes;
+        "video": (state, codes) -> video. Videos are uint8 or float in [0, 1]; results are float in [0, 1]. All use the
+        moving average."""
+        return {"reconstruct": self._reconstruct, "codes": self._codes, "video": self._video}
+
+    def init(self, key: jax.Array, example_batch: Mapping[str, jax.Array]) -> TrainState:
+        """Random networks, their optimizers, and a moving average equal to the random tokenizer."""
+        generator_key, discriminator_key = jax.random.split(key)
+        video_BTHWC = as_float(example_batch["video"])
+        params = {"generator": self.model.init(generator_key, video_BTHWC)["params"]}
+        extra = {}
+        if self.discriminator is not None:
+            params["discriminator"] = self.discriminator.init(discriminator_key, video_BTHWC)["params"]
+            extra["lecam"] = {"real": jnp.zeros(()), "fake": jnp.zeros(())}
+        opt = {name: self._transformation(name).init(tree) for name, tree in params.items()}
+        return TrainState.create(params=params, opt=opt, ema={"generator": params["generator"]}, extra=extra)
+
+    def warm_start(self, state: TrainState) -> TrainState:
+        """Weights of another run, if the recipe was given a start."""
+        return self.start(state) if self.start is not None else state
+
+    def step(self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
+        """One simultaneous update of both networks (paper 3.1; the gradient of each at the same old parameters)."""
+        del key  # nothing here is random
+        video_BTHWC = as_float(batch["video"])
+        generator_grad = jax.value_and_grad(self._generator_loss, has_aux=True)
+        (_, (reconstruction_BTHWC, numbers)), grads = generator_grad(state.params["generator"], state, video_BTHWC)
+        gradients, extra = {"generator": grads}, state.extra
+        if self.discriminator is not None:
+            judge_grad = jax.value_and_grad(self._discriminator_loss, has_aux=True)
+            (_, (lecam, judged)), gradients["discriminator"] = judge_grad(
+                state.params["discriminator"], state, video_BTHWC, jax.lax.stop_gradient(reconstruction_BTHWC)
+            )
+            extra, numbers = extra | {"lecam": lecam}, numbers | judged
+        params, opt = {}, {}
+        for name, grads in gradients.items():
+            updates, opt[name] = self._transformation(name).update(grads, state.opt[name], state.params[name])
+            params[name] = optax.apply_updates(state.params[name], updates)
+        ema = optax.incremental_update(params["generator"], state.ema["generator"], 1.0 - self.losses.ema_decay)
+        numbers |= {f"grad_norm/{name}": optax.global_norm(grads) for name, grads in gradients.items()}
+        numbers["learning_rate"] = self.optimizer.schedule()(state.step)
+        state = state.replace(params=params, opt=opt, ema={"generator": ema}, extra=extra)
+        return state, {name: Mean.of(value) for name, value in numbers.items()}
+
+    def _generator_loss(self, params, state: TrainState, video_BTHWC):
+        weights = self.losses
+        reconstruction_BTHWC, quantized = self.model.apply(
+            {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
+        )
+        numbers = {
+            "reconstruction": losses.reconstruction(
+                video_BTHWC, reconstruction_BTHWC, background_weight=weights.background_weight
+            )
+        }
+        total = weights.reconstruction * numbers["reconstruction"]
+        for name, value in quantized.losses.items():
+            numbers[f"quantizer/{name}"] = value
+            total += value
+        if self.perceptual is not None:
+            features = [self.perceptual(state.frozen["perceptual"], v) for v in (video_BTHWC, reconstruction_BTHWC)]
+            numbers["perceptual"] = jnp.mean(jnp.square(features[0] - features[1]))
+            total += weights.perceptual * numbers["perceptual"]
+        if self.discriminator is not None:
+            fake_B = self.discriminator.apply({"params": state.params["discriminator"]}, reconstruction_BTHWC)
+            numbers["adversarial"] = losses.generator_gan(fake_B, weights.gan)
+            total += weights.adversarial_weight(state.step) * numbers["adversarial"]
+        numbers = {"loss": total, **numbers, "batch_perplexity": quantized.stats["perplexity"]}
+        return total, (reconstruction_BTHWC, numbers)
+
+    def _discriminator_loss(self, params, state: TrainState, real_BTHWC, fake_BTHWC):
+        weights, averages = self.losses, state.extra["lecam"]
+        real_B, penalty = losses.r1(lambda video: self.discriminator.apply({"params": params}, video), real_BTHWC)
+        fake_B = self.discriminator.apply({"params": params}, fake_BTHWC)
+        adversarial = losses.discriminator_gan(real_B, fake_B, weights.gan)
+        lecam = losses.lecam(real_B, fake_B, averages["real"], averages["fake"])
+        total = adversarial + weights.r1 * penalty + weights.lecam * lecam
+        means = {"real": real_B.mean(), "fake": fake_B.mean()}
+        averages = optax.incremental_update(jax.lax.stop_gradient(means), averages, 1.0 - weights.ema_decay)
+        numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
+        return total, (averages, {f"discriminator/{name}": value for name, value in numbers.items()})
+
+    def _transformation(self, network: str) -> optax.GradientTransformation:
+        train = self.optimizer.transformation()
+        if self.train_only == "all" or network != "generator":
+            return train
+
+        def labels(params):
+            return {part: "train" if part == "decoder" else "fixed" for part in params}
+
+        return optax.partition({"train": train, "fixed": optax.set_to_zero()}, labels)
+
+    def _reconstruct(self, state: TrainState, video_BTHWC):
+        video_BTHWC, quantized = self.model.apply({"params": state.ema["generator"]}, as_float(video_BTHWC))
+        return jnp.clip(video_BTHWC, 0.0, 1.0), quantized.codes_Bthw
+
+    def _codes(self, state: TrainState, video_BTHWC):
+        return self.model.apply({"params": state.ema["generator"]}, as_float(video_BTHWC), method="codes")
+
+    def _video(self, state: TrainState, codes_Bthw):
+        return self.model.apply({"params": state.ema["generator"]}, codes_Bthw, method="video")
+
+
+def as_float(video_BTHWC: jax.Array) -> jax.Array:
+    """A uint8 video as float32 in [0, 1]; a float one as it is. Done on the device, so that bytes travel."""
+    return video_BTHWC.astype(jnp.float32) / 255.0 if video_BTHWC.dtype == jnp.uint8 else video_BTHWC
