@@ -52,7 +52,11 @@ def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowerin
     if lowering == "auto":
         lowering = "taps" if jax.default_backend() == "cpu" else "native"
     time, *space = kernel.shape[:3]
-    if time == 1 or lowering == "taps":
+    if lowering == "taps":
+        # Without the barriers XLA on the CPU works out what leads to the input anew for every tap.
+        video_BTHWC = jax.lax.optimization_barrier(video_BTHWC)
+        return jax.lax.optimization_barrier(_conv_frames(*_fold_time(video_BTHWC, kernel, padding), padding))
+    if time == 1:
         return _conv_frames(*_fold_time(video_BTHWC, kernel, padding), padding)
     widths = same_padding((time, *space))
     if padding != "zero":
