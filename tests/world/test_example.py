@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from videogvt.world.example import FIELDS, example, field_shapes
+from videogvt.world.look import COLOUR_NAMES
 from videogvt.world.spec import SPECS, VERSION
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "world_hashes.json"
@@ -108,8 +110,17 @@ def test_parameters_and_captions_tell_the_truth():
         np.testing.assert_allclose(clip["radius_px"][0], radius_px, rtol=1e-4)
         if clip["family"] == "linear":
             np.testing.assert_allclose(parameters["speed_vector"], clip["velocity"][0], atol=1e-5)
-    captions = {example(SPECS["mono64"], "train", index)["caption"].replace("A ", "") for index in range(0, 60, 5)}
-    assert len(captions) > 5
+
+
+def test_captions_have_several_wordings_and_good_articles():
+    captions = [example(SPECS["mono64"], "train", index)["caption"] for index in range(100)]
+    colours = {name for name in COLOUR_NAMES if any(f" {name} " in caption for caption in captions)}
+    wordings = set()
+    for caption in captions:
+        assert caption[0].isupper() and caption.endswith(".") and "{" not in caption
+        assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", caption), caption
+        wordings.add(re.sub("|".join(COLOUR_NAMES) + r"|\bAn? |[0-9.]+", "", caption))
+    assert len(wordings) >= 15 and len(colours) >= 10
 
 
 def test_measurement_noise_is_a_share_of_the_extent():

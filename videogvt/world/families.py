@@ -60,10 +60,10 @@ class Linear(Family):
     name = "linear"
     ranges = {"depth_speed": Range(-0.9, 0.9, "m/s", "speed along the view of the first camera")}
     captions = (
-        "A {colour} ball moves in a straight line at constant speed.",
+        "{A_colour} ball moves in a straight line at constant speed.",
         "The {colour} ball travels straight ahead without speeding up or slowing down.",
-        "Uniform straight-line motion of a {colour} ball.",
-        "A {colour} ball glides along a straight path at a steady {speed:.1f} metres per second.",
+        "Uniform straight-line motion of {a_colour} ball.",
+        "{A_colour} ball glides along a straight path at a steady {speed:.1f} metres per second.",
     )
 
     @classmethod
@@ -106,10 +106,10 @@ class Circular(Family):
         "around": Range(0.0, 2 * np.pi, "rad", "direction of the tilt in the picture"),
     }
     captions = (
-        "A {colour} ball moves around a circle at constant speed.",
+        "{A_colour} ball moves around a circle at constant speed.",
         "The {colour} ball runs round and round on a circle of radius {radius:.2f} metres.",
-        "Uniform circular motion of a {colour} ball.",
-        "A {colour} ball circles a fixed point.",
+        "Uniform circular motion of {a_colour} ball.",
+        "{A_colour} ball circles a fixed point.",
     )
 
     @classmethod
@@ -156,10 +156,10 @@ class Helical(Circular):
         "drift_share": Range(0.3, 0.75, "of the start speed", "speed along the axis over the speed across the picture"),
     }
     captions = (
-        "A {colour} ball moves along a helix, circling while it drifts.",
+        "{A_colour} ball moves along a helix, circling while it drifts.",
         "The {colour} ball follows a corkscrew path.",
-        "Helical motion of a {colour} ball: a circle carried along its axis.",
-        "A {colour} ball spirals forward like the thread of a screw.",
+        "Helical motion of {a_colour} ball: a circle carried along its axis.",
+        "{A_colour} ball spirals forward like the thread of a screw.",
     )
 
     @classmethod
@@ -203,10 +203,10 @@ class Parabolic(Family):
     name = "parabolic"
     ranges = {"depth_speed": Range(-0.9, 0.9, "m/s", "launch speed along the view of the first camera")}
     captions = (
-        "A {colour} ball is thrown and falls under gravity.",
+        "{A_colour} ball is thrown and falls under gravity.",
         "The {colour} ball follows a parabola, as thrown objects do.",
-        "Ballistic flight of a {colour} ball launched at {speed:.1f} metres per second.",
-        "A {colour} ball arcs through the air and comes down.",
+        "Ballistic flight of {a_colour} ball launched at {speed:.1f} metres per second.",
+        "{A_colour} ball arcs through the air and comes down.",
     )
 
     @classmethod
@@ -266,10 +266,10 @@ class Random(Family):
         "phase": Range(0.0, 2 * np.pi, "rad", "phase of a wave"),
     }
     captions = (
-        "A {colour} ball wanders along a smooth random path.",
+        "{A_colour} ball wanders along a smooth random path.",
         "The {colour} ball meanders, bending first one way and then the other.",
-        "Smooth irregular motion of a {colour} ball.",
-        "A {colour} ball drifts about on a winding path.",
+        "Smooth irregular motion of {a_colour} ball.",
+        "{A_colour} ball drifts about on a winding path.",
     )
 
     @classmethod

@@ -68,9 +68,9 @@ def draw_look(spec: WorldSpec, split: str, index: int, camera: Cameras) -> Look:
 
 
 def _saturated(hue: float, rng: np.random.Generator) -> np.ndarray:
-    """A colour whose weakest channel stays below 0.22, so that it stands out from every light background."""
+    """A colour whose weakest channel stays below 0.2, so that it stands out from every light background."""
     saturation, value = rng.random(2)
-    return np.round(colorsys.hsv_to_rgb(hue, 0.75 + 0.25 * saturation, 0.4 + 0.45 * value), 4)
+    return np.round(colorsys.hsv_to_rgb(hue, 0.8 + 0.2 * saturation, 0.55 + 0.4 * value), 4)
 
 
 def _behind(spec: WorldSpec, camera: Cameras, share_N3: np.ndarray) -> np.ndarray:

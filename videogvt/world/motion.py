@@ -82,7 +82,8 @@ class Family:
     """A class of motion; subclasses add parameters as fields, each (..., 3) or (...), in metres and seconds.
 
     A subclass defines ``ranges`` (what is drawn freely), ``captions`` (wordings), ``draw``, ``position``, ``velocity``,
-    ``terms`` (the equation) and ``visible`` (what the first camera must see for the class to be recognised).
+    ``terms`` (the equation), ``reversed`` and ``visible`` (what the first camera must see for the class to be
+    recognised). Wordings may use {colour}, {a_colour}, {A_colour}, {speed} in m/s and, of circles, {radius} in m.
     """
 
     name: ClassVar[str]

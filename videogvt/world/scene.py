@@ -31,7 +31,7 @@ HELD_OUT = {
     "speed": Range(4.5, 5.0, "m/s", "as above, split ood only"),
     "radius": Range(0.175, 0.2, "m", "as above, split ood only"),
 }
-BATCH, CANDIDATES, MAX_ROUNDS = 8, 6, 400
+BATCH, CANDIDATES, MAX_ROUNDS = 6, 6, 500
 MARGIN = 1.0  # reference pixels between the ball's edge and the picture's
 RELIEF = 0.2  # largest change of depth along a path, as a share of the start depth
 RADIUS_PX = (1.5, 4.0)  # reference pixels, in every frame of the first camera
