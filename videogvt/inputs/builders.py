@@ -49,9 +49,11 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     Attributes:
       workers: processes to build in; None for one per core.
+      citation: BibTeX for ``info``.
     """
 
     workers: int | None = None
+    citation = CITATION
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -60,7 +62,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         info = tfds.core.DatasetInfo(
             builder=self, description=self.builder_config.about, features=self.builder_config.features(),
-            supervised_keys=("video", "label"), citation=CITATION, disable_shuffling=True,
+            supervised_keys=("video", "label"), citation=self.citation, disable_shuffling=True,
             metadata=tfds.core.MetadataDict(self.builder_config.metadata()),
         )  # fmt: skip
         info.set_file_format("array_record")

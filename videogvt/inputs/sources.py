@@ -19,6 +19,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 from videogvt.core.registry import Registry, unknown_name
 from videogvt.inputs import builders
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
+from videogvt.inputs.images import ImageFolderConfig, prepared_images
+from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 sources = Registry("source")
 
@@ -207,3 +209,29 @@ def _imported(
 ) -> RecordSource:
     """Any finished data set in the clip format: ``path`` is its folder, absolute or under the data root."""
     return RecordSource(builders.data_root(data_dir) / pathlib.Path(path).expanduser(), split, fields)
+
+
+@sources.register("videos")
+def _videos(
+    split: str,
+    *,
+    fields: Sequence[str],
+    data_dir: os.PathLike | None,
+    workers: int | None = None,
+    **settings: Any,
+) -> RecordSource:
+    """A folder of videos: ``folder``, ``num_frames``, ``height``, ... are those of ``VideoFolderConfig``."""
+    return RecordSource(prepared_videos(VideoFolderConfig(**settings), data_dir, workers).data_dir, split, fields)
+
+
+@sources.register("images")
+def _images(
+    split: str,
+    *,
+    fields: Sequence[str],
+    data_dir: os.PathLike | None,
+    workers: int | None = None,
+    **settings: Any,
+) -> RecordSource:
+    """A folder of pictures as clips of one frame; the settings are those of ``ImageFolderConfig``."""
+    return RecordSource(prepared_images(ImageFolderConfig(**settings), data_dir, workers).data_dir, split, fields)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
+
+from videogvt.inputs.frames import resize_short_side
 
 Batch = dict[str, np.ndarray]
 Streams = Sequence[np.random.Generator]
@@ -66,7 +67,11 @@ class ResizeShortSide:
 
     def __call__(self, batch: Batch, streams: Streams) -> Batch:
         video_BTHWC = _video(self, batch)
-        return batch | {"video": _each(lambda video, _: resize_short_side(video, self.size), video_BTHWC, streams)}
+
+        def scale(video_THWC: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+            return np.stack([resize_short_side(frame_HWC, self.size) for frame_HWC in video_THWC])
+
+        return batch | {"video": _each(scale, video_BTHWC, streams)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,17 +125,6 @@ class SampleFrames:
 
     def __call__(self, batch: Batch, streams: Streams) -> Batch:
         return TemporalWindow(num_frames=1, random=self.random)(batch, streams)
-
-
-def resize_short_side(video_THWC: np.ndarray, size: int) -> np.ndarray:
-    """uint8 frames scaled so that the shorter side has ``size`` pixels; the longer one is rounded (bicubic)."""
-    height, width = video_THWC.shape[1:3]
-    scale = size / min(height, width)
-    shape = (size, max(size, round(width * scale))) if height <= width else (max(size, round(height * scale)), size)
-    if shape == (height, width):
-        return video_THWC
-    frames = [Image.fromarray(frame).resize(shape[::-1], Image.Resampling.BICUBIC) for frame in video_THWC]
-    return np.stack([np.asarray(frame) for frame in frames])
 
 
 def _each(change: Callable, video_BTHWC: np.ndarray, streams: Streams) -> np.ndarray:
