@@ -33,12 +33,19 @@ def test_settings_are_made_before_jax_and_only_then(tmp_path):
 
 
 def test_the_flag_goes_only_to_compilers_that_know_it(monkeypatch):
+    installed = {"jaxlib": "0.10.2", "plugins": ()}
     monkeypatch.setattr(backend.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(backend.importlib.metadata, "version", installed.get)
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: name in installed["plugins"] or None)
     monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setattr(backend.importlib.metadata, "version", lambda name: "0.10.2")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    assert backend._settings("off") == {"XLA_FLAGS": backend.CONVOLUTION_FLAG}
+    installed["plugins"] = ("jax_plugins",)
+    assert backend._settings("off") == {}
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert backend._settings("off") == {"XLA_FLAGS": backend.CONVOLUTION_FLAG}
     monkeypatch.setenv("XLA_FLAGS", backend.CONVOLUTION_FLAG)
     assert backend._settings("off") == {}
     monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setattr(backend.importlib.metadata, "version", lambda name: "0.10.3")
+    installed["jaxlib"] = "0.10.3"
     assert backend._settings("off") == {}

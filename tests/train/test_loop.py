@@ -1,3 +1,4 @@
+import gc
 import json
 import subprocess
 import sys
@@ -175,6 +176,7 @@ def test_a_broken_newest_checkpoint_is_skipped_by_name(tmp_path, capfd, whole):
     message = capfd.readouterr().err
     assert "Skipped the checkpoint of step 10" in message and str(workdir / "checkpoints.broken" / "10") in message
     assert finished_steps(workdir) == [8, 12]
+    gc.collect()
 
 
 def test_without_a_sound_checkpoint_the_run_stops_rather_than_begin_anew(tmp_path):
@@ -184,6 +186,7 @@ def test_without_a_sound_checkpoint_the_run_stops_rather_than_begin_anew(tmp_pat
     (workdir / "checkpoints" / "3" / "data" / "metadata").write_text("{")
     with pytest.raises(RuntimeError, match=r"No checkpoint in .* can be read \(3: JSONDecodeError"):
         fit(*toy_run(12), workdir)
+    gc.collect()
 
 
 def test_another_config_is_refused_with_the_keys_that_differ(tmp_path, whole):

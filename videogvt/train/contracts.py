@@ -105,8 +105,8 @@ class Data(Protocol):
 class When:
     """When an evaluator runs: every so many steps, at the end, or both.
 
-    An evaluator with ``every`` takes its last turn before the final save, so that its numbers may choose the best
-    checkpoint. One with ``end`` alone (test, ood) runs once, after the final save, on the chosen checkpoint.
+    An evaluator with ``every`` runs before the save of the same step, the final one included, so that its numbers may
+    choose the best checkpoint. One with ``end`` alone (test, ood) runs once, after the final save, on the chosen one.
     """
 
     every: int | None = None

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 
 import videogvt
 from videogvt.core.registry import unknown_name
@@ -266,9 +267,11 @@ def _check_best(plan: Plan, evaluators: Mapping[str, Evaluator]) -> None:
         )
 
 
-def _finished(workdir: epath.Path, step: int) -> bool:
+def _finished(workdir: epath.PathLike, step: int) -> bool:
+    """Whether the final evaluations were done too; all processes go by what process 0 reads."""
     done = records.read_eval(workdir)
-    return done is not None and done["about"]["last_step"] == step
+    finished = np.bool_(done is not None and done["about"]["last_step"] == step)
+    return bool(multihost_utils.broadcast_one_to_all(finished))
 
 
 def _all_finite(state: TrainState) -> jax.Array:
