@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.nn.weights import quick_jit
 from videogvt.nn.quantizers import make_quantizer, perplexity, quantizers, restart_dead_codes
 from videogvt.nn.quantizers.vq import squared_distance
 
@@ -28,7 +29,7 @@ def case(request):
     params = {"codebook": z.reshape(-1, quantizer.width)[:24] + 0.1} if request.param == "vq" else {}
     variables = {"params": params}
 
-    @jax.jit
+    @quick_jit
     def run(z):
         evaluated = quantizer.apply(variables, z, train=False)
 
@@ -149,7 +150,7 @@ def test_lfq_counts_bits_and_holds_zero_as_negative():
     quantizer = make_quantizer({"name": "lfq", "num_bits": 18})
     assert quantizer.num_codes == 2**18
     z = jnp.full((1, 1, 1, 1, 18), -0.5).at[..., 1].set(2.0).at[..., 17].set(0.1).at[..., 3].set(0.0)
-    out = jax.jit(lambda z: quantizer.apply({}, z, train=True))(z)
+    out = quick_jit(lambda z: quantizer.apply({}, z, train=True))(z)
     assert out.codes_Bthw.item() == 2 + 2**17
     assert all(np.isfinite(value) for value in out.losses.values())
     with pytest.raises(ValueError, match="1 to 18 bits"):

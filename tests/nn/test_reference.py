@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.nn.weights import random_params, random_video
+from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 
@@ -90,7 +90,7 @@ def test_tokenizer_is_the_equations(padding):
     video = random_video((2, 4, 8, 6, 3))
     params = random_params(model, video.shape)
 
-    @jax.jit
+    @quick_jit
     def compare(params, video):
         recon, quantized = model.apply({"params": params}, video)
         z = reference_encode(params["encoder"], video, padding)
@@ -108,7 +108,7 @@ def test_discriminator_is_the_equations_even_where_time_is_used_up():
     model = Discriminator(filters=8, channel_multipliers=(2, 1))
     video = random_video((2, 2, 8, 8, 3))  # 2 frames, 1, 1
     params = random_params(model, video.shape)
-    logits, expected = jax.jit(
+    logits, expected = quick_jit(
         lambda params, video: (model.apply({"params": params}, video), reference_discriminate(params, video)))(
         params, video)
     assert logits.shape == (2,)

@@ -1,9 +1,14 @@
-"""Parameters for tests, drawn by NumPy: compiling a network's initializers takes far longer than running it."""
+"""Networks in tests: what takes time is compiling, so parameters are drawn by NumPy and programs barely optimized."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
 
 
 def random_params(model, shape, seed=0, **arguments):

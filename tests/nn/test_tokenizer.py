@@ -1,0 +1,210 @@
+"""What a tokenizer promises, whatever its size: round trips, stages, gradients, dtypes, variants, clear errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from tests.nn.weights import quick_jit, random_params, random_video
+from videogvt.nn.discriminator import Discriminator
+from videogvt.nn.inflation import inflate
+from videogvt.nn.tokenizer import VideoTokenizer, check_video
+
+SHAPE = (2, 4, 8, 8, 3)
+SMALL = {
+    "filters": 8, "channel_multipliers": (1, 2), "temporal_downsample": (True,), "norm_groups": 4,
+    "encoder_blocks": 1, "decoder_blocks": 1,
+}
+QUANTIZERS = {
+    "vq": {"name": "vq", "num_codes": 16, "embedding_dim": 4},
+    "fsq": {"name": "fsq", "levels": (4, 3)},
+    "lfq": {"name": "lfq", "num_bits": 5},
+}
+VARIANTS = {  # one per quantizer, that between them have every field away from its default
+    "vq": {"quantizer": QUANTIZERS["vq"]},
+    "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "output_bias": 1.0,
+            "output_scale": 0.1, "padding": "zero"},
+    "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
+}
+
+
+def loss(model, params, video):
+    recon, quantized = model.apply({"params": params}, video, train=True)
+    return jnp.square(recon - video).mean() + sum(quantized.losses.values()), recon
+
+
+@pytest.fixture(scope="module", params=sorted(VARIANTS))
+def case(request):
+    """A model, its parameters, a video, and the outcome of all its doors and of a training pass."""
+    model = VideoTokenizer(**SMALL, **VARIANTS[request.param])
+    video = random_video(SHAPE)
+    params = random_params(model, SHAPE)
+
+    @quick_jit
+    def run(params, video):
+        def call(*args, **kwargs):
+            return model.apply({"params": params}, *args, **kwargs)
+
+        recon, quantized = call(video)
+        codes = call(video, method="codes")
+        latents = call(codes, method="embed")
+        pixels = call(call(latents, method="decode_features"), method="decode_pixels")
+        doors = {"codes": codes, "latents": latents, "video": call(codes, method="video"), "staged": pixels}
+        return recon, quantized, doors, jax.grad(lambda p: loss(model, p, video)[0])(params)
+
+    return model, params, video, run(params, video)
+
+
+def test_doors_agree_with_each_other(case):
+    model, _, video, (recon, quantized, doors, _) = case
+    grid = model.latent_shape(SHAPE[1:4])
+    assert recon.shape == video.shape
+    assert doors["codes"].shape == (2, *grid) and doors["codes"].dtype == jnp.int32
+    assert doors["codes"].min() >= 0 and doors["codes"].max() < model.num_codes == quantized.stats["usage"].size
+    np.testing.assert_array_equal(doors["codes"], quantized.codes_Bthw)
+    np.testing.assert_array_equal(doors["latents"], quantized.latents_BthwD)
+    np.testing.assert_allclose(doors["video"], jnp.clip(recon, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(doors["staged"], recon, atol=1e-5)
+
+
+def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(case):
+    *_, grads = case[3]
+    for path, grad in flatten_dict(grads, sep="/").items():
+        assert np.isfinite(grad).all(), path
+        assert np.abs(grad).max() > 0, path
+
+
+def test_frames_of_a_per_frame_tokenizer_know_nothing_of_each_other():
+    model = VideoTokenizer(**SMALL, **VARIANTS["lfq"])
+    video = random_video(SHAPE)
+    params = random_params(model, SHAPE)
+    encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
+    z = encode(video)
+    np.testing.assert_allclose(encode(video[:, ::-1]), z[:, ::-1], atol=1e-5)
+    np.testing.assert_allclose(encode(video[:, 1:2]), z[:, 1:2], atol=1e-5)
+
+
+def test_lowering_and_rematerialisation_change_no_result():
+    small = {**SMALL, "channel_multipliers": (1,), **VARIANTS["vq"]}
+    model, native = VideoTokenizer(**small, lowering="taps"), VideoTokenizer(**small, lowering="native")
+    remat = model.clone(remat_levels=1)
+    video = random_video(SHAPE)
+    params = random_params(model, SHAPE)
+
+    @quick_jit
+    def run(params):
+        def grad(model):
+            return jax.value_and_grad(lambda p: loss(model, p, video), has_aux=True)(params)
+
+        return grad(model), grad(remat), loss(native, params, video)[1]
+
+    ((_, recon), grads), ((_, remat_recon), remat_grads), native_recon = run(params)
+    np.testing.assert_allclose(remat_recon, recon, atol=1e-5)
+    np.testing.assert_allclose(native_recon, recon, atol=1e-4)
+    for path, grad in flatten_dict(grads).items():
+        np.testing.assert_allclose(flatten_dict(remat_grads)[path], grad, atol=1e-4, rtol=1e-3, err_msg=str(path))
+
+
+def test_rematerialised_levels_are_those_asked_for_and_only_in_training():
+    model = VideoTokenizer(**SMALL, **VARIANTS["vq"], remat_levels=1)
+    params = random_params(model, SHAPE)
+
+    def remats(**kwargs):
+        jaxpr = jax.make_jaxpr(lambda video: model.apply({"params": params}, video, **kwargs))(random_video(SHAPE))
+        return str(jaxpr).count("remat2[") or str(jaxpr).count("checkpoint[")
+
+    assert remats(train=True) == 2  # of 6 blocks, one of the encoder and one of the decoder
+    assert remats() == 0
+
+
+@pytest.mark.parametrize("conv", ["3d", "2plus1d"])
+def test_an_inflated_network_is_the_per_frame_one_on_clips_at_rest(conv):
+    fields = {**SMALL, "quantizer": QUANTIZERS["vq"], "padding": "reflect"}
+    image, video_model = VideoTokenizer(**fields, conv="2d"), VideoTokenizer(**fields, conv=conv)
+    still = np.repeat(random_video((2, 1, 8, 8, 3)), 4, axis=1)
+    params = random_params(image, SHAPE)
+    inflated = inflate(random_params(video_model, SHAPE, seed=5), params)
+
+    @quick_jit
+    def run(inflated, params):
+        return (video_model.apply({"params": inflated}, still)[0], image.apply({"params": params}, still)[0])
+
+    video, frames = run(inflated, params)
+    np.testing.assert_allclose(video, frames, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model, out",
+    [
+        (VideoTokenizer(**SMALL, **VARIANTS["vq"], dtype="bfloat16", lowering="native"), "bfloat16"),
+        (Discriminator(filters=8, channel_multipliers=(1,), dtype="bfloat16", lowering="native"), "float32"),
+    ],
+    ids=["tokenizer", "discriminator"],
+)
+def test_computation_is_in_the_dtype_asked_for(model, out):
+    params, video = random_params(model, SHAPE), jnp.zeros(SHAPE)
+    jaxpr = jax.make_jaxpr(lambda p, v: model.apply({"params": p}, v))(params, video)
+    convs = [eqn for eqn in equations(jaxpr.jaxpr) if eqn.primitive.name == "conv_general_dilated"]
+    assert len(convs) >= 4
+    assert {str(var.aval.dtype) for eqn in convs for var in (*eqn.invars, *eqn.outvars)} == {"bfloat16"}
+    assert jax.tree.leaves(jaxpr.out_avals)[0].dtype == out
+
+
+def equations(jaxpr):
+    """All equations of a jaxpr and of those within it."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in eqn.params.values():
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def test_a_per_frame_discriminator_has_a_logit_for_every_frame():
+    model = Discriminator(filters=8, channel_multipliers=(1, 1), conv="2d", remat_levels=1)
+    params = random_params(model, SHAPE)
+    judge = quick_jit(lambda video: model.apply({"params": params}, video))
+    video = random_video(SHAPE)
+    assert judge(video).shape == (2, 4)
+    np.testing.assert_allclose(judge(video[:, ::-1]), judge(video)[:, ::-1], atol=1e-6)
+
+
+def abstract(video_shape=SHAPE, **fields):
+    model = VideoTokenizer(**{**SMALL, **fields})
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(video_shape, jnp.float32))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"video_shape": (2, 5, 8, 8, 3)}, r"frames = 5 is not a multiple of 2.*strides are \(2, 2, 2\).*frames = 4"),
+        ({"video_shape": (2, 4, 8, 9, 3)}, "width = 9 is not a multiple of 2"),
+        ({"video_shape": (2, 3, 4, 8, 8)}, r"channels-first clips: use video.transpose\(0, 2, 3, 4, 1\)"),
+        ({"video_shape": (2, 4, 3, 8, 8)}, r"channels-first frames: use video.transpose\(0, 1, 3, 4, 2\)"),
+        ({"video_shape": (4, 8, 8, 3)}, r"Add the batch axis: video\[None\]"),
+        ({"norm_groups": 3}, "8 channels are not divisible into norm_groups=3 groups"),
+        ({"temporal_downsample": ()}, "0 flags, but .* makes 1 steps"),
+        ({"padding": "reflekt"}, "Did you mean 'reflect'"),
+        ({"conv": "2+1d"}, "Legal conv names: 2d, 2plus1d, 3d"),
+        ({"lowering": "nativ"}, "Did you mean 'native'"),
+        ({"conv": "2d", "stem": (2, 2, 2)}, "per-frame network cannot join 2 frames"),
+    ],
+)
+def test_bad_sizes_and_names_are_refused_with_the_remedy(change, message):
+    with pytest.raises(ValueError, match=message):
+        abstract(**change)
+
+
+def test_values_out_of_range_are_refused_with_the_remedy():
+    good = random_video(SHAPE)
+    check_video(good)
+    for video, message in (
+        ((good * 255).astype(np.uint8), r"found uint8: use video.astype\('float32'\) / 255"),
+        (good * 255, r"use video / 255"),
+        (good * 2 - 1, r"use \(video \+ 1\) / 2"),
+        (np.where(good > 0.9, np.nan, good), "found values from nan"),
+        (np.moveaxis(good, -1, 1), "channels-first"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_video(video)
