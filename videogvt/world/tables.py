@@ -69,10 +69,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
 def with_tables(text: str) -> str:
     """``text`` with the table between each pair of marks ``<!-- NAME -->`` and ``<!-- end -->`` made anew."""
     for name, table in TABLES.items():
-        mark = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(text):
             raise ValueError(f"The text has no place for the table {name!r}: put <!-- {name} --> and <!-- end -->.")
-        text = mark.sub(lambda match, made=table(): match[1] + made + match[2], text)
+        text = mark.sub(lambda match, made=table(): match[1] + made + "\n" + match[2], text)
     return text
 
 
