@@ -126,6 +126,26 @@ def test_a_second_call_uses_what_is_there(tiny, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_read_only_dataset_can_be_used(tiny, tmp_path):
+    copy = tmp_path / "trajectories" / "tiny" / VERSION
+    shutil.copytree(tiny.data_dir, copy)
+    copy.parent.chmod(0o500)
+    assert len(prepared("tiny", tmp_path).as_data_source("test")) == 20
+    assert [path.name for path in copy.parent.iterdir()] == [VERSION]
+    copy.parent.chmod(0o700)
+
+
+def test_leftovers_of_killed_builds_go_and_foreign_folders_stay(tmp_path):
+    folder = tmp_path / "trajectories" / "tiny"
+    (folder / f"incomplete.AB12CD_{VERSION}").mkdir(parents=True)
+    (folder / VERSION).mkdir()
+    with pytest.raises(FileExistsError, match="exists, and is no finished dataset .* Move it away"):
+        prepared("tiny", tmp_path)
+    (folder / VERSION).rmdir()
+    prepared("tiny", tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [f".{VERSION}.lock", VERSION]
+
+
 def test_the_info_says_what_it_is(tiny):
     info = tfds.builder_from_directory(tiny.data_dir).info
     assert (info.name, info.config_name, str(info.version)) == ("trajectories", "tiny", VERSION)
@@ -168,7 +188,7 @@ def test_unknown_names_and_borrowed_names_are_refused(tmp_path):
 def test_a_name_never_stands_for_two_worlds(tmp_path):
     small = dataclasses.replace(TINY, name="mine", splits=(("train", 5),))
     prepared(WorldConfig(spec=small), tmp_path)
-    with pytest.raises(ValueError, match="was built with spec = .*, the config has .*Remove the folder"):
+    with pytest.raises(ValueError, match="was built from .*, the config says .*Remove the folder"):
         prepared(WorldConfig(spec=dataclasses.replace(small, seed=1)), tmp_path)
 
 

@@ -105,6 +105,7 @@ def test_different_files_and_settings_never_share_a_folder(tmp_path):
     copy = tmp_path / "copy.npz"
     copy.write_bytes(first.read_bytes())
     assert UserTracksConfig(path=copy).name == configs[0].name
+    assert prepared(UserTracksConfig(path=copy), tmp_path).data_dir == prepared(configs[0], tmp_path).data_dir
 
 
 def test_splits_are_disjoint_stratified_and_keep_copies_together(tmp_path):

@@ -16,7 +16,7 @@ import sys
 import tensorflow_datasets as tfds
 
 from videogvt.core.registry import unknown_name
-from videogvt.inputs.datasets import is_complete, locked, verify, write_splits
+from videogvt.inputs.datasets import check_free, is_complete, locked, verify, write_splits
 from videogvt.inputs.user_tracks import UserTracksConfig
 from videogvt.inputs.worlds import WorldConfig
 from videogvt.world.spec import SPECS, VERSION
@@ -72,23 +72,28 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Raises if the dataset on disk was built from something else than the config."""
         if not is_complete(self.data_dir):
             return
-        on_disk = tfds.builder_from_directory(self.data_dir).info.metadata
-        for key, value in self.builder_config.metadata().items():
-            if on_disk[key] != value:
-                raise ValueError(
-                    f"{self.data_dir} was built with {key} = {on_disk[key]}, the config has {value}. Remove the"
-                    " folder, name the config differently, or pass another data_dir."
-                )
+        on_disk = dict(tfds.builder_from_directory(self.data_dir).info.metadata)
+        wanted = self.builder_config.metadata()
+        if on_disk != wanted:
+            raise ValueError(
+                f"{self.data_dir} was built from {on_disk}, the config says {wanted}. Remove the folder, name the"
+                " config differently, or pass another data_dir."
+            )
 
-    def download_and_prepare(self, *, file_format=None, **kwargs) -> None:
+    def download_and_prepare(self, *, download_config=None, file_format=None, **kwargs) -> None:
         """Builds the dataset unless it is there; one process at a time, all of it or nothing."""
         if file_format not in (None, "array_record", tfds.core.FileFormat.ARRAY_RECORD):
             raise ValueError(
                 f"file_format is {file_format!r}; this builder writes 'array_record' only. For tf.data, build it and"
                 " then run `tfds convert_format` on its folder."
             )
+        overwrite = download_config is not None and download_config.download_mode.overwrite_dataset
+        if is_complete(self.data_dir) and not overwrite:
+            return
         with locked(self.data_dir):
-            super().download_and_prepare(**kwargs)
+            if not overwrite:
+                check_free(self.data_dir)
+            super().download_and_prepare(download_config=download_config, **kwargs)
             self.info.read_from_directory(self.data_dir)
         self._check_origin()
 

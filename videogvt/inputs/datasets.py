@@ -50,6 +50,13 @@ def is_complete(directory: os.PathLike) -> bool:
     return (pathlib.Path(directory) / INFO).exists()
 
 
+def check_free(directory: os.PathLike) -> None:
+    """Raises ``FileExistsError`` if something that is no finished dataset lies where one shall be built."""
+    directory = pathlib.Path(directory)
+    if directory.exists() and not is_complete(directory):
+        raise FileExistsError(f"{directory} exists, and is no finished dataset ({INFO} is missing). Move it away.")
+
+
 def write_splits(
     directory: os.PathLike,
     name: str,
@@ -206,8 +213,11 @@ def write_dataset(
       ``tfds.builder_from_directory(directory)``; ``.as_data_source(split)`` gives random access without TensorFlow.
     """
     directory = pathlib.Path(directory).expanduser().absolute()
+    if is_complete(directory):  # before the lock, so that a read-only dataset can be used
+        return tfds.builder_from_directory(directory)
     with locked(directory):
         if not is_complete(directory):
+            check_free(directory)
             with _whole_or_nothing(directory) as unfinished:
                 infos = write_splits(unfinished, name, features, splits, workers=workers, pipeline=pipeline)
                 if check is not None:
@@ -229,8 +239,6 @@ def write_dataset(
 @contextlib.contextmanager
 def _whole_or_nothing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder beside ``directory`` that becomes it at the end, or is removed."""
-    if directory.exists() and any(directory.iterdir()):
-        raise FileExistsError(f"{directory} exists, and is no finished dataset ({INFO} is missing). Move it away.")
     unfinished = directory.parent / f"incomplete.{os.getpid()}_{directory.name}"
     unfinished.mkdir()
     try:

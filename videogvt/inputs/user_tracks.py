@@ -233,4 +233,4 @@ class UserTracksConfig(tfds.core.BuilderConfig):
 
     def metadata(self) -> dict[str, object]:
         """What determines the examples, ready for JSON."""
-        return {"source": self.source.settings(), "file": self.path.name}
+        return {"source": self.source.settings()}

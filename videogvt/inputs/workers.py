@@ -50,12 +50,13 @@ def write_in_processes(job: ShardJob, shards: Sequence[Shard], workers: int, bar
     todo, done, running = list(shards), [], {}
     try:
         for _ in range(min(workers, len(todo))):
-            process, connection = _start(payload)
+            process, connection = _start()
             running[connection] = process
-            connection.send(todo.pop(0))
+            _talk(process, connection.send_bytes, payload)
+            _talk(process, connection.send, todo.pop(0))
         while running:
             for connection in wait(list(running)):
-                kind, value = _receive(connection, running[connection])
+                kind, value = _talk(running[connection], connection.recv)
                 if kind == "progress":
                     bar.update(value)
                     continue
@@ -63,7 +64,7 @@ def write_in_processes(job: ShardJob, shards: Sequence[Shard], workers: int, bar
                     raise RuntimeError(f"A worker failed:\n{value}")
                 done.append(value)
                 if todo:
-                    connection.send(todo.pop(0))
+                    _talk(running[connection], connection.send, todo.pop(0))
                 else:
                     connection.close()
                     running.pop(connection).wait()
@@ -74,7 +75,7 @@ def write_in_processes(job: ShardJob, shards: Sequence[Shard], workers: int, bar
     return done
 
 
-def _start(payload: bytes) -> tuple[subprocess.Popen, Connection]:
+def _start() -> tuple[subprocess.Popen, Connection]:
     ours, theirs = Pipe()
     environment = {
         **os.environ,
@@ -90,14 +91,14 @@ def _start(payload: bytes) -> tuple[subprocess.Popen, Connection]:
         pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     theirs.close()
-    ours.send_bytes(payload)
     return process, ours
 
 
-def _receive(connection: Connection, process: subprocess.Popen):
+def _talk(process: subprocess.Popen, speak: Callable[..., object], *words: object) -> object:
+    """``speak(*words)`` on the pipe to a worker; if the worker is gone, an error that says how it went."""
     try:
-        return connection.recv()
-    except (EOFError, ConnectionResetError) as error:
+        return speak(*words)
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
         status = process.wait()
         reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise RuntimeError(
