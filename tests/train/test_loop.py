@@ -145,12 +145,14 @@ def test_a_finished_run_is_left_as_it_is(whole):
     assert calls == ["fetch"] and before == after
 
 
-def test_evaluators_come_when_they_are_due_and_the_final_ones_judge_the_best_checkpoint(tmp_path):
+def test_evaluators_come_when_they_are_due_and_the_final_ones_judge_the_best_checkpoint(tmp_path, capsys):
     calls, recipe = [], ToyRecipe()
     evaluators = toy_evaluators(recipe, calls, validation=When(every=3, end=True), test=When(end=True))
     best = {"best": "eval/validation/step", "best_mode": "min", "save_every": 100}  # step 3 has the lowest step
     state = fit(*toy_run(7, recipe=recipe, evaluators=evaluators, **best), tmp_path / "run")
     assert calls == ["validation@3", "validation@6", "validation@7", "test@3"]
+    lines = capsys.readouterr().err.splitlines()
+    assert "step 3: eval/validation/step 3  (best so far)" in lines and "step 6: eval/validation/step 6" in lines
     assert finished_steps(tmp_path / "run") == [3, 7] and int(state.step) == 7
     done = read_eval(tmp_path / "run")
     assert done["eval/test/step"] == done["eval/validation/step"] == done["about"]["step"] == 3

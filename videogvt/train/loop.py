@@ -136,6 +136,9 @@ class _Run:
             raise KeyError(unknown_name("number for Plan.best", self.plan.best, numbers))
         self.journal.write(step, numbers, self.seconds(), self.memory.examples)
         records.keep_media(self.workdir, step, media)
+        if self.plan.best in numbers:
+            mark = "  (best so far)" if self.checkpoints.is_better(numbers) else ""
+            records.announce(f"step {step}: {self.plan.best} {numbers[self.plan.best]:.4g}{mark}")
         return numbers
 
     def save(self, step: int, state: TrainState, numbers: Mapping[str, float], told: bool) -> None:
