@@ -72,11 +72,11 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Raises if the dataset on disk was built from something else than the config."""
         if not is_complete(self.data_dir):
             return
-        on_disk = dict(tfds.builder_from_directory(self.data_dir).info.metadata)
-        wanted = self.builder_config.metadata()
-        if on_disk != wanted:
+        wanted, on_disk = self.builder_config.metadata(), tfds.builder_from_directory(self.data_dir).info.metadata
+        found = {name: on_disk[name] for name in wanted if name in on_disk}  # a build may have noted more
+        if found != wanted:
             raise ValueError(
-                f"{self.data_dir} was built from {on_disk}, the config says {wanted}. Remove the folder, name the"
+                f"{self.data_dir} was built from {found}, the config says {wanted}. Remove the folder, name the"
                 " config differently, or pass another data_dir."
             )
 
