@@ -111,7 +111,7 @@ def test_arrays_in_memory_are_a_source():
 
 READ_A_BATCH = """
 import sys
-from videogvt.inputs import builders, datasets, images, pipeline, sources, transforms, videos
+from videogvt.inputs import builders, datasets, images, imports, pipeline, sources, transforms, videos
 source = sources.open_source("imported", "train", path=sys.argv[1], fields=("video", "label", "id"))
 batches = pipeline.train_batches(source, batch_size=4, seed=0, transforms=[transforms.RandomFlip()])
 assert next(batches)["video"].shape == (4, 2, 4, 4, 3)

@@ -1,0 +1,272 @@
+"""Imports: data sets that TFDS keeps in a form only TensorFlow reads, converted once into clips that need none.
+
+TFDS distributes ``ucf101``, ``moving_mnist`` and ``bair_robot_pushing_small`` with its ``Video`` feature or as
+TFRecord. ``import_tfds`` reads them with TensorFlow (the extra ``tf``) and writes them with this package's writer; it
+is the only place that imports TensorFlow, and only when it is called.
+"""
+
+import bisect
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from videogvt.core.registry import unknown_name
+from videogvt.inputs.builders import data_root
+from videogvt.inputs.datasets import is_complete, write_dataset
+from videogvt.inputs.frames import Framing, on_white
+
+VERSION = "1.0.0"
+NO_CLASSES = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The examples of a split of the original from one fraction of it to another, in the order of its files."""
+
+    split: str
+    start: float = 0.0
+    stop: float = 1.0
+
+    def bounds(self, examples: int) -> tuple[int, int]:
+        """The first example and the one after the last, of so many."""
+        return round(self.start * examples), round(self.stop * examples)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the clips are in a TFDS data set.
+
+    Attributes:
+      builder: its name and config for ``tfds.builder``.
+      frames: feature with the frames, uint8 (T,H,W,C) with C of 1, 3 or 4; "a/b" for nested ones.
+      splits: our splits as parts of its own.
+      label: feature with the class, or None.
+      fps: frames a second; 0 where the data set does not say.
+    """
+
+    builder: str
+    frames: str
+    splits: Mapping[str, Part]
+    label: str | None = None
+    fps: float = 0.0
+
+
+TRAIN_TEST = {"train": Part("train"), "test": Part("test")}
+LAYOUTS = {
+    "ucf101": Layout("ucf101/ucf101_1_256", "video", TRAIN_TEST, label="label", fps=25.0),
+    # Only its test set is distributed.
+    "moving_mnist": Layout(
+        "moving_mnist", "image_sequence",
+        {"train": Part("test", 0.0, 0.8), "validation": Part("test", 0.8, 0.9), "test": Part("test", 0.9, 1.0)},
+    ),
+    "bair_robot_pushing_small": Layout("bair_robot_pushing_small", "image_aux1", TRAIN_TEST),
+}  # fmt: skip
+
+
+def import_tfds(
+    name: str,
+    *,
+    num_frames: int = 16,
+    stride: int = 1,
+    height: int = 64,
+    width: int = 64,
+    crop: str = "center",
+    seed: int = 0,
+    layout: Layout | None = None,
+    source: os.PathLike | None = None,
+    data_dir: os.PathLike | None = None,
+    workers: int | None = None,
+) -> pathlib.Path:
+    """Converts a TFDS data set into clips of one size and returns their folder, for the source ``imported``.
+
+    Videos are cut into consecutive clips without overlap; shorter ones are left out and counted. A finished import is
+    returned as it is.
+
+    Args:
+      name: a name in ``LAYOUTS``, or with ``layout`` any other.
+      num_frames, stride: frames of a clip, and how many frames of the original lie from one to the next.
+      height, width, crop, seed: see ``Framing``.
+      layout: where the clips are, for other data sets.
+      source: folder of the original (it holds ``dataset_info.json``); None for TFDS's own place, where TFDS downloads
+        and prepares it first if it is not there.
+      data_dir: root of our data sets, see ``builders.data_root``.
+      workers: processes to convert in; None for one per core.
+
+    Returns:
+      ``<data root>/imported/<name>-<T>x<H>x<W>/1.0.0`` (with ``-stride<n>`` for strides above 1).
+    """
+    if layout is None and name not in LAYOUTS:
+        raise KeyError(unknown_name("import", name, LAYOUTS) + " For other data sets pass `layout`.")
+    layout = layout or LAYOUTS[name]
+    _tensorflow()
+    original = tfds.builder_from_directory(source) if source else _downloaded(layout.builder)
+    cut = Cut(num_frames, stride, Framing(height, width, crop, seed))
+    layout_and_cut = {"layout": dataclasses.asdict(layout), "cut": dataclasses.asdict(cut)}
+    settings = {"original": original.info.full_name} | layout_and_cut
+    paced = f"-stride{stride}" if stride > 1 else ""
+    config = f"{name}-{num_frames}x{height}x{width}{paced}"
+    directory = data_root(data_dir) / "imported" / config / VERSION
+    if not is_complete(directory):
+        clips = {split: _converted(original, layout, split, cut) for split in layout.splits}
+        classes = original.info.features[layout.label].names if layout.label else (NO_CLASSES,)
+        too_short = {split: table.clips.count(0) for split, table in clips.items()}
+        write_dataset(
+            directory, _features(cut, classes), {split: (len(table), table) for split, table in clips.items()},
+            name="imported", config=config, version=VERSION, citation=original.info.citation,
+            description=f"Clips of {original.info.full_name}. {original.info.description}",
+            metadata={"settings": settings, "too_short": too_short}, workers=workers,
+        )  # fmt: skip
+    found = tfds.builder_from_directory(directory).info.metadata["settings"]
+    if found != settings:
+        raise ValueError(
+            f"{directory} was imported with other settings:\n  {found}\nnot\n  {settings}\n"
+            "Remove it, or name another data_dir."
+        )
+    return directory
+
+
+@dataclasses.dataclass(frozen=True)
+class Reel:
+    """The videos of a split of the original, up to number ``last``, in the order of its files."""
+
+    directory: str
+    frames: str
+    label: str | None
+    split: str
+    last: int
+
+    def play(self, first: int, decode: bool = True) -> Iterator[tuple[np.ndarray, int]]:
+        """The frames and labels from number ``first`` on; without ``decode`` frames may be encoded, to count them."""
+        _tensorflow()
+        original = tfds.builder_from_directory(self.directory)
+        skip = not decode and "/" not in self.frames and isinstance(original.info.features, tfds.features.FeaturesDict)
+        dataset = original.as_dataset(
+            split=tfds.core.ReadInstruction(self.split, from_=first, to=self.last, unit="abs"), shuffle_files=False,
+            decoders={self.frames: tfds.decode.SkipDecoding()} if skip else None,
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),  # one file after the other
+        )  # fmt: skip
+        for example in tfds.as_numpy(dataset):
+            frames = functools.reduce(lambda inner, key: inner[key], self.frames.split("/"), example)
+            yield frames, int(example[self.label]) if self.label else 0
+
+
+class _Player:
+    """Shows the videos of a reel; it goes forward, and starts again anywhere else."""
+
+    def __init__(self, reel: Reel):
+        self._reel, self._number, self._rest, self._video = reel, -2, iter(()), None
+
+    @staticmethod
+    @functools.lru_cache(maxsize=1)  # clips are asked for in order, video after video
+    def of(reel: Reel) -> "_Player":
+        return _Player(reel)
+
+    def video(self, number: int) -> tuple[np.ndarray, int]:
+        """The frames and the label of a video."""
+        if number != self._number:
+            if number != self._number + 1:
+                self._rest = self._reel.play(number)
+            self._video, self._number = next(self._rest), number
+        return self._video
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """How videos become clips: every ``stride``-th frame of consecutive stretches, framed."""
+
+    num_frames: int
+    stride: int
+    framing: Framing
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last of a clip."""
+        return (self.num_frames - 1) * self.stride + 1
+
+    def __call__(self, frames_THWC: np.ndarray, clip: int, name: str) -> np.ndarray:
+        """The clip of that number, uint8 (T,H,W,3)."""
+        place = self.framing.place(name)
+        chosen_THWC = frames_THWC[clip * self.span : (clip + 1) * self.span : self.stride]
+        return np.stack([self.framing(_rgb(frame_HWC), place) for frame_HWC in chosen_THWC])
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedClips:
+    """The clips of one split: a function from an index to an example. ``clips`` counts those of each video."""
+
+    reel: Reel
+    first: int
+    clips: tuple[int, ...]
+    cut: Cut
+    fps: float
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        return np.cumsum(self.clips).tolist()
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __call__(self, index: int) -> dict[str, object]:
+        video = bisect.bisect_right(self._ends, index)
+        clip = index - self._ends[video] + self.clips[video]
+        frames_THWC, label = _Player.of(self.reel).video(self.first + video)
+        name = f"{self.reel.split}/{self.first + video:06d}#{clip}"
+        fps = np.float32(self.fps / self.cut.stride)
+        return {"video": self.cut(frames_THWC, clip, name), "label": label, "id": name, "fps": fps}
+
+
+def _converted(original, layout: Layout, split: str, cut: Cut) -> ConvertedClips:
+    """The clips of one of our splits; counts the frames of every video that belongs to it."""
+    part, own = layout.splits[split], original.info.splits
+    if part.split not in own:
+        raise KeyError(unknown_name(f"split of {original.info.full_name}", part.split, own))
+    first, last = part.bounds(own[part.split].num_examples)
+    reel = Reel(os.fspath(original.data_dir), layout.frames, layout.label, part.split, last)
+    clips = tuple(len(frames) // cut.span for frames, _ in reel.play(first, decode=False))
+    if not sum(clips):
+        raise ValueError(
+            f"Split {split!r} would be empty: none of the {len(clips)} videos of {original.info.full_name} that "
+            f"belong to it has {cut.span} frames. Ask for fewer frames or a smaller stride."
+        )
+    return ConvertedClips(reel, first, clips, cut, layout.fps)
+
+
+def _features(cut: Cut, class_names: Sequence[str]) -> tfds.features.FeaturesDict:
+    shape = (cut.num_frames, cut.framing.height, cut.framing.width, 3)
+    return tfds.features.FeaturesDict({
+        "video": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes", doc="RGB"),
+        "label": tfds.features.ClassLabel(names=class_names),
+        "id": tfds.features.Text(doc="split and number in the original, #, number of the clip in the video"),
+        "fps": tfds.features.Tensor(shape=(), dtype=np.float32, doc="frames of the clip per second; 0 if unknown"),
+    })  # fmt: skip
+
+
+def _rgb(frame_HWC: np.ndarray) -> np.ndarray:
+    """A grey, RGB or RGBA frame as RGB."""
+    channels = frame_HWC.shape[-1]
+    if frame_HWC.dtype != np.uint8 or channels not in (1, 3, 4):
+        raise ValueError(f"Frames are {frame_HWC.dtype} {frame_HWC.shape}; expected uint8 with 1, 3 or 4 channels.")
+    return np.repeat(frame_HWC, 3, axis=-1) if channels == 1 else on_white(frame_HWC) if channels == 4 else frame_HWC
+
+
+def _downloaded(name: str):
+    builder = tfds.builder(name)
+    builder.download_and_prepare()
+    return builder
+
+
+def _tensorflow() -> ModuleType:
+    """TensorFlow, kept off the accelerators that training uses."""
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError("Importing TFDS data sets needs TensorFlow: pip install 'videogvt[tf]'.") from error
+    tf.config.set_visible_devices([], "GPU")
+    return tf
