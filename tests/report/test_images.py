@@ -37,3 +37,10 @@ def test_an_animation_holds_every_frame_of_the_clips_side_by_side():
     assert clip.format == "WEBP" and clip.n_frames == 5 and clip.size == (2 * 24 + 2 * images.GAP, 24)
     clip.seek(2)
     assert clip.convert("RGB").getpixel((12, 12)) == (80, 80, 80)
+
+
+def test_pictures_are_lossless_until_they_grow_too_large():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    exact, small = images.webp(noise), images.webp(noise, most=3000)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(exact)).convert("RGB")), noise)
+    assert len(small) < len(exact) / 2

@@ -112,6 +112,7 @@ class ReconstructionEval:
         for index_B, batch in self._batches():
             mask_B = batch["mask"] > 0
             common = {"id": np.asarray(batch["id"]).astype("S64"), "index": index_B}
+            common |= {name: batch[name] for name in ("label", "fps") if name in batch}
             originals = Originals.of(batch, self.families) if self.has_truth else None
             if originals:
                 columns = object_columns(batch["video"], originals)

@@ -4,7 +4,6 @@ For every family: frames, an animated clip, the track in the picture, the path i
 and the equation.
 """
 
-import io
 import pathlib
 import re
 import textwrap
@@ -14,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from videogvt.report import page, scenes
+from videogvt.report.figures import DPI, INK, SOFT, as_png
 from videogvt.report.images import animation, png, spread
 from videogvt.world.example import example
 from videogvt.world.spec import SPECS, WorldSpec
 
-WIDTH_IN, DPI = 16.0, 100  # the picture is 1600 pixels wide
-INK, SOFT = "#1c2430", "#5d6878"
+WIDTH_IN = 16.0  # the picture is 1600 pixels wide
 
 
 def write_gallery(
@@ -145,10 +144,3 @@ def _card(spec: WorldSpec, item: scenes.Example) -> str:
         page.code("\n".join(item["equation"].split("; "))),
         page.paragraph(f"{item['id']}: position in metres, t in seconds. Parameters: {item['parameters']}", "note"),
     ))
-
-
-def as_png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()

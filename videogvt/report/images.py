@@ -1,6 +1,7 @@
 """Pictures made of video pixels: strips of frames and animated clips, enlarged so that single pixels can be seen."""
 
 import io
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,12 @@ def difference(original: np.ndarray, reconstruction: np.ndarray, gain: float = 1
     """The absolute difference of two clips, ``gain`` times, on white: uint8 (T, H, W, 3), white where equal."""
     error = np.abs(as_uint8(original).astype(np.float32) - as_uint8(reconstruction).astype(np.float32))
     return (255.0 - np.clip(gain * error, 0.0, 255.0)).astype(np.uint8)
+
+
+def merged(video_THWC: np.ndarray) -> np.ndarray:
+    """All frames laid over each other: of each pixel the value that is farthest from the clip's usual colour."""
+    farthest_HW = np.abs(video_THWC - np.median(video_THWC, axis=(0, 1, 2))).sum(axis=-1).argmax(axis=0)
+    return np.take_along_axis(video_THWC, farthest_HW[None, :, :, None], axis=0)[0]
 
 
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
@@ -66,21 +73,39 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def animation(videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0) -> bytes:
-    """Clips side by side as the bytes of one endless animated WebP, lossless.
+def webp(image: np.ndarray, most: int | None = None) -> bytes:
+    """An image uint8 (H, W, 3) as the bytes of a WebP file: lossless, or lossy where that would pass ``most`` bytes."""
+    return _encode([Image.fromarray(image)], most)
+
+
+def animation(
+    videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0, most: int | None = None
+) -> bytes:
+    """Clips side by side as the bytes of one endless animated WebP.
 
     Args:
       videos: clips (T, H, W, 3) of one shape, uint8 or floating point in [0, 1].
       fps: frames a second at which the clips were made.
       scale: how many pixels wide a pixel of the clip becomes.
       slow: how many times slower than life the animation runs; 16 frames at 24 a second are over too soon to see.
+      most: bytes beyond which it is not lossless.
     """
     large = [edged(enlarge(as_uint8(video), scale)) for video in videos]
     spaced = [np.pad(video, ((0, 0), (0, 0), (0, 2 * GAP), (0, 0)), constant_values=255) for video in large]
     joined = np.concatenate(spaced, axis=2)[:, :, : -2 * GAP]
-    frames = [Image.fromarray(frame) for frame in joined]
-    durations = [round(1000 * slow / fps)] * len(frames)
+    durations = [round(1000 * slow / fps)] * len(joined)
     durations[-1] += 600  # a rest before it starts again
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, lossless=True)
+    return _encode([Image.fromarray(frame) for frame in joined], most, duration=durations, loop=0)
+
+
+def _encode(frames: Sequence[Image.Image], most: int | None, **options) -> bytes:
+    if len(frames) > 1:
+        options |= {"save_all": True, "append_images": frames[1:]}
+    rough = len(frames) * len(zlib.compress(frames[0].tobytes(), 1))  # lossless WebP takes a fifth of it or more
+    qualities = ({"lossless": True}, {"quality": 80}, {"quality": 40})
+    for quality in qualities if most is None or rough <= 5 * most else qualities[1:]:
+        buffer = io.BytesIO()
+        frames[0].save(buffer, "WEBP", **quality, **options)
+        if most is None or buffer.tell() <= most:
+            break
     return buffer.getvalue()

@@ -31,9 +31,9 @@ pre { background: var(--tint); padding: 12px 14px; overflow-x: auto; border-radi
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 14.5px; font-variant-numeric: tabular-nums; margin: 12px 0; }
 th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; max-width: 9em; }
 th:first-child, td:first-child { text-align: left; }
-tr.strong td { font-weight: 650; background: var(--tint); }
+.strong { font-weight: 650; color: var(--ink); background: var(--tint); }
 .row { display: flex; flex-wrap: wrap; gap: 22px; align-items: flex-start; margin: 12px 0; }
 figure { margin: 0; max-width: 100%; }
 img { max-width: 100%; height: auto; display: block; border: 1px solid var(--line); border-radius: 4px; }
@@ -77,14 +77,13 @@ def row(*blocks: str) -> str:
     return f'<div class="row">{"".join(blocks)}</div>'
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], strong: Sequence[int] = ()) -> str:
-    """A table whose first column is text and whose rows numbered in ``strong`` stand out."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    lines = []
-    for number, cells in enumerate(rows):
-        kind = ' class="strong"' if number in strong else ""
-        lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], strong: int | None = None) -> str:
+    """A table whose first column is text and whose column ``strong`` stands out."""
+    kinds = [' class="strong"' if place == strong else "" for place in range(len(columns))]
+    head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(columns, kinds))
+    lines = ["".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(cells, kinds)) for cells in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def section(title: str, *blocks: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-from videogvt.report.images import spread, strip
+from videogvt.report.images import merged, spread, strip
 
 TIME_COLOURS = "plasma"  # first frame dark blue, last frame yellow
 CAMERA_COLOURS = ("#20639b", "#c8553d", "#3c8d5f", "#7d5ba6")
@@ -35,14 +35,11 @@ def frames_picture(example: Example, count: int = 6, width: int = 128, most_view
 def draw_track(axes: Axes, example: Example, camera: int = 0) -> None:
     """All frames of one camera laid over each other, with the true pixel positions of the object in order of time."""
     video, track_T2 = all_views(example)[camera], example["pixel_position"][camera]
-    overall = np.median(video, axis=(0, 1, 2))
-    farthest = np.abs(video - overall).sum(axis=-1).argmax(axis=0)
-    merged = np.take_along_axis(video, farthest[None, :, :, None], axis=0)[0]
-    axes.imshow(merged, interpolation="nearest", alpha=0.55)
+    axes.imshow(merged(video), interpolation="nearest", alpha=0.55)
     segments = np.stack([track_T2[:-1], track_T2[1:]], axis=1)
     axes.add_collection(LineCollection(segments, cmap=TIME_COLOURS, array=np.arange(len(segments)), linewidths=1.2))
     axes.scatter(*track_T2.T, c=np.arange(len(track_T2)), cmap=TIME_COLOURS, s=11, zorder=3)
-    height, width = merged.shape[:2]
+    height, width = video.shape[1:3]
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=(0, width - 1), yticks=(0, height - 1))
     axes.tick_params(labelsize=7, colors="#5d6878", length=2)
     for spine in axes.spines.values():

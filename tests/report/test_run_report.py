@@ -1,0 +1,143 @@
+"""The report of a small finished run, of one that goes on, and of one without truth."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from videogvt.report import page
+from videogvt.report.run_report import by_class, write_report
+from videogvt.report.runs import read_run
+from videogvt.train import journal
+from videogvt.train.contracts import Media
+from videogvt.world.example import example
+from videogvt.world.spec import SPECS
+
+SPEC = SPECS["tiny"]
+CONFIG = {"name": "vqvae_traj-tiny", "seed": 3, "losses": {"gan": "none"}}
+CHOICES = ("first", "best", "median", "worst")
+
+
+def samples(truth: bool, size: int = 1) -> dict[str, np.ndarray]:
+    items = [example(SPEC, "test", index) for index in range(8)]
+    video = np.stack([item["video"] for item in items]).repeat(size, axis=2).repeat(size, axis=3)
+    noise = np.random.default_rng(0).normal(0, 6, video.shape)
+    arrays = {
+        "id": np.array([item["id"] for item in items]).astype("S64"), "index": np.arange(8),
+        "psnr": np.linspace(25, 35, 8), "choice": np.repeat(CHOICES, 2), "original": video,
+        "reconstruction": np.clip(video + noise, 0, 255).astype(np.uint8),
+    }
+    if truth:
+        track = np.stack([item["pixel_position"][0] for item in items])
+        arrays |= {"track": track + 0.5, "original_track": track, "found": np.ones(track.shape[:2], bool),
+                   "track_error_px": np.full(track.shape[:2], 0.7), "named_right": np.ones(8, bool),
+                   "label": np.arange(8) % 5, "fps": np.full(8, 12.0)}
+    return arrays
+
+
+def write_run(workdir, *, truth: bool = True, finished: bool = True, size: int = 1) -> None:
+    journal.claim_workdir(workdir, CONFIG)
+    with journal.Journal(workdir, start=0, total=20, show=("loss",)) as book:
+        for step in (10, 20):
+            book.write(step, {"train/loss": 1 / step, "train/bad": float("nan"), "eval/validation/psnr": 20.0 + step,
+                              "eval/validation/background/psnr": 27.0}, step / 2, 4 * step)
+    if not finished:
+        return
+    own = {"psnr": 33.0, "ssim": 0.99, "l1": 0.01, "clips": 8.0, "code_usage": 0.5, "code_perplexity": 120.0}
+    if truth:
+        own |= {"object_found_share": 1.0, "track_error_px_median": 0.7, "object_mse": 0.01}
+    numbers = {f"eval/{split}/{name}": value for split in ("test", "ood") for name, value in own.items()}
+    numbers |= {"eval/test/background/psnr": 27.0, "eval/test/background/clips": 8.0, "eval/validation/psnr": 40.0,
+                "eval/validation/background/psnr": 27.0}
+    chosen = samples(truth, size)
+    table = {name: column for name, column in chosen.items() if name not in ("choice", "original", "reconstruction")}
+    journal.keep_media(workdir, 20, {
+        "eval/test/samples": Media.arrays(**chosen), "eval/test/table": Media.arrays(**table),
+        "eval/test/codes": Media.arrays(counts_K=np.arange(32)), "eval/validation/samples": Media.arrays(**chosen),
+    })
+    facts = {"clips": 8, "weights": "ema", "split_hash": "0123456789abcdef", "class_names": list(SPEC.families)}
+    journal.write_eval(workdir, numbers, {
+        "step": 20, "last_step": 20, "total_steps": 20, "seconds": 90.0, "examples": 80, "seed": 3,
+        "trained_by_commit": "abc123", "evaluators": {"test": facts, "ood": facts, "validation": facts},
+    })
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    write_run(workdir)
+    return write_report(workdir)
+
+
+def test_page_is_self_contained_and_small(finished):
+    html = finished.page.read_text()
+    assert finished.page.stat().st_size <= page.MAX_BYTES
+    assert not re.search(r'(src|href)="(?!data:)|://|url\(|@import|<script|<link', html.replace("&quot;", ""))
+
+
+def test_page_says_what_was_found(finished):
+    html = finished.page.read_text()
+    assert "It beats the trivial answers and meets 4 of 5 marks" in html and "Missed: median track error" in html
+    assert "seed 3, commit abc123" in html and "Trained for 1.5 minutes on 80 clips" in html
+    assert "Adversarial loss off, perceptual loss off" in html and "split 0123456789ab" in html
+    for title in ("Figures: test", "Figures: ood", "Training", "Over the training: validation", "Track errors",
+                  "Use of the codes: test", "Clips: test", "Cost and surroundings", "Configuration"):
+        assert f"<h2>{title}</h2>" in html
+    assert all(f"<h3>{choice} (" in html for choice in CHOICES)
+    assert "vqvae_traj-tiny" in html and "Clips: validation" not in html
+
+
+def test_text_holds_the_verdict_and_the_tables(finished):
+    assert "vqvae_traj-tiny: It beats the trivial answers" in finished.text
+    assert "\ntest\n" in finished.text and "\nood\n" in finished.text and "\nvalidation\n" not in finished.text
+    assert finished.text.endswith(f"Report: {finished.page}")
+
+
+def test_picture_shows_originals_and_reconstructions(finished):
+    picture = Image.open(io.BytesIO(finished.picture.read_bytes()))
+    assert picture.format == "PNG" and picture.size[0] > 1000 and picture.size[1] > 1000
+
+
+def test_a_run_that_goes_on_has_a_report_of_what_there_is(tmp_path):
+    write_run(tmp_path, finished=False)
+    report = write_report(tmp_path)
+    assert report.picture is None and "Not finished: 20 steps so far" in report.text
+    html = report.page.read_text()
+    assert "<h2>Training</h2>" in html and "Figures" not in html
+
+
+def test_videos_without_truth_have_no_tracks(tmp_path):
+    write_run(tmp_path, truth=False)
+    report = write_report(tmp_path)
+    html = report.page.read_text()
+    assert "Track errors" not in html and "px off" not in html and "All 3 marks are met" in html
+    assert report.picture.exists()
+
+
+def test_large_noisy_clips_still_make_a_small_page(tmp_path):
+    write_run(tmp_path, truth=False, size=8)  # 256 x 256 pixels
+    assert write_report(tmp_path).page.stat().st_size <= page.MAX_BYTES
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="config.json is missing"):
+        write_report(tmp_path)
+
+
+def test_numbers_are_sorted_into_rows_and_figures(tmp_path):
+    write_run(tmp_path)
+    run = read_run(tmp_path)
+    assert run.evaluators == ("test", "ood", "validation")
+    assert run.grid("test")["background"] == {"psnr": 27.0, "clips": 8.0} and run.grid("ood")[""]["psnr"] == 33.0
+    assert run.series("train/") == {"loss": ([10, 20], [0.1, 0.05])}
+    assert set(run.files["test"]) == {"samples", "table", "codes"}
+
+
+def test_figures_by_class_by_hand():
+    table = {"label": np.array([0, 1, 1]), "psnr": np.array([10.0, 20.0, 30.0]),
+             "track_error_px": np.array([[1.0], [2.0], [4.0]])}
+    headings, lines = by_class(table, ["a", "b", "c"])
+    assert headings == ["class", "clips", "PSNR, dB", "track error, median px"]
+    assert lines == [["a", "1", "10.00", "1.00"], ["b", "2", "25.00", "3.00"]]

@@ -1,0 +1,45 @@
+"""The verdict follows from the figures by rule."""
+
+import pytest
+
+from videogvt.report.verdict import MARKS, judge, plain
+
+GOOD = {
+    "clips": 2000.0, "psnr": 33.0, "object_found_share": 0.999, "track_error_px_median": 0.3, "track_error_px_p95": 1.1,
+    "object_mse": 0.02, "oracle_vs_original": 0.99, "code_usage": 0.8, "code_perplexity": 250.0,
+}
+BACKGROUND = {"clips": 2000.0, "psnr": 27.0, "object_found_share": 0.0, "object_mse": 0.4}
+
+
+def test_all_marks_met():
+    verdict = judge({"": GOOD, "background": BACKGROUND})
+    assert verdict.good and len(verdict.marks) == len(MARKS) and all(met for _, _, met in verdict.marks)
+    assert verdict.sentence == (
+        "It keeps what matters in the video: on 2,000 clips of test, the object is found in 99.9% of frames, 0.30 px "
+        "off in the median, at 33.0 dB PSNR against 27.0 dB of an all-background video. All 8 marks are met."
+    )
+
+
+@pytest.mark.parametrize("figure, value", [
+    ("object_found_share", 0.99), ("track_error_px_median", 0.51), ("track_error_px_p95", 2.1), ("psnr", 31.9),
+    ("object_mse", 0.21), ("oracle_vs_original", 0.94), ("code_usage", 0.49), ("code_perplexity", 99.0),
+])
+def test_each_mark_can_be_missed_alone(figure, value):
+    verdict = judge({"": {**GOOD, figure: value}, "background": BACKGROUND})
+    assert not verdict.good and [met for _, _, met in verdict.marks].count(False) == 1
+    assert "meets 7 of 8 marks" in verdict.sentence and "Missed: " in verdict.sentence
+
+
+def test_a_tokenizer_below_a_trivial_answer_is_said_to_be():
+    verdict = judge({"": {**GOOD, "psnr": 26.0}, "background": BACKGROUND, "untrained": {"psnr": 20.0}})
+    assert not verdict.good and verdict.sentence.startswith("It does not beat the trivial answers (all background)")
+
+
+def test_without_truth_only_the_marks_that_apply_are_checked():
+    verdict = judge({"": {"clips": 10.0, "psnr": 30.0, "code_usage": 0.9, "code_perplexity": 200.0},
+                     "background": {"psnr": 20.0}})
+    assert verdict.good and len(verdict.marks) == 3 and "object" not in verdict.sentence
+
+
+def test_rows_have_plain_names():
+    assert plain("nearest_clip") == "nearest training clip" and plain("some_other") == "some other"

@@ -1,0 +1,56 @@
+"""Final numbers as tables: a column for the run and for every trivial answer, a line for each figure."""
+
+from collections.abc import Mapping, Sequence
+
+from videogvt.report.verdict import plain
+
+Grid = Mapping[str, Mapping[str, float]]
+Table = tuple[list[str], list[list[str]]]
+
+FIGURES = {
+    "psnr": ("PSNR, dB", "{:.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "l1": ("L1", "{:.4f}"),
+    "object_found_share": ("object found", "{:.2%}"),
+    "track_error_px_median": ("track error, median px", "{:.2f}"),
+    "track_error_px_p95": ("track error, 95th percentile px", "{:.2f}"),
+    "object_mse": ("object's own pixels, MSE", "{:.4f}"),
+    "oracle_accuracy": ("family named right by the oracle", "{:.1%}"),
+    "oracle_vs_original": ("right, against originals", "{:.1%}"),
+    "codes_used": ("codes used", "{:.0f}"),
+    "code_usage": ("share of codes", "{:.1%}"),
+    "code_perplexity": ("perplexity", "{:.1f}"),
+    "bits_per_pixel": ("bits per pixel", "{:.4f}"),
+    "clips": ("clips", "{:,.0f}"),
+}
+"""Known figures in the order in which they are shown, with name and format; others follow in alphabetical order."""
+
+ROWS = ("", "original", "background", "mean_frame", "nearest_clip", "untrained")
+
+
+def figure_table(grid: Grid, first: str = "tokenizer") -> Table:
+    """Headings and lines of text: a column for the run itself, named ``first``, and one for each answer; a line for
+    each figure, with a dash where an answer has no such figure."""
+    present = {figure for figures in grid.values() for figure in figures}
+    figures = [*(name for name in FIGURES if name in present), *sorted(present - set(FIGURES))]
+    rows = [*(row for row in ROWS if row in grid), *(row for row in grid if row not in ROWS)]
+    headings = ["", *(first if row == "" else plain(row) for row in rows)]
+    lines = [[FIGURES[name][0] if name in FIGURES else plain(name), *(_cell(grid[row], name) for row in rows)]
+             for name in figures]
+    return headings, lines
+
+
+def _cell(figures: Mapping[str, float], name: str) -> str:
+    if name not in figures:
+        return "–"
+    return (FIGURES[name][1] if name in FIGURES else "{:.4g}").format(figures[name])
+
+
+def as_text(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table for the terminal."""
+    widths = [max(len(line[place]) for line in (headings, *lines)) for place in range(len(headings))]
+    text = []
+    for line in (headings, *lines):
+        cells = [line[0].ljust(widths[0]), *(cell.rjust(size) for cell, size in zip(line[1:], widths[1:]))]
+        text.append("  ".join(cells).rstrip())
+    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])

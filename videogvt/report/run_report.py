@@ -1,0 +1,255 @@
+"""The report of a run, from the files in its directory alone: one HTML page, one picture, a few lines of text."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from videogvt.report import figures, page
+from videogvt.report.grids import as_text, figure_table
+from videogvt.report.images import animation, difference, spread, strip, webp
+from videogvt.report.runs import Arrays, Run, read_run
+from videogvt.report.verdict import Verdict, judge
+
+GAIN = 4.0  # of the differences in the strips
+CHOICES = {
+    "best": "smallest error", "median": "in the middle", "worst": "largest error",
+    "first": "first of the split, chosen by nothing",
+}
+"""How clips were chosen, in the order in which they are shown; clips are ranked by track error, then by PSNR."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What ``write_report`` made.
+
+    Attributes:
+      page: path of the HTML page.
+      picture: path of the picture of originals and reconstructions; None when the run left no clips.
+      text: the verdict and the table for a terminal.
+    """
+
+    page: pathlib.Path
+    picture: pathlib.Path | None
+    text: str
+
+
+def write_report(workdir: pathlib.Path | str) -> Report:
+    """Writes ``report.html`` and, where the run left clips, ``reconstructions.png`` into the run's directory.
+
+    Reads the files of the directory alone. A run that is not finished gets a report of what there is. Where the page
+    would pass ``page.MAX_BYTES``, fewer clips of each choice are shown.
+    """
+    run = read_run(workdir)
+    path, picture = run.workdir / "report.html", None
+    html = run_page(run, 2)
+    if len(html.encode()) > page.MAX_BYTES:
+        html = run_page(run, 1)
+    page.write_page(path, html)
+    samples = _first_samples(run)
+    if samples:
+        picture = run.workdir / "reconstructions.png"
+        picture.write_bytes(figures.as_png(_picture(run, *samples)))
+    return Report(path, picture, report_text(run, path))
+
+
+def verdict(run: Run) -> Verdict | None:
+    """The verdict on the test split, or on the first split there is; None for a run that reconstructs nothing."""
+    for name in run.evaluators:
+        grid = run.grid(name)
+        if "psnr" in grid[""]:
+            return judge(grid, name)
+    return None
+
+
+def headline(run: Run) -> str:
+    """The verdict in a sentence, or how far the run is."""
+    judged = verdict(run)
+    if judged:
+        return judged.sentence
+    if run.about:
+        return f"Finished after {run.about['total_steps']:,} steps."
+    return f"Not finished: {run.rows[-1]['step'] if run.rows else 0:,} steps so far, and no final evaluation yet."
+
+
+def report_text(run: Run, path: pathlib.Path) -> str:
+    """The verdict and the tables for a terminal."""
+    parts = [f"{run.name}: {headline(run)}"]
+    for name in run.evaluators:
+        if name != "validation" or len(run.evaluators) == 1:
+            parts.append(f"{name}\n{as_text(*figure_table(run.grid(name), run.name))}")
+    return "\n\n".join([*parts, f"Report: {path}"])
+
+
+def run_page(run: Run, clips: int) -> str:
+    """The whole page, with so many clips of each choice."""
+    judged = verdict(run)
+    kind = "verdict" if judged is None or judged.good else "verdict short"
+    blocks = [page.paragraph(headline(run), kind), page.paragraph(_provenance(run), "note")]
+    if judged and judged.marks:
+        blocks.append(page.table(["mark", "value", "met"], [[text, value, "yes" if met else "no"]
+                                                            for text, value, met in judged.marks]))
+    blocks += [block for name in run.evaluators for block in _tables(run, name)]
+    blocks += [*_curves(run), *_details(run)]
+    for place, name in enumerate(run.evaluators):
+        blocks += _clips(run, name, clips if place == 0 else 1)
+    blocks += _configuration(run)
+    return page.document(f"{run.name}: report", *blocks)
+
+
+def _provenance(run: Run) -> str:
+    about, environment = run.about, run.environment
+    words = []
+    if about:
+        words.append(f"Checkpoint of step {about['step']:,} of {about['total_steps']:,}, seed {about['seed']}, "
+                     f"commit {about['trained_by_commit'] or 'unknown'}.")
+        words.append(f"Trained for {about['seconds'] / 60:.1f} minutes on {about['examples']:,} clips.")
+    if environment:
+        words.append(f"{environment['devices']} x {environment['device']}, {environment['host_cores']} host cores.")
+    if "losses" in run.config:
+        words.append(f"Adversarial loss {_switch(run.config['losses'], 'gan')}, "
+                     f"perceptual loss {_switch(run.config['losses'], 'perceptual')}.")
+    return " ".join(words)
+
+
+def _switch(losses: dict, name: str) -> str:
+    """Whether a loss was on: absent, zero, empty and "none" mean off."""
+    return "on" if name in losses and losses[name] not in (0, 0.0, "", "none", None) else "off"
+
+
+def _tables(run: Run, name: str) -> Iterator[str]:
+    """The section of one evaluator's figures, with a table by family where the clips have one."""
+    facts, grid, note = run.about["evaluators"].get(name, {}), run.grid(name), ""
+    if {"clips", "weights", "split_hash"} <= set(facts):
+        digest = f"split {facts['split_hash'][:12]}" if facts["split_hash"] else "a split without a hash"
+        note = f"{facts['clips']:,} clips of {digest}, {facts['weights']} weights. "
+    if "original" in grid:
+        note += ("Originals: what tracker and oracle make of the originals themselves. A frame whose object is lost "
+                 "counts as a track error of the frame's diagonal.")
+    blocks = [page.paragraph(note, "note"), page.table(*figure_table(grid, run.name), strong=1)]
+    files = run.files.get(name, {})
+    if "table" in files and "label" in files["table"] and facts["class_names"]:
+        blocks.append(page.heading("By class"))
+        blocks.append(page.table(*by_class(files["table"], facts["class_names"])))
+    yield page.section(f"Figures: {name}", *blocks)
+
+
+def by_class(table: Arrays, names: list[str]) -> tuple[list[str], list[list[str]]]:
+    """The tokenizer's figures for the clips of every class: headings and rows of text."""
+    lines = []
+    means = [("psnr", "PSNR, dB", "{:.2f}"), ("found", "object found", "{:.2%}"), ("named_right", "right", "{:.1%}")]
+    shown = [item for item in means if item[0] in table]
+    for label, name in enumerate(names):
+        rows = table["label"] == label
+        if rows.any():
+            cells = [form.format(table[column][rows].mean()) for column, _, form in shown]
+            if "track_error_px" in table:
+                cells.append(f"{np.nanmedian(table['track_error_px'][rows]):.2f}")
+            lines.append([name, f"{rows.sum():,}", *cells])
+    last = ["track error, median px"] if "track_error_px" in table else []
+    return ["class", "clips", *(heading for _, heading, _ in shown), *last], lines
+
+
+def _clips(run: Run, name: str, clips: int) -> Iterator[str]:
+    """The section of one evaluator's chosen clips."""
+    files = run.files.get(name, {})
+    if name == "validation" or "samples" not in files:
+        return
+    samples, cards = files["samples"], []
+    for choice, meaning in CHOICES.items():
+        for row in np.flatnonzero(samples["choice"] == choice)[:clips]:
+            cards.append(page.heading(f"{choice} ({meaning}): {describe(samples, row)}"))
+            cards.append(_card(samples, row))
+    note = (f"Strips: original, reconstruction, and their difference {GAIN:g} times enlarged, white where they are "
+            "equal; animations side by side at half speed. Clips are ranked by their mean track error, then by PSNR.")
+    yield page.section(f"Clips: {name}", page.paragraph(note, "note"), *cards)
+
+
+def describe(samples: Arrays, row: int) -> str:
+    """Which clip it is and how well it was reconstructed."""
+    words = [samples["id"][row].decode(), f"{samples['psnr'][row]:.1f} dB"]
+    if "track_error_px" in samples and np.isfinite(samples["track_error_px"][row]).any():
+        words.append(f"{np.nanmean(samples['track_error_px'][row]):.2f} px off")
+        words.append(f"found in {samples['found'][row].sum()} of {samples['found'].shape[1]} frames")
+    return ", ".join(words)
+
+
+def _card(samples: Arrays, row: int) -> str:
+    original, reconstruction = samples["original"][row], samples["reconstruction"][row]
+    videos = [original, reconstruction, difference(original, reconstruction, GAIN)]
+    size = original.shape[2]
+    fps = float(samples["fps"][row]) if "fps" in samples else 12.0
+    clip = animation(videos, fps, max(1, 208 // size), most=250_000)
+    blocks = [page.picture(clip, "original, reconstruction and difference, animated")]
+    if "original_track" in samples:
+        overlay = figures.track_overlay(original, samples["original_track"][row], samples["track"][row], 2.1)
+        blocks.append(page.picture(figures.as_png(overlay), "tracks of original and reconstruction"))
+    frames = strip(videos, spread(len(original), 8), max(1, 128 // size))
+    return page.row(*blocks) + page.picture(webp(frames, most=150_000), "frames of the three", frame=False)
+
+
+def _curves(run: Run) -> Iterator[str]:
+    """Sections of the training's and the validation's curves."""
+    training = run.series("train/")
+    if training:
+        yield page.section("Training", page.picture(figures.as_png(figures.curves(training)), "curves", frame=False))
+    periodic = {name: series for name, series in run.series("eval/").items() if len(series[0]) > 1}
+    for evaluator in dict.fromkeys(name.split("/")[0] for name in periodic):
+        own = {name.split("/")[1]: series for name, series in periodic.items()
+               if name.split("/")[0] == evaluator and name.count("/") == 1 and not name.endswith("/clips")}
+        grid = run.grid(evaluator)
+        lines = {figure: {"all background": grid["background"][figure]} for figure in ("psnr", "object_mse")
+                 if "background" in grid and figure in grid["background"]}
+        if own:
+            chart = figures.as_png(figures.curves(own, lines))
+            yield page.section(f"Over the training: {evaluator}", page.picture(chart, "curves", frame=False))
+
+
+def _details(run: Run) -> Iterator[str]:
+    """Sections of track errors and of code usage."""
+    tables = {name: files["table"] for name, files in run.files.items() if "table" in files and name != "validation"}
+    errors = {name: table["track_error_px"].ravel() for name, table in tables.items() if "track_error_px" in table
+              and np.isfinite(table["track_error_px"]).any()}
+    if errors:
+        chart = figures.as_png(figures.error_distribution(errors))
+        yield page.section("Track errors", page.picture(chart, "distribution of track errors", frame=False))
+    for name, files in run.files.items():
+        if "codes" in files and name != "validation":
+            chart = figures.as_png(figures.code_histogram(files["codes"]["counts_K"]))
+            yield page.section(f"Use of the codes: {name}", page.picture(chart, "histogram of codes", frame=False))
+
+
+def _configuration(run: Run) -> Iterator[str]:
+    """Sections of cost and configuration."""
+    about, environment = run.about, run.environment
+    cost = []
+    if about:
+        rate = about["examples"] / max(about["seconds"], 1e-9)
+        cost += [["training time", f"{about['seconds'] / 60:.1f} minutes"], ["steps", f"{about['last_step']:,}"],
+                 ["clips seen", f"{about['examples']:,}"], ["clips a second", f"{rate:,.1f}"]]
+    if environment:
+        cost += [[name.replace("_", " "), environment[name]] for name in (
+            "device", "devices", "host_cores", "processes", "platform", "python", "xla_flags", "started")]
+        cost += [[name, version] for name, version in environment["packages"].items()]
+    yield page.section("Cost and surroundings", page.table(["", ""], cost))
+    if about:
+        yield page.section("To repeat the figures", page.code(json.dumps(about, indent=2)))
+    yield page.section("Configuration", page.code(json.dumps(run.config, indent=2)))
+
+
+def _first_samples(run: Run) -> tuple[str, Arrays] | None:
+    for name in run.evaluators:
+        if name in run.files and "samples" in run.files[name]:
+            return name, run.files[name]["samples"]
+    return None
+
+
+def _picture(run: Run, name: str, samples: Arrays):
+    clips = []
+    for choice in ("best", "median", "worst", "first"):
+        for row in np.flatnonzero(samples["choice"] == choice)[:1]:
+            words = describe(samples, row).replace(", ", "\n")
+            clips.append((f"{choice}\n{words}", samples["original"][row], samples["reconstruction"][row]))
+    return figures.reconstructions(clips, f"{run.name}: clips of {name} and their reconstructions")

@@ -1,0 +1,108 @@
+"""The verdict on a tokenizer, in a sentence and by rule, from its figures and those of the trivial answers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+Grid = Mapping[str, Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """Something a good tokenizer of trajectories reaches on the test split.
+
+    Attributes:
+      text: what is asked.
+      figures: (row, figure) pairs that it looks at; without them it does not apply.
+      met: whether their values reach it.
+      shown: format of the first value.
+    """
+
+    text: str
+    figures: tuple[tuple[str, str], ...]
+    met: Callable[..., bool]
+    shown: str
+
+
+MARKS = (
+    Mark("object found in at least 99.5 % of frames", (("", "object_found_share"),), lambda x: x >= 0.995, "{:.2%}"),
+    Mark("median track error at most 0.5 px", (("", "track_error_px_median"),), lambda x: x <= 0.5, "{:.2f} px"),
+    Mark("95 % of track errors at most 2 px", (("", "track_error_px_p95"),), lambda x: x <= 2.0, "{:.2f} px"),
+    Mark("PSNR at least 5 dB above the all-background video", (("", "psnr"), ("background", "psnr")),
+         lambda x, background: x >= background + 5.0, "{:.1f} dB"),
+    Mark("error on the object's own pixels at most half of the all-background video's",
+         (("", "object_mse"), ("background", "object_mse")), lambda x, background: x <= 0.5 * background, "{:.3f}"),
+    Mark("oracle right at least 95 % as often as on originals", (("", "oracle_vs_original"),), lambda x: x >= 0.95,
+         "{:.1%}"),
+    Mark("at least half of the codes used", (("", "code_usage"),), lambda x: x >= 0.5, "{:.1%}"),
+    Mark("perplexity of the codes at least 100", (("", "code_perplexity"),), lambda x: x >= 100.0, "{:.0f}"),
+)
+
+ANSWERS = ("background", "mean_frame", "nearest_clip", "untrained")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the figures say.
+
+    Attributes:
+      good: whether every mark that applies is met and the trivial answers are beaten.
+      sentence: in words.
+      marks: (text, value, whether met) of every mark that applies.
+    """
+
+    good: bool
+    sentence: str
+    marks: tuple[tuple[str, str, bool], ...]
+
+
+def judge(grid: Grid, split: str = "test") -> Verdict:
+    """The verdict on the figures of one split: ``grid[row][figure]``, row "" being the tokenizer.
+
+    The rule: it beats the trivial answers if its PSNR is above each of theirs and, where objects are tracked, it finds
+    the object in more frames than any of them. Then every mark whose figures are there is checked.
+    """
+    own, answers = grid[""], {name: grid[name] for name in ANSWERS if name in grid}
+    lost = [name for name, figures in answers.items() if not _beats(own, figures)]
+    marks = tuple(_checked(mark, grid) for mark in MARKS if _applies(mark, grid))
+    missed = [f"{text} ({value})" for text, value, met in marks if not met]
+    facts = _facts(grid, split)
+    if lost:
+        sentence = f"It does not beat the trivial answers ({', '.join(map(plain, lost))}): {facts}."
+    elif missed:
+        sentence = f"It beats the trivial answers and meets {len(marks) - len(missed)} of {len(marks)} marks: {facts}. "
+        sentence += f"Missed: {'; '.join(missed)}."
+    else:
+        sentence = f"It keeps what matters in the video: {facts}. All {len(marks)} marks are met."
+    return Verdict(good=not lost and not missed, sentence=sentence, marks=marks)
+
+
+def plain(name: str) -> str:
+    """A row's name as a reader would say it."""
+    names = {"": "tokenizer", "background": "all background", "mean_frame": "mean frame", "original": "originals",
+             "nearest_clip": "nearest training clip", "untrained": "untrained tokenizer"}
+    return names.get(name, name.replace("_", " "))
+
+
+def _beats(own: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return all(own[name] > other[name] for name in ("psnr", "object_found_share") if name in own and name in other)
+
+
+def _applies(mark: Mark, grid: Grid) -> bool:
+    return all(row in grid and figure in grid[row] for row, figure in mark.figures)
+
+
+def _checked(mark: Mark, grid: Grid) -> tuple[str, str, bool]:
+    values = [grid[row][figure] for row, figure in mark.figures]
+    return mark.text, mark.shown.format(values[0]), mark.met(*values)
+
+
+def _facts(grid: Grid, split: str) -> str:
+    own = grid[""]
+    parts = []
+    if "object_found_share" in own:
+        parts.append(f"the object is found in {own['object_found_share']:.1%} of frames")
+    if "track_error_px_median" in own:
+        parts.append(f"{own['track_error_px_median']:.2f} px off in the median")
+    against = f" against {grid['background']['psnr']:.1f} dB of an all-background video" if "background" in grid else ""
+    parts.append(f"at {own['psnr']:.1f} dB PSNR{against}")
+    return f"on {own['clips']:,.0f} clips of {split}, " + ", ".join(parts)
