@@ -23,13 +23,10 @@ from videogvt.inputs.shards import Splits
 from videogvt.inputs.tracks import Tracks, read_tracks, split_tracks
 from videogvt.inputs.worlds import plain, world_features
 from videogvt.world.cameras import Cameras
-from videogvt.world.example import FIELDS, Field, field_shapes
-from videogvt.world.look import draw_look
-from videogvt.world.render import exposure_times, render
+from videogvt.world.example import FIELDS, Field, field_shapes, film, typed
 from videogvt.world.rigs import Pose, rig_cameras
 from videogvt.world.scene import MARGIN
 from videogvt.world.spec import SPECS, VERSION, WorldSpec
-from videogvt.world.streams import stream
 
 DISTANCE, SCALE, RADIUS, HEIGHT = 8.75, 17.0, 0.135, 2.4  # m, reference px/m, m, m: the middle of what worlds draw
 ELEVATION = 0.3  # rad, for 3-D positions
@@ -127,52 +124,52 @@ def _largest_scale(offset_NT3: np.ndarray, stage: Stage) -> float:
     return 1.0 / inverse if inverse > 0 else 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class SampledPath:
+    """A motion known at frame times only: straight between them, at rest before the first and after the last."""
+
+    position_T3: np.ndarray
+    fps: float
+
+    def position(self, time_K: np.ndarray) -> np.ndarray:
+        """World positions (K, 3) in m at times in seconds."""
+        return self._interpolate(time_K, self.position_T3)
+
+    def velocity(self, time_K: np.ndarray) -> np.ndarray:
+        """World velocities (K, 3) in m/s, by central differences."""
+        return self._interpolate(time_K, np.gradient(self.position_T3, 1.0 / self.fps, axis=0))
+
+    def _interpolate(self, time_K: np.ndarray, value_T3: np.ndarray) -> np.ndarray:
+        frame_time_T = np.arange(len(value_T3)) / self.fps
+        return np.stack([np.interp(time_K, frame_time_T, value_T3[:, axis]) for axis in range(3)], axis=-1)
+
+
+def track_shapes(spec: WorldSpec, dims: int) -> dict[str, tuple[tuple[int, ...], str]]:
+    """(shape, dtype) of an example's fields: a world's, less what only families have, and where it came from."""
+    left_out = ("equation", "measured_position")
+    shapes = {name: shape for name, shape in field_shapes(spec).items() if name not in left_out}
+    return shapes | {"source_position": ((spec.num_frames, dims), "float32"), "source_index": ((), "int64")}
+
+
 def track_example(source: Source, split: str, index: int) -> dict[str, np.ndarray | np.generic | str]:
-    """Example ``index`` of ``split``: the fields of a world's example, less those that belong to its families."""
+    """Example ``index`` of ``split``: a dict with the fields of ``track_shapes``. Pure, given the file."""
     stage, spec = _stage(source), source.spec
     row = int(stage.rows[split][index])
     scale, centre_D = stage.framing(row)
-    source_TD = stage.tracks.position_NTD[row]
-    position = stage.target_3 + scale * (source_TD - centre_D) @ stage.axes_D3
-    time_T, exposure_TN = np.arange(spec.num_frames) / spec.fps, exposure_times(spec)
-    exposure = np.stack([np.interp(exposure_TN, time_T, position[:, axis]) for axis in range(3)], axis=-1)
-    cameras = stage.cameras
-    look = draw_look(spec, split, index, cameras[0, 0])
-    noises = (stream(spec.seed, split, index, f"noise/{s}") for s in range(spec.num_cameras))
-    shots = [render(spec, look, cameras[s], exposure, stage.radius, noise) for s, noise in enumerate(noises)]
-    pixels, depth = cameras.project(position)
-    label = int(stage.tracks.label_N[row])
-    name = stage.tracks.class_names[label]
-    target = stage.target_3.tolist()
+    source_TD, label = stage.tracks.position_NTD[row], int(stage.tracks.label_N[row])
+    path = SampledPath(stage.target_3 + scale * (source_TD - centre_D) @ stage.axes_D3, spec.fps)
+    look, fields = film(spec, split, index, stage.cameras, stage.radius, path)
+    target, name = stage.target_3.tolist(), spec.families[label]
     framing = {"ball_radius": stage.radius, "scale": scale, "centre": centre_D.tolist(), "target": target}
-    fields = {
-        "video": shots[0][0],
-        "position": position,
-        "velocity": np.gradient(position, 1.0 / spec.fps, axis=0),
+    fields |= {
         "source_position": source_TD,
         "source_index": row,
-        "pixel_position": pixels,
-        "radius_px": cameras.K[..., 0, 0] * stage.radius / depth,
-        "visibility": np.stack([visibility for _, visibility in shots]),
-        "camera_K": cameras.K,
-        "camera_R": cameras.R,
-        "camera_t": cameras.t,
         "label": label,
         "family": name,
         "parameters": json.dumps(framing),
-        "caption": f"A {look.colour_name} ball follows a path of class {name}.",
-        "fps": spec.fps,
-        "seed": spec.seed,
-        "id": f"{spec.name}/{split}/{index:06d}",
-        "version": VERSION,
+        "caption": f"The {look.colour_name} ball follows a path of class {name}.",
     }
-    if spec.num_cameras > 1:
-        fields["views"] = np.stack([video for video, _ in shots[1:]])
-    dtypes = {field: ({**FIELDS, **OWN_FIELDS})[field].dtype for field in fields}
-    return {
-        field: value if dtypes[field] == "str" else np.asarray(value, dtypes[field])[()]
-        for field, value in fields.items()
-    }
+    return typed(fields, track_shapes(spec, source_TD.shape[1]))
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -220,11 +217,7 @@ class UserTracksConfig(tfds.core.BuilderConfig):
     def features(self) -> tfds.features.FeaturesDict:
         """What an example holds."""
         spec = self.source.spec
-        shapes = {
-            name: shape for name, shape in field_shapes(spec).items() if name not in ("equation", "measured_position")
-        }
-        shapes |= {"source_position": ((spec.num_frames, self.dims), "float32"), "source_index": ((), "int64")}
-        return world_features(shapes, spec.families, {**FIELDS, **OWN_FIELDS})
+        return world_features(track_shapes(spec, self.dims), spec.families, {**FIELDS, **OWN_FIELDS})
 
     def splits(self) -> Splits:
         """Split name to (size, example function)."""

@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 
+from videogvt.world.cameras import Cameras
 from videogvt.world.captions import caption
 from videogvt.world.equations import equation_text
-from videogvt.world.look import draw_look
+from videogvt.world.look import Look, draw_look
 from videogvt.world.motion import Family
 from videogvt.world.render import exposure_times, render
 from videogvt.world.scene import Scene, draw_scene, in_view, picture
@@ -63,6 +65,14 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "version": Field((), "str", "text", _ANY, "of the generator"),
     }
 )  # fmt: skip
+
+
+class Path(Protocol):
+    """A motion: world positions (T, 3) in m and velocities (T, 3) in m/s at times (T,) in seconds."""
+
+    def position(self, time_T: np.ndarray) -> np.ndarray: ...
+
+    def velocity(self, time_T: np.ndarray) -> np.ndarray: ...
 
 
 def field_shapes(spec: WorldSpec) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -125,39 +135,55 @@ def augment(
 
 
 def _film(spec: WorldSpec, split: str, index: int, scene: Scene, path: Family) -> dict:
-    cameras = scene.cameras
+    look, fields = film(spec, split, index, scene.cameras, scene.radius, path)
+    fields |= {
+        "label": spec.families.index(path.name),
+        "family": path.name,
+        "parameters": json.dumps({"ball_radius": scene.radius, **path.parameters()}),
+        "equation": equation_text(path),
+        "caption": caption(path, look.colour_name, stream(spec.seed, split, index, "caption")),
+    }
+    return typed(fields, field_shapes(spec))
+
+
+def film(
+    spec: WorldSpec, split: str, index: int, cameras: Cameras, radius: float, path: Path
+) -> tuple[Look, dict[str, object]]:
+    """What cameras (S, T) record of a ball of that radius in metres on any path: its look, and those fields of an
+    example that do not depend on families. ``split`` and ``index`` choose look and noise."""
     look = draw_look(spec, split, index, cameras[0, 0])
     exposure = path.position(exposure_times(spec).reshape(-1)).reshape(spec.num_frames, -1, 3)
     noises = (stream(spec.seed, split, index, f"noise/{s}") for s in range(spec.num_cameras))
-    shots = [render(spec, look, cameras[s], exposure, scene.radius, noise) for s, noise in enumerate(noises)]
+    shots = [render(spec, look, cameras[s], exposure, radius, noise) for s, noise in enumerate(noises)]
     time_T = np.arange(spec.num_frames) / spec.fps
     position = path.position(time_T)
     pixels, depth = cameras.project(position)
-    fields = {
+    return look, {
         "video": shots[0][0],
         "views": np.stack([video for video, _ in shots])[1:],
         "position": position,
         "measured_position": _measured(spec, position, stream(spec.seed, split, index, "measurement")),
         "velocity": path.velocity(time_T),
         "pixel_position": pixels,
-        "radius_px": cameras.K[..., 0, 0] * scene.radius / depth,
+        "radius_px": cameras.K[..., 0, 0] * radius / depth,
         "visibility": np.stack([visibility for _, visibility in shots]),
         "camera_K": cameras.K,
         "camera_R": cameras.R,
         "camera_t": cameras.t,
-        "label": spec.families.index(path.name),
-        "family": path.name,
-        "parameters": json.dumps({"ball_radius": scene.radius, **path.parameters()}),
-        "equation": equation_text(path),
-        "caption": caption(path, look.colour_name, stream(spec.seed, split, index, "caption")),
         "fps": spec.fps,
         "seed": spec.seed,
         "id": f"{spec.name}/{split}/{index:06d}",
         "version": VERSION,
     }
+
+
+def typed(
+    fields: Mapping[str, object], shapes: Mapping[str, tuple[tuple[int, ...], str]]
+) -> dict[str, np.ndarray | np.generic | str]:
+    """The fields named in ``shapes`` (see ``field_shapes``) in their dtypes."""
     return {
         name: fields[name] if dtype == "str" else np.asarray(fields[name], dtype)[()]
-        for name, (_, dtype) in field_shapes(spec).items()
+        for name, (_, dtype) in shapes.items()
     }
 
 
