@@ -50,19 +50,19 @@ def draw_look(spec: WorldSpec, split: str, index: int, camera: Cameras) -> Look:
     colour = _saturated(hue, rng)
     shade = rng.random(3)
     background = np.array(colorsys.hsv_to_rgb(shade[0], 0.15 * shade[1], 0.88 + 0.12 * shade[2]))
-    things = stream(spec.seed, split, index, "things") if spec.distractors + spec.occluders else None
+    things = stream(spec.seed, split, index, "things")
     n, m = spec.distractors, spec.occluders
     return Look(
         colour=colour,
         colour_name=COLOUR_NAMES[int(hue * len(COLOUR_NAMES) + 0.5) % len(COLOUR_NAMES)],
         background=np.ones(3) if spec.background == "white" else np.round(background, 4),
         light_2=np.round([np.cos(2 * np.pi * lamp), np.sin(2 * np.pi * lamp)], 4),
-        distractor_N3=_behind(spec, camera, things.random((n, 3))) if n else np.zeros((0, 3)),
-        distractor_size_N=np.round(spec.length_unit * (0.1 + 0.1 * things.random(n)), 4) if n else np.zeros(0),
+        distractor_N3=_behind(spec, camera, things.random((n, 3))),
+        distractor_size_N=np.round(spec.length_unit * (0.1 + 0.1 * things.random(n)), 4),
         distractor_colour_N3=np.array([_saturated(things.random(), things) for _ in range(n)]).reshape(n, 3),
-        post_N=np.round(0.15 + 0.7 * things.random(m), 4) if m else np.zeros(0),
-        post_width_N=np.round(0.02 + 0.02 * things.random(m), 4) if m else np.zeros(0),
-        post_colour_N3=np.repeat(0.3 + 0.3 * things.random((m, 1)), 3, axis=1) if m else np.zeros((0, 3)),
+        post_N=np.round(0.15 + 0.7 * things.random(m), 4),
+        post_width_N=np.round(0.02 + 0.02 * things.random(m), 4),
+        post_colour_N3=np.repeat(0.3 + 0.3 * things.random((m, 1)), 3, axis=1),
         texture_HW=_texture(spec, stream(spec.seed, split, index, "texture")) if spec.background == "texture" else None,
     )
 

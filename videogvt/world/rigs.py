@@ -30,9 +30,6 @@ class Pose:
     focal_B: np.ndarray
     swing_B: np.ndarray
 
-    def select(self, index) -> "Pose":
-        return Pose(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
-
     def eye(self, azimuth: np.ndarray) -> np.ndarray:
         """Camera centres (B, n, 3) on the orbit at azimuths (B, n) in radians."""
         elevation, distance = np.broadcast_arrays(self.elevation_B[:, None], self.distance_B[:, None])
