@@ -41,10 +41,10 @@ def scores(
 ) -> dict[str, np.ndarray]:
     """What ``classify`` compares: N log(mean square + floor^2) + k log N of N coordinates and k free parameters, lower
     is better; (...) by name."""
-    counts = 2 * np.sum(np.isfinite(track_T2).all(axis=-1), axis=-1)
+    counts = np.maximum(2 * np.sum(np.isfinite(track_T2).all(axis=-1), axis=-1), 1)
     floor = FLOOR * size / 64.0
     return {
-        name: counts * np.log(rms**2 / 2 + floor**2) + free * np.log(np.maximum(counts, 1))
+        name: counts * np.log(rms**2 / 2 + floor**2) + free * np.log(counts)
         for name, (rms, free) in _fits(track_T2, fps, families, size).items()
     }
 
