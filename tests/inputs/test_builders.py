@@ -121,7 +121,8 @@ assert not {"tensorflow", "jax", "apache_beam"} & set(sys.modules), "imported"
 def test_a_second_call_uses_what_is_there(tiny, capsys):
     info = pathlib.Path(tiny.data_dir, "dataset_info.json")
     before = info.stat().st_mtime_ns
-    assert prepared("tiny", tiny.data_dir_root).data_dir == tiny.data_dir
+    for config in ("tiny", WorldConfig(spec=TINY)):
+        assert prepared(config, tiny.data_dir_root).data_dir == tiny.data_dir
     assert info.stat().st_mtime_ns == before
     assert capsys.readouterr().err == ""
 

@@ -59,6 +59,12 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(**kwargs)
         self._check_origin()
 
+    def _create_builder_config(self, builder_config, version):
+        """A config object is taken as it is: ``_check_origin`` sees to it that a name has one meaning."""
+        if isinstance(builder_config, tfds.core.BuilderConfig):
+            return builder_config
+        return super()._create_builder_config(builder_config, version)
+
     def _info(self) -> tfds.core.DatasetInfo:
         info = tfds.core.DatasetInfo(
             builder=self, description=self.builder_config.about, features=self.builder_config.features(),
