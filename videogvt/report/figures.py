@@ -93,29 +93,33 @@ def track_overlay(
     return figure
 
 
-def reconstructions(clips: Sequence[tuple[str, np.ndarray, np.ndarray]], title: str, count: int = 8) -> Figure:
-    """Originals and reconstructions, a pair of rows for each clip.
+def labelled_strips(
+    groups: Sequence[tuple[str, Sequence[np.ndarray]]], title: str, names: Sequence[str], count: int = 8
+) -> Figure:
+    """Frames of clips, a group of rows for each entry, with words at the left; pixels are not resampled.
 
     Args:
-      clips: (words beside the pair, original (T, H, W, 3), reconstruction (T, H, W, 3)).
+      groups: (words beside the group, its clips (T, H, W, 3)); all of one shape.
       title: above everything.
+      names: of the rows of a group, such as "original" and "reconstruction".
       count: frames of each clip.
     """
-    scale = max(1, 128 // clips[0][1].shape[2])
-    pairs = [strip([original, reconstruction], spread(len(original), count), scale)
-             for _, original, reconstruction in clips]
-    tall, wide = pairs[0].shape[:2]
-    left, head, pair = 290, 75, tall + 30  # in pixels, as everything here
-    width, height = left + wide + 15, head + pair * len(pairs)
+    num_frames, _, size = groups[0][1][0].shape[:3]
+    frames = spread(num_frames, count)
+    pictures = [strip(clips, frames, max(1, 128 // size)) for _, clips in groups]
+    tall, wide = pictures[0].shape[:2]
+    left, head, pitch = 290, 75, tall + 30  # in pixels, as everything here
+    width, height = left + wide + 15, head + pitch * len(pictures)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     figure.text(20 / width, 1 - 38 / height, title, fontsize=17, fontweight="bold", color=INK, va="center")
-    for number, (picture, (words, _, _)) in enumerate(zip(pairs, clips)):
-        top = head + pair * number
+    for number, (picture, (words, _)) in enumerate(zip(pictures, groups)):
+        top = head + pitch * number
         figure.figimage(picture, left, height - top - tall)
         figure.text(20 / width, 1 - (top + 8) / height, words, fontsize=10.5, color=INK, va="top", linespacing=1.45)
-        for row, name in enumerate(("original", "reconstruction")):
-            figure.text((left - 8) / width, 1 - (top + tall * (0.25 + 0.5 * row)) / height, name, fontsize=9.5,
-                        color=SOFT, va="center", ha="right")
+        for row, name in enumerate(names):
+            middle = top + tall * (row + 0.5) / len(names)
+            place = ((left - 8) / width, 1 - middle / height)
+            figure.text(*place, name, fontsize=9.5, color=SOFT, va="center", ha="right")
     return figure
 
 

@@ -102,7 +102,7 @@ def _encode(frames: Sequence[Image.Image], most: int | None, **options) -> bytes
     if len(frames) > 1:
         options |= {"save_all": True, "append_images": frames[1:]}
     rough = len(frames) * len(zlib.compress(frames[0].tobytes(), 1))  # lossless WebP takes a fifth of it or more
-    qualities = ({"lossless": True}, {"quality": 80}, {"quality": 40})
+    qualities = ({"lossless": True}, {"quality": 80, "method": 2}, {"quality": 40, "method": 2})
     for quality in qualities if most is None or rough <= 5 * most else qualities[1:]:
         buffer = io.BytesIO()
         frames[0].save(buffer, "WEBP", **quality, **options)

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from videogvt.report import figures, page
 from videogvt.report.grids import as_text, figure_table
@@ -246,10 +247,11 @@ def _first_samples(run: Run) -> tuple[str, Arrays] | None:
     return None
 
 
-def _picture(run: Run, name: str, samples: Arrays):
+def _picture(run: Run, name: str, samples: Arrays) -> Figure:
     clips = []
     for choice in ("best", "median", "worst", "first"):
         for row in np.flatnonzero(samples["choice"] == choice)[:1]:
             words = describe(samples, row).replace(", ", "\n")
-            clips.append((f"{choice}\n{words}", samples["original"][row], samples["reconstruction"][row]))
-    return figures.reconstructions(clips, f"{run.name}: clips of {name} and their reconstructions")
+            clips.append((f"{choice}\n{words}", (samples["original"][row], samples["reconstruction"][row])))
+    title = f"{run.name}: clips of {name} and their reconstructions"
+    return figures.labelled_strips(clips, title, ("original", "reconstruction"))
