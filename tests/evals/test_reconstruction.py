@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals import hosts, trivial
+from videogvt.evals import trivial
 from videogvt.evals.reconstruction import ReconstructionEval, image_columns, object_disc
 from videogvt.inputs.sources import ArraySource
 from videogvt.train.contracts import Evaluator, Media, When
@@ -163,19 +163,3 @@ def test_object_error_counts_the_objects_own_pixels_alone():
 def test_disc_holds_the_pixels_within_the_radius():
     disc = np.asarray(object_disc(jnp.array([[[2.0, 1.0]]]), jnp.array([[1.5]]), (4, 5)))[0, 0]
     assert disc.sum() == 9 and disc[0:3, 1:4].all()
-
-
-def test_tables_of_hosts_are_put_together(monkeypatch):
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(hosts.multihost_utils, "process_allgather",
-                        lambda tree, tiled: {name: np.concatenate([array, array]) for name, array in tree.items()})
-    whole = hosts.gather({"id": np.array([b"ab", b"cde"], "S4"), "psnr": np.array([1.0, 2.0])})
-    assert whole["id"].tolist() == [b"ab", b"cde", b"ab", b"cde"] and whole["psnr"].tolist() == [1.0, 2.0, 1.0, 2.0]
-
-
-def test_local_rows_of_a_split_array():
-    devices = jax.devices()
-    mesh = MeshShape().build(devices)
-    rows = np.arange(2 * len(devices) * 3.0).reshape(-1, 3)
-    array = jax.device_put(rows, NamedSharding(mesh, PartitionSpec("data")))
-    np.testing.assert_array_equal(hosts.local_rows(array), rows)
