@@ -291,7 +291,7 @@ def test_the_code_on_the_card_runs(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_wheel_in_an_empty_environment_builds_from_an_empty_folder(tiny, tmp_path):
     source, venv, empty = tmp_path / "source", tmp_path / "venv", tmp_path / "empty"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "runs"))
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "venv", "build", "*.egg-info", "runs"))
     empty.mkdir()
     options = ["--wheel", "--no-isolation", "--skip-dependency-check", "--outdir", tmp_path / "dist"]
     run([sys.executable, "-m", "build", *options, source], empty)
