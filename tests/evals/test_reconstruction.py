@@ -122,11 +122,14 @@ def test_padding_and_batch_size_do_not_matter():
 
 
 def test_videos_without_truth_have_no_track_columns():
-    results = dict(make_eval(source(fields=(), class_names=()), limit=5).run(make_state(0.5)))
+    video = source().read(range(CLIPS))["video"]
+    data = ArraySource({"video": video, "id": np.array([f"prüfung/{number}.mp4" for number in range(CLIPS)])})
+    results = dict(make_eval(data, limit=5).run(make_state(0.5)))
     numbers = {name for name, value in results.items() if not isinstance(value, Media)}
     assert numbers == {"clips", "psnr", "ssim", "l1", "codes_used", "code_usage", "code_perplexity", "bits_per_pixel"}
     assert results["clips"] == 5
-    assert "track" not in np.load(io.BytesIO(results["samples"].data))
+    table = np.load(io.BytesIO(results["table"].data))
+    assert "track" not in table and table["id"][4].decode() == "prüfung/4.mp4"
 
 
 def test_classes_the_oracle_does_not_know_have_no_accuracy():
