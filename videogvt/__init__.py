@@ -13,4 +13,13 @@ N     tokens of a clip, t * h * w
 ====  ==========================================  ====  ===============================
 """
 
+import importlib
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """``VideoTokenizer``, which loads jax, is imported when it is asked for."""
+    if name == "VideoTokenizer":
+        return importlib.import_module("videogvt.pretrained.tokenizer").VideoTokenizer
+    raise AttributeError(f"module 'videogvt' has no attribute {name!r}")

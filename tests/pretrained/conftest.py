@@ -1,0 +1,43 @@
+"""A run of a small tokenizer, written without training it."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from videogvt.core.trees import frozen
+from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.train.checkpoint import Checkpoints
+from videogvt.train.state import TrainState
+
+FIELDS = {
+    "filters": 8, "channel_multipliers": [1, 2], "temporal_downsample": [True], "encoder_blocks": [0, 1, 0],
+    "decoder_blocks": [0, 1, 0], "norm_groups": 4, "stem": [2, 4, 4], "conv": "2plus1d", "padding": "zero",
+    "quantizer": {"name": "vq", "num_codes": 64, "embedding_dim": 8},
+}
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory):
+    """The run's directory; the moving average differs from the parameters."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    network = VideoTokenizer(**frozen(FIELDS))
+    params = [network.init(jax.random.key(seed), np.zeros((1, 8, 16, 16, 3), np.float32))["params"] for seed in (0, 1)]
+    for tree in params:  # codes as far apart as the latents, so that many are used
+        tree["quantizer"]["codebook"] = 8 * tree["quantizer"]["codebook"]
+    state = TrainState.create(params={"generator": params[0]}, opt={}, ema={"generator": params[1]})
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(2, state, {}, {"step": 2, "numbers": {}})
+    data = {"source": "trajectories", "options": {"config": "tiny"}, "batch_size": 4, "transforms": {}}
+    config = {"name": "small", "seed": 3, "tokenizer": FIELDS, "data": data, "train": {"steps": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def video():
+    """Two clips, uint8 (2, 40, 16, 16, 3), of smooth noise."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (2, 10, 4, 4, 3), dtype=np.uint8)
+    return coarse.repeat(4, axis=1).repeat(4, axis=2).repeat(4, axis=3)

@@ -1,0 +1,84 @@
+"""Bundles: a trained tokenizer as a folder of a few files that needs neither a checkpoint library nor a data set.
+
+    weights.npz   the parameters, by path ("encoder/Conv_0/kernel"), float32
+    golden.npz    two clips, their codes and what they decode to, to check an installation by
+    config.json   the tokenizer's fields, its hash, and the SHA-256 of both files above
+    card.md       what it is, how it was trained, how well it does
+"""
+
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+HOME = pathlib.Path(__file__).parent
+WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
+
+
+class Bundle(NamedTuple):
+    """A bundle that was read: ``config`` as in its file, and the parameters as a tree of NumPy arrays."""
+
+    config: dict[str, Any]
+    params: dict[str, Any]
+
+
+def shipped() -> dict[str, pathlib.Path]:
+    """The folders of the tokenizers that come with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(HOME.glob(f"*/{WEIGHTS}"))}
+
+
+def is_bundle(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a bundle."""
+    return (folder / WEIGHTS).exists() and (folder / CONFIG).exists()
+
+
+def write_bundle(
+    folder: pathlib.Path, config: Mapping[str, Any], params: Mapping[str, Any], golden: Mapping[str, np.ndarray],
+    card: str,
+) -> None:
+    """Writes the files of a bundle into an existing folder; SHA-256 sums are added to the config."""
+    leaves = {path: np.asarray(leaf) for path, leaf in flatten_dict(params, sep="/").items()}
+    files = {WEIGHTS: _npz(leaves), GOLDEN: _npz(golden)}
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / CONFIG).write_text(json.dumps({**config, "sha256": sums}, indent=2) + "\n")
+    (folder / CARD).write_text(card + "".join(f"* `{name}`: SHA-256 `{digest}`\n" for name, digest in sums.items()))
+
+
+def read_bundle(folder: pathlib.Path) -> Bundle:
+    """Reads a bundle.
+
+    Raises:
+      ValueError: a file is not the one that was written.
+    """
+    config = json.loads((folder / CONFIG).read_text())
+    return Bundle(config, unflatten_dict(_read(folder, WEIGHTS, config), sep="/"))
+
+
+def read_golden(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """The golden clips of a bundle: ``video`` uint8 (B,T,H,W,3), ``codes`` int32, and ``decoded`` uint8 from them."""
+    return _read(folder, GOLDEN, json.loads((folder / CONFIG).read_text()))
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _read(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    data, expected = (folder / name).read_bytes(), config["sha256"][name]
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. Install the package anew, "
+            "or export the tokenizer again."
+        )
+    with np.load(io.BytesIO(data)) as arrays:
+        return dict(arrays)
