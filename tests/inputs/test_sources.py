@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from videogvt.inputs import sources
 from videogvt.inputs.datasets import read_manifest, write_dataset
@@ -107,6 +108,36 @@ def test_arrays_in_memory_are_a_source():
     assert len(source) == 3 and source.class_names == ("a", "b", "c")
     with pytest.raises(ValueError, match="numbers of rows are"):
         sources.ArraySource({"video": np.zeros(3), "label": np.zeros(2)})
+
+
+@pytest.fixture(scope="module")
+def every(directory, tmp_path_factory):
+    """Options for each registered source; one that is new needs some here."""
+    folder = tmp_path_factory.mktemp("files")
+    for shade in range(3):
+        Image.new("RGB", (9, 9), (shade, 0, 0)).save(folder / f"{shade}.png")
+        frames = [Image.new("RGB", (16, 16), (40 * number, 0, 0)) for number in range(4)]
+        frames[0].save(folder / f"{shade}.gif", save_all=True, append_images=frames[1:], duration=100)
+    files = {"folder": folder, "shares": {"train": 1.0}, "height": 8, "width": 8}
+    return {
+        "trajectories": {"config": "tiny", "workers": 1},
+        "videos": {**files, "num_frames": 2, "workers": 1},
+        "images": {**files, "workers": 1},
+        "imported": {"path": directory},
+    }
+
+
+@pytest.mark.parametrize("name", sorted(sources.sources))
+def test_every_source_builds_on_first_use_and_gives_clips(every, name, tmp_path):
+    fields = ("video", "label", "id")
+    source = sources.open_source(name, "train", fields=fields, data_dir=tmp_path, **every[name])
+    rows = source.read(range(len(source)))
+    assert tuple(rows) == source.fields == fields
+    assert rows["video"].dtype == np.uint8 and rows["video"].ndim == 5 and rows["video"].shape[-1] == 3
+    assert rows["label"].dtype == np.int32 and set(rows["label"]) <= set(range(len(source.class_names)))
+    assert len(set(rows["id"])) == len(source) > 0 and len(source.split_hash) == 64
+    again = sources.open_source(name, "train", fields=fields, data_dir=tmp_path, **every[name])
+    assert again.split_hash == source.split_hash and repr(again) == repr(source)
 
 
 READ_A_BATCH = """

@@ -6,6 +6,7 @@ build or it is left out and recorded in the data set's metadata.
 """
 
 import bisect
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -122,7 +123,7 @@ class FolderConfig(tfds.core.BuilderConfig):
             raise ValueError(f"The shares of the splits are {self.shares}; they must sum to 1.")
         self.paths = self._find()
         self.class_names = self._classes()
-        settings = hashlib.sha256(json.dumps(self.metadata(), sort_keys=True).encode()).hexdigest()
+        settings = _digest(json.dumps(self.metadata(), sort_keys=True))
         plain = re.sub(r"[^A-Za-z0-9]+", "_", self.root.name)
         self.name = f"{plain}-{self.num_frames}x{self.height}x{self.width}-{settings[:12]}"
         self.description = self.description or f"{len(self.paths)} {self.kind} of the folder {self.root.name}."
@@ -151,8 +152,12 @@ class FolderConfig(tfds.core.BuilderConfig):
 
     def metadata(self) -> dict[str, object]:
         """What determines the examples, ready for JSON."""
-        listing = "".join(f"{path}\0{(self.root / path).stat().st_size}\n" for path in self.paths)
-        return {"settings": self.settings(), "files_sha256": hashlib.sha256(listing.encode()).hexdigest()}
+        return {"settings": self.settings(), "files_sha256": self._files_sha256}
+
+    @functools.cached_property
+    def _files_sha256(self) -> str:
+        """SHA-256 of the paths and sizes of the files."""
+        return _digest("".join(f"{path}\0{(self.root / path).stat().st_size}\n" for path in self.paths))
 
     def features(self) -> tfds.features.FeaturesDict:
         """What an example holds."""
@@ -246,9 +251,9 @@ class FolderConfig(tfds.core.BuilderConfig):
         """The files of each split."""
         if self.split_lists:
             listed = {split: self._listed(path) for split, path in self.split_lists.items()}
-            every = [path for paths in listed.values() for path in paths]
-            if twice := {path for path in every if every.count(path) > 1} if len(set(every)) < len(every) else ():
-                raise ValueError(f"The split lists name {len(twice)} files twice, such as {min(twice)!r}.")
+            count = collections.Counter(path for paths in listed.values() for path in paths)
+            if twice := sorted(path for path in count if count[path] > 1):
+                raise ValueError(f"The split lists name {len(twice)} files twice, such as {twice[0]!r}.")
             return listed
         names, shares = zip(*self.shares)
         bounds = np.cumsum(shares)[:-1].tolist()
