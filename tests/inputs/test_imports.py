@@ -72,21 +72,28 @@ def originals(tmp_path_factory):
     }  # fmt: skip
 
 
-def converted(originals, name, data_dir, **options):
-    options = {"num_frames": 4, "height": 8, "width": 8} | options
-    return imports.import_tfds(name, source=originals[name], data_dir=data_dir, **options)
+SIZE = {"num_frames": 4, "height": 8, "width": 8}
 
 
-def rows(path, split, data_dir=None):
+@pytest.fixture(scope="module")
+def data_dir(originals, tmp_path_factory):
+    """A data root in which every original is imported at one size."""
+    root = tmp_path_factory.mktemp("root")
+    for name, source in originals.items():
+        imports.import_tfds(name, source=source, data_dir=root, **SIZE)
+    return root
+
+
+def rows(name, split, data_dir, **cut):
     fields = ("video", "label", "id", "fps")
-    source = sources.open_source("imported", split, path=path, fields=fields, data_dir=data_dir)
+    source = sources.open_source(name, split, fields=fields, data_dir=data_dir, **(SIZE | cut))
     return source.read(range(len(source))), source
 
 
-def test_ucf101_becomes_clips_of_its_long_enough_videos(originals, tmp_path):
-    path = converted(originals, "ucf101", tmp_path)
-    clips, source = rows("imported/ucf101-4x8x8/1.0.0", "train", tmp_path)
-    assert path == source.directory and source.class_names == ("Archery", "Biking") and len(source) == 6
+def test_ucf101_becomes_clips_of_its_long_enough_videos(data_dir):
+    clips, source = rows("ucf101", "train", data_dir)
+    assert source.directory == data_dir / "imported/ucf101-4x8x8/1.0.0"
+    assert source.class_names == ("Archery", "Biking") and len(source) == 6 and len(source.split_hash) == 64
     shades_BT = clips["video"].mean(axis=(2, 3, 4))
     video_B = (shades_BT[:, 0] // 20).astype(int)
     assert sorted(video_B) == [0, 0, 2, 3, 3, 4]
@@ -94,64 +101,74 @@ def test_ucf101_becomes_clips_of_its_long_enough_videos(originals, tmp_path):
     expected_BT = 20 * video_B[:, None] + 2 * (4 * clip_B[:, None] + np.arange(4))
     np.testing.assert_array_equal(shades_BT, expected_BT)
     np.testing.assert_array_equal(clips["label"], video_B % 2)
-    assert set(clips["fps"]) == {25.0} and len(source.split_hash) == 64
-    info = tfds.builder_from_directory(path).info
-    assert info.metadata["too_short"] == {"train": 1, "test": 1} and info.citation == "@misc{original}"
+    assert set(clips["fps"]) == {25.0}
+    info = tfds.builder_from_directory(source.directory).info
+    assert info.metadata["left_out"] == {"too_short": {"train": 1, "test": 1}} and info.citation == "@misc{original}"
 
 
 def test_moving_mnist_turns_its_one_split_into_three(originals, tmp_path):
-    path = converted(originals, "moving_mnist", tmp_path, num_frames=2, stride=3)
+    cut = {"num_frames": 2, "stride": 3, "height": 8, "width": 8}
+    path = imports.import_tfds("moving_mnist", source=originals["moving_mnist"], data_dir=tmp_path, **cut)
     assert path.parts[-2] == "moving_mnist-2x8x8-stride3"
-    found = {split: rows(path, split)[0]["video"] for split in ("train", "validation", "test")}
+    splits = ("train", "validation", "test")
+    found = {split: rows("moving_mnist", split, tmp_path, **cut)[0]["video"] for split in splits}
     assert {split: len(video) for split, video in found.items()} == {"train": 8, "validation": 1, "test": 1}
     shades_BT = np.concatenate(list(found.values())).mean(axis=(2, 3, 4))
     np.testing.assert_array_equal(np.sort(shades_BT[:, 0]), 20 * np.arange(10))
     np.testing.assert_array_equal(shades_BT[:, 1] - shades_BT[:, 0], 6)
 
 
-def test_bair_takes_the_camera_that_sees_the_scene(originals, tmp_path):
-    clips, source = rows(converted(originals, "bair_robot_pushing_small", tmp_path), "train")
+def test_bair_takes_the_camera_that_sees_the_scene(data_dir):
+    clips, source = rows("bair_robot_pushing_small", "train", data_dir)
     assert source.class_names == ("all",)
     np.testing.assert_array_equal(np.sort(clips["video"][:, 3, 0, 0, 0]), [6, 26, 46])
 
 
-def test_a_finished_import_is_kept_and_never_mistaken(originals, tmp_path):
-    path = converted(originals, "moving_mnist", tmp_path)
-    written = (path / "manifest.json").stat().st_mtime_ns
-    assert converted(originals, "moving_mnist", tmp_path) == path
-    assert (path / "manifest.json").stat().st_mtime_ns == written
+def test_a_finished_import_is_kept_and_never_mistaken(data_dir):
+    manifest = data_dir / "imported/ucf101-4x8x8/1.0.0/manifest.json"
+    written = manifest.stat().st_mtime_ns
+    assert imports.import_tfds("ucf101", source="nowhere", data_dir=data_dir, **SIZE) == manifest.parent
+    assert manifest.stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="other settings"):
-        converted(originals, "moving_mnist", tmp_path, crop="random")
+        rows("ucf101", "train", data_dir, crop="random")
 
 
 @pytest.mark.slow
-def test_several_workers_change_nothing(originals, tmp_path):
-    one = converted(originals, "ucf101", tmp_path / "one", workers=1)
-    two = converted(originals, "ucf101", tmp_path / "two", workers=2)
-    assert (one / "manifest.json").read_bytes() == (two / "manifest.json").read_bytes()
+def test_several_workers_change_nothing(originals, data_dir, tmp_path):
+    path = imports.import_tfds("ucf101", source=originals["ucf101"], data_dir=tmp_path, workers=2, **SIZE)
+    one = data_dir / path.relative_to(tmp_path)
+    assert (path / "manifest.json").read_bytes() == (one / "manifest.json").read_bytes()
 
 
 READ = """
 import sys
 from videogvt.inputs import pipeline, sources
-source = sources.open_source("imported", "train", path=sys.argv[1])
-next(pipeline.train_batches(source, batch_size=2, seed=0))
+for name in ("moving_mnist", "ucf101", "bair_robot_pushing_small"):
+    source = sources.open_source(name, "train", data_dir=sys.argv[1], num_frames=4, height=8, width=8)
+    assert next(pipeline.train_batches(source, batch_size=2, seed=0))["video"].shape == (2, 4, 8, 8, 3)
 assert "tensorflow" not in sys.modules
 """
 
 
-def test_what_was_imported_is_read_without_tensorflow(originals, tmp_path):
-    subprocess.run([sys.executable, "-c", READ, str(converted(originals, "moving_mnist", tmp_path))], check=True)
+def test_what_was_imported_is_read_without_tensorflow(data_dir):
+    subprocess.run([sys.executable, "-c", READ, str(data_dir)], check=True)
 
 
 def test_what_cannot_be_imported_is_named(originals, tmp_path, monkeypatch):
+    ucf101 = {"source": originals["ucf101"], "data_dir": tmp_path}
     with pytest.raises(KeyError, match="Unknown import 'ucf'.*Did you mean 'ucf101'.*pass `layout`"):
         imports.import_tfds("ucf", data_dir=tmp_path)
+    with pytest.raises(FileNotFoundError, match="ucf101 has not been imported.*--mode=import"):
+        sources.open_source("ucf101", "train", data_dir=tmp_path)
+    with pytest.raises(TypeError, match="hieght"):
+        sources.open_source("ucf101", "train", data_dir=tmp_path, hieght=8)
+    with pytest.raises(ValueError, match="stride=0"):
+        imports.import_tfds("ucf101", **ucf101, stride=0)
     with pytest.raises(ValueError, match="'train' would be empty: none of the 5 videos"):
-        converted(originals, "ucf101", tmp_path, num_frames=20)
+        imports.import_tfds("ucf101", **ucf101, num_frames=20)
     layout = imports.Layout("ucf101", "video", {"train": imports.Part("training")})
     with pytest.raises(KeyError, match="Did you mean 'train'"):
-        converted(originals, "ucf101", tmp_path, layout=layout)
+        imports.import_tfds("mine", layout=layout, **ucf101)
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(ImportError, match=r"pip install 'videogvt\[tf\]'"):
         imports.import_tfds("ucf101", data_dir=tmp_path)

@@ -12,6 +12,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -69,66 +70,112 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """How videos become clips: every ``stride``-th frame of consecutive stretches, framed (see ``Framing``)."""
+
+    num_frames: int = 16
+    stride: int = 1
+    height: int = 64
+    width: int = 64
+    crop: str = "center"
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.num_frames < 1 or self.stride < 1:
+            raise ValueError(f"num_frames={self.num_frames} and stride={self.stride} must be at least 1.")
+
+    @functools.cached_property
+    def framing(self) -> Framing:
+        """What is done to each frame."""
+        return Framing(self.height, self.width, self.crop, self.seed)
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last of a clip."""
+        return (self.num_frames - 1) * self.stride + 1
+
+    def __call__(self, frames_THWC: np.ndarray, clip: int, name: str) -> np.ndarray:
+        """The clip of that number, uint8 (T,H,W,3)."""
+        place = self.framing.place(name)
+        chosen_THWC = frames_THWC[clip * self.span : (clip + 1) * self.span : self.stride]
+        return np.stack([self.framing(_rgb(frame_HWC), place) for frame_HWC in chosen_THWC])
+
+
 def import_tfds(
     name: str,
     *,
-    num_frames: int = 16,
-    stride: int = 1,
-    height: int = 64,
-    width: int = 64,
-    crop: str = "center",
-    seed: int = 0,
     layout: Layout | None = None,
     source: os.PathLike | None = None,
     data_dir: os.PathLike | None = None,
     workers: int | None = None,
+    **cut: Any,
 ) -> pathlib.Path:
-    """Converts a TFDS data set into clips of one size and returns their folder, for the source ``imported``.
+    """Converts a TFDS data set into clips of one size and returns their folder.
 
     Videos are cut into consecutive clips without overlap; shorter ones are left out and counted. A finished import is
     returned as it is.
 
     Args:
       name: a name in ``LAYOUTS``, or with ``layout`` any other.
-      num_frames, stride: frames of a clip, and how many frames of the original lie from one to the next.
-      height, width, crop, seed: see ``Framing``.
       layout: where the clips are, for other data sets.
       source: folder of the original (it holds ``dataset_info.json``); None for TFDS's own place, where TFDS downloads
         and prepares it first if it is not there.
       data_dir: root of our data sets, see ``builders.data_root``.
       workers: processes to convert in; None for one per core.
+      cut: the attributes of ``Cut``.
 
     Returns:
       ``<data root>/imported/<name>-<T>x<H>x<W>/1.0.0`` (with ``-stride<n>`` for strides above 1).
     """
     if layout is None and name not in LAYOUTS:
         raise KeyError(unknown_name("import", name, LAYOUTS) + " For other data sets pass `layout`.")
-    layout = layout or LAYOUTS[name]
-    _tensorflow()
-    original = tfds.builder_from_directory(source) if source else _downloaded(layout.builder)
-    cut = Cut(num_frames, stride, Framing(height, width, crop, seed))
-    layout_and_cut = {"layout": dataclasses.asdict(layout), "cut": dataclasses.asdict(cut)}
-    settings = {"original": original.info.full_name} | layout_and_cut
-    paced = f"-stride{stride}" if stride > 1 else ""
-    config = f"{name}-{num_frames}x{height}x{width}{paced}"
-    directory = data_root(data_dir) / "imported" / config / VERSION
+    layout, cut = layout or LAYOUTS[name], Cut(**cut)
+    directory = _place(name, cut, data_dir)
     if not is_complete(directory):
+        _tensorflow()
+        original = tfds.builder_from_directory(source) if source else _downloaded(layout.builder)
         clips = {split: _converted(original, layout, split, cut) for split in layout.splits}
         classes = original.info.features[layout.label].names if layout.label else (NO_CLASSES,)
-        too_short = {split: table.clips.count(0) for split, table in clips.items()}
+        left_out = {"too_short": {split: table.clips.count(0) for split, table in clips.items()}}
         write_dataset(
             directory, _features(cut, classes), {split: (len(table), table) for split, table in clips.items()},
-            name="imported", config=config, version=VERSION, citation=original.info.citation,
+            name="imported", config=directory.parent.name, version=VERSION, citation=original.info.citation,
             description=f"Clips of {original.info.full_name}. {original.info.description}",
-            metadata={"settings": settings, "too_short": too_short}, workers=workers,
+            metadata={"settings": _settings(layout, cut), "left_out": left_out}, workers=workers,
         )  # fmt: skip
+    return imported(name, layout=layout, data_dir=data_dir, **dataclasses.asdict(cut))
+
+
+def imported(
+    name: str, *, layout: Layout | None = None, data_dir: os.PathLike | None = None, **cut: Any
+) -> pathlib.Path:
+    """The folder of a finished import with these settings; needs no TensorFlow. Args are those of ``import_tfds``."""
+    layout, cut = layout or LAYOUTS[name], Cut(**cut)
+    directory = _place(name, cut, data_dir)
+    if not is_complete(directory):
+        raise FileNotFoundError(
+            f"{name} has not been imported: there is no {directory}. Import it once, with the extra `tf`: "
+            "python run.py --config=... --mode=import."
+        )
     found = tfds.builder_from_directory(directory).info.metadata["settings"]
-    if found != settings:
+    if found != _settings(layout, cut):
         raise ValueError(
-            f"{directory} was imported with other settings:\n  {found}\nnot\n  {settings}\n"
+            f"{directory} was imported with other settings:\n  {found}\nnot\n  {_settings(layout, cut)}\n"
             "Remove it, or name another data_dir."
         )
     return directory
+
+
+def _place(name: str, cut: Cut, data_dir: os.PathLike | None) -> pathlib.Path:
+    paced = f"-stride{cut.stride}" if cut.stride > 1 else ""
+    config = f"{name}-{cut.num_frames}x{cut.height}x{cut.width}{paced}"
+    return data_root(data_dir) / "imported" / config / VERSION
+
+
+def _settings(layout: Layout, cut: Cut) -> dict[str, object]:
+    """What determines the clips of an original, ready for JSON."""
+    return {"layout": dataclasses.asdict(layout), "cut": dataclasses.asdict(cut)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,26 +224,6 @@ class _Player:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
-    """How videos become clips: every ``stride``-th frame of consecutive stretches, framed."""
-
-    num_frames: int
-    stride: int
-    framing: Framing
-
-    @property
-    def span(self) -> int:
-        """Frames of the video from the first to the last of a clip."""
-        return (self.num_frames - 1) * self.stride + 1
-
-    def __call__(self, frames_THWC: np.ndarray, clip: int, name: str) -> np.ndarray:
-        """The clip of that number, uint8 (T,H,W,3)."""
-        place = self.framing.place(name)
-        chosen_THWC = frames_THWC[clip * self.span : (clip + 1) * self.span : self.stride]
-        return np.stack([self.framing(_rgb(frame_HWC), place) for frame_HWC in chosen_THWC])
-
-
-@dataclasses.dataclass(frozen=True)
 class ConvertedClips:
     """The clips of one split: a function from an index to an example. ``clips`` counts those of each video."""
 
@@ -239,7 +266,7 @@ def _converted(original, layout: Layout, split: str, cut: Cut) -> ConvertedClips
 
 
 def _features(cut: Cut, class_names: Sequence[str]) -> tfds.features.FeaturesDict:
-    shape = (cut.num_frames, cut.framing.height, cut.framing.width, 3)
+    shape = (cut.num_frames, cut.height, cut.width, 3)
     return tfds.features.FeaturesDict({
         "video": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes", doc="RGB"),
         "label": tfds.features.ClassLabel(names=class_names),

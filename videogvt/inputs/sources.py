@@ -20,6 +20,7 @@ from videogvt.core.registry import Registry, unknown_name
 from videogvt.inputs import builders
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
+from videogvt.inputs.imports import LAYOUTS, imported
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 sources = Registry("source")
@@ -62,7 +63,7 @@ def open_source(
     """Opens a split of a registered source, building the data set first where it is missing and can be generated.
 
     Args:
-      name: a name in ``sources``: "trajectories", "videos", "images" or "imported".
+      name: a name in ``sources``: "trajectories", "videos", "images", "imported", or a data set of TFDS ("ucf101").
       split: "train", "validation", "test", ...
       fields: what ``read`` shall return; fewer fields read faster.
       data_dir: root of the data sets; None takes the environment's (see ``builders.data_root``).
@@ -235,3 +236,14 @@ def _images(
 ) -> RecordSource:
     """A folder of pictures as clips of one frame; the settings are those of ``ImageFolderConfig``."""
     return RecordSource(prepared_images(ImageFolderConfig(**settings), data_dir, workers).data_dir, split, fields)
+
+
+def _tfds_set(
+    name: str, split: str, *, fields: Sequence[str], data_dir: os.PathLike | None, **cut: Any
+) -> RecordSource:
+    """A data set of TFDS that was imported; ``num_frames``, ``height``, ... are those of ``imports.Cut``."""
+    return RecordSource(imported(name, data_dir=data_dir, **cut), split, fields)
+
+
+for _name in LAYOUTS:
+    sources.register(_name)(functools.partial(_tfds_set, _name))
