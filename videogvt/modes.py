@@ -58,8 +58,16 @@ def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> No
         print(path)
 
 
+def import_tfds(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Converts the config's data set of TFDS into clips, once; needs the extra `tf`."""
+    del workdir
+    from videogvt.inputs.imports import import_tfds
+
+    print(import_tfds(config.data.source, data_dir=data_dir, **config.data.options))
+
+
 MODES: dict[str, Mode] = {
-    "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview,
+    "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
 }
 
 
