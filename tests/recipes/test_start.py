@@ -1,0 +1,92 @@
+"""A 3-D tokenizer begins as the 2-D one that it is started from; what does not fit is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from videogvt.core.trees import frozen
+from videogvt.nn.discriminator import Discriminator
+from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.start import Start
+from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
+from videogvt.train.checkpoint import Checkpoints
+
+
+def recipe(conv, start=None, filters=8, gan=True):
+    model = VideoTokenizer(
+        filters=filters, channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=(1, 0), decoder_blocks=(1, 0),
+        norm_groups=4, stem=(1, 4, 4), conv=conv, quantizer=frozen({"name": "vq", "num_codes": 16, "embedding_dim": 4}),
+    )
+    return TokenizerRecipe(
+        model=model, losses=TokenizerLosses(gan="hinge" if gan else "none"), start=start,
+        optimizer=Adam(learning_rate=1e-3, total_steps=10),
+        discriminator=Discriminator(filters=8, channel_multipliers=(2,), conv=conv) if gan else None,
+    )
+
+
+def state_of(recipe, key=0):
+    video = jnp.zeros((1, 1 if recipe.model.conv == "2d" else 2, 16, 16, 3))
+    return jax.jit(recipe.init)(jax.random.key(key), {"video": video})
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A run of the 2-D network whose average differs from its parameters."""
+    folder = tmp_path_factory.mktemp("runs") / "images"
+    state = state_of(recipe("2d"))
+    state = state.replace(ema={"generator": jax.tree.map(lambda leaf: leaf + 0.1, state.params["generator"])})
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(5, state, {}, {"step": 5, "numbers": {}})
+    return folder, state
+
+
+@pytest.mark.parametrize("mode", ["central", "average"])
+def test_all_networks_and_averages_are_inflated_and_optimizers_fresh(images, mode):
+    folder, source = images
+    video_recipe = recipe("3d", Start(folder, mode))
+    before = state_of(video_recipe, key=1)
+    after = video_recipe.warm_start(before)
+    for network, tree in (("generator", after.params), ("discriminator", after.params), ("generator", after.ema)):
+        given = source.ema if tree is after.ema else source.params
+        part = ("encoder", "ResBlock_0", "Conv_0") if network == "generator" else ("ResBlock_0", "Conv_0")
+        flat, deep = given[network], tree[network]
+        for name in part:
+            flat, deep = flat[name], deep[name]
+        assert deep["kernel"].shape == (3, *flat["kernel"].shape)
+        share = flat["kernel"] if mode == "central" else flat["kernel"] / 3
+        np.testing.assert_allclose(deep["kernel"][1], share, rtol=1e-6)
+        np.testing.assert_allclose(deep["kernel"][0], 0 * share if mode == "central" else share, rtol=1e-6)
+    np.testing.assert_array_equal(after.params["generator"]["quantizer"]["codebook"],
+                                  source.params["generator"]["quantizer"]["codebook"])
+    jax.tree.map(np.testing.assert_array_equal, after.opt, before.opt)
+    assert int(after.step) == 0
+
+
+def test_same_networks_are_taken_over_whole(images):
+    folder, source = images
+    after = recipe("2d", Start(folder, "none")).warm_start(state_of(recipe("2d"), key=1))
+    jax.tree.map(np.testing.assert_array_equal, after.params, source.params)
+    jax.tree.map(np.testing.assert_array_equal, after.ema, source.ema)
+
+
+def test_what_the_other_run_lacks_stays_random(images, tmp_path, caplog):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_of(recipe("2d", gan=False)), {}, {"step": 1, "numbers": {}})
+    before = state_of(recipe("3d"), key=1)
+    after = Start(tmp_path)(before)
+    jax.tree.map(np.testing.assert_array_equal, after.params["discriminator"], before.params["discriminator"])
+    assert "has no discriminator" in caplog.text
+
+
+def test_refusals(images, tmp_path):
+    folder, _ = images
+    with pytest.raises(ValueError, match="of init_from.inflation 'centre'.*Did you mean 'central'"):
+        Start(folder, "centre")
+    with pytest.raises(FileNotFoundError, match="train there first"):
+        Start(tmp_path)(state_of(recipe("2d")))
+    with pytest.raises(ValueError, match=r"parameters differ, such as .*there and .*here"):
+        Start(folder, "none")(state_of(recipe("3d")))
+    with pytest.raises(ValueError, match="keeps|another network"):
+        Start(folder, "none")(state_of(recipe("2d", filters=16)))

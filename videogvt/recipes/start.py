@@ -1,0 +1,84 @@
+"""Starting a run from the weights of another: of the same networks, or of per-frame ones that are inflated."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from videogvt.core.registry import unknown_name
+from videogvt.nn.inflation import MODES, inflate
+from videogvt.train.checkpoint import load_weights
+from videogvt.train.state import TrainState
+
+SAME = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Fills in weights of another run; a recipe's ``start``.
+
+    Parameters go to parameters and moving averages to moving averages, network by network; a network that the other
+    run has not (a discriminator, say) keeps its random weights. Optimizers start afresh.
+
+    Attributes:
+      workdir: directory of the other run.
+      inflation: "central" or "average" (see ``nn.inflation``), for networks that may differ and in particular lack the
+        time axis; "none" where they must be the same, leaf by leaf.
+      step: "best", "last" or a number.
+    """
+
+    workdir: os.PathLike
+    inflation: Literal["central", "average", "none"] = "central"
+    step: int | str = "best"
+
+    def __post_init__(self):
+        if self.inflation not in (*MODES, SAME):
+            raise ValueError(unknown_name("value of init_from.inflation", self.inflation, (*MODES, SAME)))
+
+    def __call__(self, state: TrainState) -> TrainState:
+        """The state, with the other run's weights as NumPy arrays.
+
+        Raises:
+          FileNotFoundError: there is no such run.
+          ValueError: its networks do not fit.
+        """
+        given = load_weights(self.workdir, self.step, ("params", "ema"))
+        if not state.params.keys() & given["params"].keys():
+            raise ValueError(
+                f"init_from: {self.workdir} holds the networks {sorted(given['params'])}; expected some of "
+                f"{sorted(state.params)}. Name the run of a recipe of the same kind."
+            )
+        params = self._filled(state.params, given["params"])
+        return state.replace(params=params, ema=self._filled(state.ema, {**given["params"], **given["ema"]}))
+
+    def _filled(self, networks: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        filled = {}
+        for name, tree in networks.items():
+            if name not in given:
+                logging.warning("init_from: %s has no %s, which keeps its random weights.", self.workdir, name)
+                filled[name] = tree
+            elif self.inflation == SAME:
+                self._check_same(name, tree, given[name])
+                filled[name] = given[name]
+            else:
+                filled[name] = inflate(tree, given[name], mode=self.inflation)
+        return filled
+
+    def _check_same(self, name: str, wanted: Any, given: Any) -> None:
+        shapes = [
+            {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf)
+             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (wanted, given)
+        ]
+        differ = sorted(path for path in shapes[0].keys() | shapes[1].keys()
+                        if shapes[0].get(path) != shapes[1].get(path))
+        if differ:
+            path = differ[0]
+            raise ValueError(
+                f"init_from: the {name} of {self.workdir} is another network: {len(differ)} parameters differ, such as "
+                f"{path}, {shapes[1].get(path, 'absent')} there and {shapes[0].get(path, 'absent')} here. Use the same "
+                f"config, or init_from.inflation = 'central' to take over what fits."
+            )
