@@ -10,12 +10,14 @@ import dataclasses
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
 from videogvt.core.registry import unknown_name
 from videogvt.inputs.builders import data_root
@@ -60,7 +62,8 @@ class Layout:
 
 TRAIN_TEST = {"train": Part("train"), "test": Part("test")}
 LAYOUTS = {
-    "ucf101": Layout("ucf101/ucf101_1_256", "video", TRAIN_TEST, label="label", fps=25.0),
+    # Its first official split at the original size; the config ucf101_1_256 distorts the pictures.
+    "ucf101": Layout("ucf101/ucf101_1", "video", TRAIN_TEST, label="label", fps=25.0),
     # Only its test set is distributed.
     "moving_mnist": Layout(
         "moving_mnist", "image_sequence",
@@ -256,7 +259,9 @@ def _converted(original, layout: Layout, split: str, cut: Cut) -> ConvertedClips
         raise KeyError(unknown_name(f"split of {original.info.full_name}", part.split, own))
     first, last = part.bounds(own[part.split].num_examples)
     reel = Reel(os.fspath(original.data_dir), layout.frames, layout.label, part.split, last)
-    clips = tuple(len(frames) // cut.span for frames, _ in reel.play(first, decode=False))
+    videos = tqdm(reel.play(first, decode=False), total=last - first, unit=" videos", desc=f"Measuring {split}",
+                  mininterval=0.1 if sys.stderr.isatty() else 10.0)  # fmt: skip
+    clips = tuple(len(frames) // cut.span for frames, _ in videos)
     if not sum(clips):
         raise ValueError(
             f"Split {split!r} would be empty: none of the {len(clips)} videos of {original.info.full_name} that "
