@@ -16,18 +16,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from flax.core import FrozenDict
 from ml_collections import ConfigDict
 
 from videogvt.core.registry import unknown_name
+from videogvt.core.trees import frozen
 from videogvt.evals import trivial
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.inputs import transforms as transforms_lib
 from videogvt.inputs.pipeline import train_batches
 from videogvt.inputs.sources import ClipSource, open_source
+from videogvt.inputs.transformed import TransformedSource
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.start import Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
@@ -175,11 +177,6 @@ def configure(kind: Callable, section: str, fields: Mapping[str, Any], **given: 
 def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
     section = config["data"]
     _check_keys("data", section, ("source", "options", "transforms", "batch_size"))
-    steps = []
-    for name, fields in section["transforms"].items():
-        if name not in TRANSFORMS:
-            raise ValueError(unknown_name("transform in config.data.transforms", name, TRANSFORMS))
-        steps.append(configure(TRANSFORMS[name], f"data.transforms.{name}", fields))
     source = open_source(section["source"], "train", data_dir=data_dir, **section["options"])
     if not len(source):
         raise ValueError(f"The split 'train' of {source} is empty; choose another data set or another split rule.")
@@ -191,7 +188,33 @@ def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
                 f"config.{name} is {size}, which {devices} devices on the mesh's data axis (of {hosts} hosts) do not "
                 f"divide; take {math.ceil(size / devices) * devices}, or another config.mesh."
             )
-    return TrainingData(source, section["batch_size"], config["seed"], tuple(steps))
+    return TrainingData(source, section["batch_size"], config["seed"], _transforms("data", section))
+
+
+def _transforms(name: str, section: Mapping[str, Any]) -> tuple[transforms_lib.Transform, ...]:
+    """The transforms of a section, in order; none where it has no such key."""
+    steps = []
+    for kind, fields in section["transforms"].items() if "transforms" in section else ():
+        if kind not in TRANSFORMS:
+            raise ValueError(unknown_name(f"transform in config.{name}.transforms", kind, TRANSFORMS))
+        steps.append(configure(TRANSFORMS[kind], f"{name}.transforms.{kind}", fields))
+    return tuple(steps)
+
+
+def open_for_evaluation(
+    config: Mapping[str, Any], split: str, fields: Sequence[str], data_dir: epath.PathLike | None
+) -> ClipSource:
+    """A split of a config's data as evaluators see it, through ``config.evals.transforms``.
+
+    Args:
+      config: plain values, as ``ConfigDict.to_dict`` gives them.
+      split: the split.
+      fields: what to read.
+      data_dir: root of the data sets.
+    """
+    section = config["data"]
+    source = open_source(section["source"], split, fields=fields, data_dir=data_dir, **section["options"])
+    return TransformedSource.of(source, _transforms("evals", config["evals"]))
 
 
 def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
@@ -218,25 +241,32 @@ def _tokenizer_recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData)
         losses=configure(TokenizerLosses, "losses", config["losses"]),
         optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         discriminator=configure(Discriminator, "discriminator", frozen(discriminator)) if discriminator else None,
+        start=_start(config),
     )
+
+
+def _start(config: Mapping[str, Any]) -> Start | None:
+    """Another run's weights, where ``config.init_from`` names one."""
+    if "init_from" not in config or config["init_from"]["workdir"] is None:
+        return None
+    return configure(Start, "init_from", config["init_from"])
 
 
 def _evaluators(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingData, data_dir) -> dict[str, Evaluator]:
     """"validation" every so many steps, on a part; "test" and "ood", where there are such splits, once at the end."""
     section = config["evals"]
-    _check_keys("evals", section, ("every", "limit", "batch_size"))
+    _check_keys("evals", section, ("every", "limit", "batch_size", "transforms"))
+    train = TransformedSource.of(data.source, _transforms("evals", section))
     answers = {
         "background": trivial.background, "mean_frame": trivial.mean_frame,
-        "nearest_clip": trivial.NearestClip(data.source),
+        "nearest_clip": trivial.NearestClip(train),
     }
     evaluators = {}
     fields = tuple(name for name in ("video", "label", "id", *TRUTH_FIELDS) if name in data.source.available)
     for split in ("validation", "test", "ood"):
         if split not in data.source.splits:
             continue
-        source = open_source(
-            config["data"]["source"], split, fields=fields, data_dir=data_dir, **config["data"]["options"]
-        )
+        source = open_for_evaluation(config, split, fields, data_dir)
         last = split != "validation"
         evaluators[split] = ReconstructionEval(
             source=source, split=split, seed=config["seed"], weights="ema",
@@ -258,13 +288,6 @@ def _check_keys(section: str, fields: Mapping[str, Any], legal: Sequence[str]) -
     for name in fields:
         if name not in legal:
             raise ValueError(unknown_name(f"key of config.{section}", name, legal))
-
-
-def frozen(tree: Any) -> Any:
-    """Dicts as ``FrozenDict`` and lists as tuples, so that a module made of them can be hashed."""
-    if isinstance(tree, Mapping):
-        return FrozenDict({name: frozen(value) for name, value in tree.items()})
-    return tuple(map(frozen, tree)) if isinstance(tree, list | tuple) else tree
 
 
 def plain(tree: Any) -> Any:

@@ -1,0 +1,142 @@
+"""A tokenizer for your own videos: any folder of mp4, avi, mov, webm, mkv or gif files.
+
+    pip install -e '.[video]'                                                                  # PyAV
+    python run.py --config=configs/vqvae_videos.py --config.data.options.folder=DIR            # trains and reports
+    python run.py --config=configs/vqvae_videos.py --config.data.options.folder=DIR --mode=tokenize
+
+Variants by argument:
+
+    default   a small (2+1)-D network on 16 x 64 x 64 clips, 4 x 8 x 8 codes, for a laptop
+    gan       the same with a small discriminator from step 2000 on, which sharpens textures and triples the time
+    B64, B    the paper's network and losses at 64 px and at 128 px, for a GPU or TPU
+    tiny      two steps, for the tests
+
+Other sizes: --config.data.options.height=128 --config.data.options.width=128, multiples of 8; clips are scaled to cover
+the size and cropped. Other settings of the folder (``fps``, ``stride``, ``short``, ``shares``, ``split_lists``, ...)
+are those of ``videogvt.inputs.videos.VideoFolderConfig``. Subfolders are classes.
+
+From another run of the same network: --config.init_from.workdir=runs/vqvae_traj --config.init_from.inflation=none
+
+Hardware and time: the default takes 4 to 8 steps/s on two cores, so 5,000 steps are a quarter to a third of an hour.
+Expected scores depend on the videos; the report sets them beside those of the mean frame and of an untrained network.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The config of a variant."""
+    variants = {"default": _default(), "gan": _gan(), "B64": _paper(64), "B": _paper(128), "tiny": _tiny()}
+    if variant not in variants:
+        raise ValueError(f"configs/vqvae_videos.py has no variant {variant!r}; it has {', '.join(variants)}.")
+    config = variants[variant]
+    config.name = "vqvae_videos" if variant == "default" else f"vqvae_videos-{variant}"
+    return config
+
+
+def _default() -> ConfigDict:
+    """GAN and perceptual loss are off."""
+    config = ConfigDict()
+    config.recipe = "tokenizer"
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.source = "videos"
+    config.data.options = ConfigDict({"folder": "", "num_frames": 16, "height": 64, "width": 64})
+    config.data.transforms = ConfigDict()
+    config.data.batch_size = 8
+
+    config.tokenizer = ConfigDict()
+    config.tokenizer.conv = "2plus1d"
+    config.tokenizer.stem = (2, 4, 4)
+    config.tokenizer.filters = 48
+    config.tokenizer.channel_multipliers = (1, 2)
+    config.tokenizer.temporal_downsample = (True,)
+    config.tokenizer.encoder_blocks = (1, 1, 1)
+    config.tokenizer.decoder_blocks = (1, 1, 1)
+    config.tokenizer.norm_groups = 12
+    config.tokenizer.padding = "zero"
+    config.tokenizer.output_bias = 0.5  # training starts at the all-grey video
+    config.tokenizer.output_scale = 0.1
+    config.tokenizer.quantizer = ConfigDict({
+        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.02, "latent_normalize": True,
+    })
+
+    config.generator = ConfigDict()
+    config.generator.restart_below = 0.02  # of 2 tokens a step that a code stands for on average
+    config.losses = ConfigDict()
+    config.losses.reconstruction = 4.0
+    config.losses.gan = "none"
+    config.losses.ema_decay = 0.99
+    config.discriminator = ConfigDict()
+    config.perceptual = ConfigDict()
+    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "inflation": "central"})
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.b1 = 0.9
+    config.optimizer.warmup_steps = 50
+
+    config.train = ConfigDict()
+    config.train.steps = 5000
+    config.train.log_every = 50
+    config.train.save_every = 500
+    config.train.best = "eval/validation/psnr"
+    config.train.best_mode = "max"
+    config.train.show = ("loss", "reconstruction", "batch_perplexity")
+
+    config.evals = ConfigDict()
+    config.evals.every = 500
+    config.evals.limit = 256  # validation clips per turn
+    config.evals.batch_size = 32
+
+    config.mesh = ConfigDict({"data": -1, "model": 1})
+    return config
+
+
+def _gan() -> ConfigDict:
+    config = _default()
+    config.losses.gan = "non_saturating"
+    config.losses.gan_start = 2000
+    config.losses.gan_ramp = 500
+    config.discriminator = ConfigDict({"filters": 16, "channel_multipliers": (2, 4, 4)})
+    return config
+
+
+def _paper(size: int) -> ConfigDict:
+    """The perceptual loss, which needs weights that you have to name, is off."""
+    config = _default()
+    config.data.options.height = config.data.options.width = size
+    config.data.batch_size = 128
+    config.tokenizer = ConfigDict({
+        "filters": 64, "channel_multipliers": (1, 2, 2, 4) if size == 128 else (1, 2, 4),
+        "temporal_downsample": (True, True, False), "encoder_blocks": 2, "decoder_blocks": 2, "padding": "reflect",
+        "remat_levels": 0, "dtype": "bfloat16",
+        "quantizer": ConfigDict({"name": "vq", "num_codes": 1024, "embedding_dim": 256, "entropy_weight": 0.1}),
+    })
+    config.generator = ConfigDict()
+    config.losses = ConfigDict({"gan": "non_saturating", "lecam": 0.001, "ema_decay": 0.999})
+    config.discriminator = ConfigDict({
+        "filters": 64, "channel_multipliers": (2, 4, 4, 4, 4) if size == 128 else (2, 4, 4, 4),
+    })
+    config.optimizer = ConfigDict({"learning_rate": 1e-4, "b1": 0.0, "b2": 0.99, "warmup_steps": 100})
+    config.train.steps = 40_000
+    config.train.save_every = 1000
+    config.evals.every = 2000
+    return config
+
+
+def _tiny() -> ConfigDict:
+    config = _default()
+    config.data.options = ConfigDict({"folder": "", "num_frames": 8, "height": 32, "width": 32})
+    config.data.batch_size = 4
+    config.tokenizer.filters = 8
+    config.tokenizer.norm_groups = 4
+    config.tokenizer.quantizer.num_codes = 32
+    config.tokenizer.quantizer.embedding_dim = 8
+    config.optimizer.warmup_steps = 1
+    config.train.steps = 2
+    config.train.log_every = config.train.save_every = 1
+    config.evals.every = 1
+    config.evals.limit = config.evals.batch_size = 4
+    return config

@@ -1,0 +1,91 @@
+"""Every shipped config: each variant builds and steps in the abstract, and every "tiny" one goes all the way."""
+
+import importlib.util
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from videogvt import experiment
+from videogvt.train.parallel import global_shapes, numeric
+from videogvt.train.program import Program
+from videogvt.world.spec import SPECS
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(f"config_{name}", CONFIGS / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def variants(name):
+    """The variants that a config's own error message lists."""
+    with pytest.raises(ValueError, match="it has ") as refused:
+        module(name).get_config("no such variant")
+    return re.search(r"it has (.*)\.$", str(refused.value)).group(1).split(", ")
+
+
+TOKENIZERS = [(path.stem, variant) for path in sorted(CONFIGS.glob("vqvae*.py")) for variant in variants(path.stem)]
+PARAMETERS = {  # of MAGVIT's tables, where the config is the paper's
+    ("vqvae_ucf101", "B"): 40_579_843, ("vqvae_ucf101", "L"): 157_811_971, ("vqvae_bair", "B"): 36_596_355,
+    ("vqvae_bair", "L"): 141_882_371, ("vqvae2d_images", "B"): 13_809_667, ("vqvae_traj", "B"): 40_579_843,
+    ("vqvae_videos", "B"): 40_579_843,
+}
+
+
+class BlackClips:
+    """Clips of the shape that a config's data would have; they take no memory."""
+
+    class_names, split_hash = ("one",), ""
+    splits, available = ("train", "validation", "test"), ("video", "label", "id")
+
+    def __init__(self, name, split, *, fields=("video", "label"), data_dir=None, **options):
+        spec = SPECS[options["config"]] if name == "trajectories" else None
+        frames = 1 if name == "images" else spec.num_frames if spec else options["num_frames"]
+        self.shape = (frames, *((spec.height, spec.width) if spec else (options["height"], options["width"])), 3)
+        self.fields = fields
+
+    def __len__(self):
+        return 512
+
+    def read(self, indices):
+        video = np.broadcast_to(np.uint8(0), (len(indices), *self.shape))
+        columns = {"video": video, "label": np.zeros(len(indices), np.int32), "id": np.full(len(indices), "black")}
+        return {name: columns[name] for name in self.fields}
+
+
+@pytest.mark.parametrize("name, variant", TOKENIZERS)
+def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypatch, tmp_path):
+    config = module(name).get_config(variant)
+    assert config.name.startswith(name) and (variant in config.name or "-" not in config.name)
+    monkeypatch.setattr(experiment, "open_source", BlackClips)
+    built = experiment.build(config, tmp_path)
+    recipe, batch = built.recipe, built.data.first_batch
+    state = Program(recipe, built.plan, batch).abstract
+    after, numbers = jax.eval_shape(recipe.step, state, global_shapes(numeric(batch)), jax.random.key(0))
+    assert jax.tree.structure(after) == jax.tree.structure(state) and numbers
+    if (name, variant) in PARAMETERS:
+        assert sum(leaf.size for leaf in jax.tree.leaves(state.params["generator"])) == PARAMETERS[name, variant]
+    assert set(built.evaluators) == {"validation", "test"}
+    video = built.evaluators["test"].source.read([0])["video"]
+    codes = jax.eval_shape(recipe.predict_fns["codes"], state, video)
+    assert codes.shape == (1, *recipe.model.latent_shape(video.shape[1:4]))
+
+
+def test_init_from_and_misspelt_keys_reach_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(experiment, "open_source", BlackClips)
+    config = module("vqvae_videos").get_config("tiny")
+    config.init_from.workdir = "runs/other"
+    assert experiment.build(config, tmp_path).recipe.start.workdir == "runs/other"
+    config.init_from.inflation = "centre"
+    with pytest.raises(ValueError, match="Did you mean 'central'"):
+        experiment.build(config, tmp_path)
+    config = module("vqvae_bair").get_config()
+    config.evals.transforms.temporal_window.frames = 16
+    with pytest.raises(ValueError, match="config.evals.transforms.temporal_window 'frames'.*'num_frames'"):
+        experiment.build(config, tmp_path)
