@@ -66,8 +66,24 @@ def import_tfds(config: ConfigDict, workdir: str | None, data_dir: str | None) -
     print(import_tfds(config.data.source, data_dir=data_dir, **config.data.options))
 
 
+def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Writes the codes of all clips of the config's data set, by the run's tokenizer, as a data set and as text."""
+    from videogvt.experiment import default_workdir, open_for_evaluation
+    from videogvt.pretrained import VideoTokenizer
+    from videogvt.pretrained.codes import fields_to_open, write_codes, write_jsonl
+
+    tokenizer = VideoTokenizer.load(workdir or default_workdir(config))
+    plain = config.to_dict()
+    first = open_for_evaluation(plain, "train", ("video",), data_dir)
+    sources = {split: open_for_evaluation(plain, split, fields_to_open(first), data_dir) for split in first.splits}
+    folder = write_codes(tokenizer, sources, config.name, data_dir)
+    for path in (folder, *write_jsonl(folder)):
+        print(path)
+
+
 MODES: dict[str, Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
+    "tokenize": tokenize,
 }
 
 

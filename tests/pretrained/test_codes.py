@@ -1,0 +1,91 @@
+"""Data sets of codes: they decode to what the tokenizer reconstructs, carry the texts, and know their tokenizer."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from videogvt.inputs.sources import ArraySource, open_source
+from videogvt.pretrained import VideoTokenizer
+from videogvt.pretrained import codes as codes_lib
+
+FIELDS = ("video", "label", "id", "caption", "equation", "family")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(workdir):
+    return VideoTokenizer.load(workdir, window=8, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def clips(data_dir):
+    splits = ("test", "ood")
+    return {split: open_source("trajectories", split, fields=FIELDS, data_dir=data_dir, config="tiny")
+            for split in splits}
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, clips, data_dir):
+    return codes_lib.write_codes(tokenizer, clips, "small", data_dir)
+
+
+def test_codes_decode_to_the_reconstruction(tokenizer, clips, folder, data_dir):
+    for split, source in clips.items():
+        coded = open_source("imported", split, path=folder, fields=("codes", *FIELDS[1:]))
+        assert len(coded) == len(source) == 20 and coded.class_names == source.class_names
+        rows, original = coded.read([3, 17]), source.read([3, 17])
+        assert rows["codes"].shape == (2, 2, 4, 4) and rows["codes"].dtype == np.int32
+        np.testing.assert_array_equal(rows["codes"], tokenizer.codes(original["video"]))
+        np.testing.assert_array_equal(tokenizer.video(rows["codes"]), tokenizer.reconstruct(original["video"]))
+        for field in FIELDS[1:]:
+            np.testing.assert_array_equal(rows[field], original[field])
+    relative = folder.relative_to(data_dir)
+    assert relative.parts[:2] == ("codes", f"small-{tokenizer.hash[:8]}")
+    assert len(open_source("imported", "ood", path=relative, fields=("codes",), data_dir=data_dir)) == 20
+
+
+def test_tfds_reads_them_and_the_metadata_name_the_tokenizer(tokenizer, clips, folder):
+    builder = tfds.builder_from_directory(folder)
+    row = builder.as_data_source("test")[5]
+    np.testing.assert_array_equal(row["codes"], tokenizer.codes(clips["test"].read([5])["video"])[0])
+    metadata = builder.info.metadata
+    assert metadata["tokenizer"]["hash"] == tokenizer.hash and metadata["tokenizer"]["num_codes"] == 64
+    assert metadata["grid"] == [2, 4, 4] and metadata["video"] == [8, 32, 32]
+    assert metadata["splits"] == {split: source.split_hash for split, source in clips.items()}
+
+
+def test_lines_say_the_same_as_the_records(tokenizer, clips, folder):
+    paths = codes_lib.write_jsonl(folder)
+    assert [path.name for path in paths] == ["test.jsonl", "ood.jsonl"]
+    lines = [json.loads(line) for line in paths[0].read_text().splitlines()]
+    assert len(lines) == 20
+    rows = clips["test"].read(range(20))
+    for index in (0, 19):
+        line = lines[index]
+        codes = np.array(line["codes"].split(), int).reshape(line["grid"])
+        np.testing.assert_array_equal(codes, tokenizer.codes(rows["video"][[index]])[0])
+        assert line["tokenizer"] == tokenizer.hash
+        assert {name: line[name] for name in FIELDS[2:]} == {name: rows[name][index] for name in FIELDS[2:]}
+        assert clips["test"].class_names[line["label"]] == line["class"]
+
+
+def test_finished_codes_are_kept_and_never_mistaken(tokenizer, clips, folder, data_dir, tmp_path):
+    written = (folder / "manifest.json").stat().st_mtime_ns
+    assert codes_lib.write_codes(tokenizer, clips, "small", data_dir) == folder
+    assert (folder / "manifest.json").stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match="holds the codes of other clips"):
+        codes_lib.write_codes(tokenizer, {"test": clips["ood"]}, "small", data_dir)
+
+
+def test_clips_without_texts_have_none(tokenizer, tmp_path):
+    video = np.zeros((3, 4, 16, 16, 3), np.uint8)
+    folder = codes_lib.write_codes(tokenizer, {"train": ArraySource({"video": video})}, "bare", tmp_path)
+    assert set(tfds.builder_from_directory(folder).info.features) == {"codes"}
+    (path,) = codes_lib.write_jsonl(folder)
+    assert set(json.loads(path.read_text().splitlines()[0])) == {"codes", "grid", "tokenizer"}

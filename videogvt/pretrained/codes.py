@@ -1,0 +1,138 @@
+"""Data sets of codes: what a language model, or the second stage, trains on instead of videos.
+
+    <data root>/codes/<name>-<hash>/1.0.0/     ArrayRecord files that TFDS and the source "imported" read
+                                   jsonl/      the same as text, one file a split, one line a clip
+
+``<hash>`` is the beginning of the tokenizer's: codes of two tokenizers never share a folder.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from videogvt.inputs.builders import data_root
+from videogvt.inputs.datasets import write_dataset
+from videogvt.inputs.sources import ClipSource, RecordSource
+from videogvt.pretrained.tokenizer import VideoTokenizer
+
+VERSION = "1.0.0"
+TEXTS = ("id", "caption", "equation", "family")
+"""Fields that are copied where the source has them, besides the label."""
+
+DESCRIPTION = """\
+Codes of videos. `codes` is the grid (t, h, w) of each clip; in a sequence it is read frame after frame, row after row.
+The tokenizer that decodes them is the one with the hash in the metadata.
+"""
+
+
+def write_codes(
+    tokenizer: VideoTokenizer, sources: Mapping[str, ClipSource], name: str, data_dir: os.PathLike | None = None
+) -> pathlib.Path:
+    """Tokenizes all splits of a data set and returns the folder of the codes; a finished one is returned as it is.
+
+    Args:
+      tokenizer: the tokenizer.
+      sources: split to source, opened with ``fields_to_open(source)``.
+      name: of the data set.
+      data_dir: root of the data sets.
+
+    Raises:
+      ValueError: the folder holds the codes of other clips.
+    """
+    folder = data_root(data_dir) / "codes" / f"{name}-{tokenizer.hash[:8]}" / VERSION
+    first = next(iter(sources.values()))
+    frames, height, width = first.read([0])["video"].shape[1:4]
+    grid = tokenizer.network.latent_shape((frames, height, width))
+    about = {
+        "tokenizer": {"hash": tokenizer.hash, "num_codes": tokenizer.num_codes, "fields": tokenizer.config},
+        "grid": list(grid), "video": [frames, height, width],
+        "splits": {split: source.split_hash for split, source in sources.items()},
+    }
+    about = json.loads(json.dumps(about))
+    write_dataset(
+        folder, features(first, grid), {split: (len(source), CodedClips(tokenizer, source))
+                                        for split, source in sources.items()},
+        name="codes", config=folder.parent.name, version=VERSION, description=DESCRIPTION, metadata=about, workers=1,
+    )  # fmt: skip
+    found = tfds.builder_from_directory(folder).info.metadata
+    if {key: found[key] for key in about} != about:
+        raise ValueError(
+            f"{folder} holds the codes of other clips, {found['splits']} of {found['video']} pixels; these are "
+            f"{about['splits']} of {about['video']}. Remove it, or name another data_dir."
+        )
+    return folder
+
+
+def fields_to_open(source: ClipSource) -> tuple[str, ...]:
+    """The fields of a source that are needed to write its codes."""
+    return tuple(field for field in ("video", "label", *TEXTS) if field in source.available)
+
+
+def features(source: ClipSource, grid: Sequence[int]) -> tfds.features.FeaturesDict:
+    """What an example holds."""
+    fields: dict[str, Any] = {"codes": tfds.features.Tensor(shape=tuple(grid), dtype=np.int32, doc="(t, h, w)")}
+    if "label" in source.fields:
+        names = list(source.class_names) or None
+        fields["label"] = tfds.features.ClassLabel(names=names) if names else np.int64
+    return tfds.features.FeaturesDict(fields | {name: tfds.features.Text() for name in TEXTS if name in source.fields})
+
+
+@dataclasses.dataclass
+class CodedClips:
+    """A split as a function from an index to an example; neighbours are tokenized together."""
+
+    tokenizer: VideoTokenizer
+    source: ClipSource
+    batch: int = 32
+    _block: int = dataclasses.field(default=-1, init=False)
+    _rows: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False)
+
+    def __call__(self, index: int) -> dict[str, Any]:
+        if index // self.batch != self._block:
+            self._block = index // self.batch
+            start = self._block * self.batch
+            rows = dict(self.source.read(range(start, min(start + self.batch, len(self.source)))))
+            self._rows = {"codes": self.tokenizer.codes(rows.pop("video")), **rows}
+        row = {name: column[index % self.batch] for name, column in self._rows.items()}
+        return {name: value if name == "codes" else value.item() for name, value in row.items()}
+
+
+def write_jsonl(folder: os.PathLike) -> list[pathlib.Path]:
+    """Writes a finished data set of codes as text, beside it; returns the files, one a split.
+
+    A line is ``{"id", "codes": "12 7 ...", "grid": [t, h, w], "tokenizer": hash, "label", "class", "caption",
+    "equation", "family"}``, with those of the latter that the data set has.
+    """
+    folder = pathlib.Path(folder)
+    metadata = tfds.builder_from_directory(folder).info.metadata
+    common = {"grid": metadata["grid"], "tokenizer": metadata["tokenizer"]["hash"]}
+    target = folder.parent / "jsonl"
+    target.mkdir(exist_ok=True)
+    paths = []
+    for split in metadata["splits"]:
+        path = target / f"{split}.jsonl"
+        half = path.with_name(f".{path.name}.{os.getpid()}")
+        with half.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line | common, ensure_ascii=False) + "\n" for line in _lines(folder, split))
+        half.replace(path)
+        paths.append(path)
+    return paths
+
+
+def _lines(folder: pathlib.Path, split: str) -> Iterator[dict[str, Any]]:
+    available = RecordSource(folder, split, ("codes",)).available
+    source = RecordSource(folder, split, available)
+    for index in range(len(source)):
+        row = {name: column[0] for name, column in source.read([index]).items()}
+        line: dict[str, Any] = {name: str(row[name]) for name in TEXTS if name in row}
+        if "label" in row:
+            line["label"] = int(row["label"])
+            if source.class_names:
+                line["class"] = source.class_names[line["label"]]
+        yield line | {"codes": " ".join(map(str, row["codes"].ravel().tolist()))}
