@@ -1,10 +1,24 @@
 """Tables measured by many hosts, each on its own rows, put together so that every host holds the whole."""
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from videogvt.inputs.pipeline import eval_batches
+from videogvt.inputs.sources import ClipSource
+
 Columns = dict[str, np.ndarray]
+
+
+def eval_rows(source: ClipSource, batch_size: int, limit: int | None) -> Iterator[tuple[np.ndarray, Columns]]:
+    """This host's rows of every batch of a split, after their places in it; see ``inputs.pipeline.eval_batches``."""
+    hosts, host = jax.process_count(), jax.process_index()
+    rows = batch_size // hosts
+    batches = eval_batches(source, batch_size=batch_size, host_index=host, host_count=hosts, limit=limit)
+    for number, batch in enumerate(batches):
+        yield number * batch_size + host * rows + np.arange(rows), batch
 
 
 def local_rows(array: jax.Array) -> np.ndarray:

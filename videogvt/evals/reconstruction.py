@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals.hosts import gather, local_rows, stack
+from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
 from videogvt.evals.objects import Originals, object_columns
-from videogvt.evals.tables import Columns, choose, code_figures, figures
+from videogvt.evals.tables import Columns, choose, code_figures, figures, in_order
 from videogvt.evals.trivial import Answer
-from videogvt.inputs.pipeline import eval_batches
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops import quality
 from videogvt.train.contracts import Media, When
@@ -109,7 +108,7 @@ class ReconstructionEval:
             contestants["untrained"] = (self._tokenizer(self.untrained()), self.untrained_limit)
         parts: dict[str, list[Columns]] = {name: [] for name in (*contestants, "original")}
         counts: dict[str, np.ndarray] = {}
-        for index_B, batch in self._batches():
+        for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
             mask_B = batch["mask"] > 0
             common = {"id": _as_bytes(batch["id"]), "index": index_B}
             common |= {name: batch[name] for name in ("label", "fps") if name in batch}
@@ -130,17 +129,7 @@ class ReconstructionEval:
                     used_K = np.bincount(codes_Bthw[counted_B].ravel(), minlength=self.num_codes)
                     counts[name] = counts[name] + used_K if name in counts else used_K
         totals = {name: gather({"counts": used[None]})["counts"].sum(axis=0) for name, used in counts.items()}
-        return {name: _in_order(gather(stack(part))) for name, part in parts.items() if part}, totals
-
-    def _batches(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """This host's rows of every batch, with their places in the split."""
-        hosts, host = jax.process_count(), jax.process_index()
-        rows = self.batch_size // hosts
-        batches = eval_batches(
-            self.source, batch_size=self.batch_size, host_index=host, host_count=hosts, limit=self.limit
-        )
-        for number, batch in enumerate(batches):
-            yield number * self.batch_size + host * rows + np.arange(rows), batch
+        return {name: in_order(gather(stack(part))) for name, part in parts.items() if part}, totals
 
     def _tokenizer(self, state: TrainState) -> Contestant:
         """The tokenizer as a function of this host's uint8 rows; its video is float32 in [0, 1]."""
@@ -224,10 +213,3 @@ def _as_bytes(names_B: np.ndarray, width: int = 128) -> np.ndarray:
 
 def _without_codes(answer: Answer) -> Contestant:
     return lambda video_BTHWC: (answer(video_BTHWC), None)
-
-
-def _in_order(columns: Columns) -> Columns:
-    """The counted rows in the order of the split."""
-    order = np.argsort(columns["index"], kind="stable")
-    order = order[columns["mask"][order]]
-    return {name: column[order] for name, column in columns.items() if name != "mask"}
