@@ -6,11 +6,13 @@
     python run.py --config=configs/vqvae_traj.py --config.seed=1 --workdir=runs/vqvae_traj-seed1
 """
 
+import sys
+
 from videogvt.core.backend import prepare_backend
 
 prepare_backend()  # before anything imports jax
 
-from absl import app, flags  # noqa: E402
+from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
 from videogvt import modes  # noqa: E402
@@ -23,6 +25,8 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Root of the data sets; default
 
 def main(arguments: list[str]) -> None:
     """Passes the flags on."""
+    if not any(argument.startswith(("--verbosity", "-v")) for argument in sys.argv[1:]):
+        logging.set_verbosity(logging.WARNING)  # the libraries talk a lot; --verbosity=0 lets them
     if arguments[1:]:
         raise app.UsageError(f"Found {' '.join(arguments[1:])!r}; every argument is a flag, such as --config=FILE.")
     if CONFIG.value is None:
@@ -31,5 +35,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.FLAGS.set_default("verbosity", -1)  # warnings; --verbosity=0 tells more
     app.run(main)

@@ -33,7 +33,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 8
 
     config.tokenizer = ConfigDict()  # (2+1)-D, patches of 2 x 4 x 4 pixels, 4 x 8 x 8 codes for 16 x 64 x 64
-    config.tokenizer.conv = "2plus1d"
+    config.tokenizer.conv = "split"
     config.tokenizer.stem = (2, 4, 4)
     config.tokenizer.filters = 48
     config.tokenizer.channel_multipliers = (1, 2)
@@ -45,11 +45,15 @@ def _default() -> ConfigDict:
     config.tokenizer.output_bias = 1.0  # training starts at the all-white video
     config.tokenizer.output_scale = 0.1
     config.tokenizer.quantizer = ConfigDict({
-        "name": "vq", "num_codes": 1024, "embedding_dim": 32, "entropy_weight": 0.02,
+        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.02, "latent_normalize": True,
     })
 
+    config.generator = ConfigDict()
+    config.generator.restart_below = 0.02  # ours: of 2 tokens a step that a code stands for on average
+
     config.losses = ConfigDict()
-    config.losses.background_weight = 20.0  # ours: without it a dot on white is nearly invisible to the squared error
+    config.losses.reconstruction = 4.0
+    config.losses.background_weight = 5.0  # ours: without it a dot on white is nearly invisible to the squared error
     config.losses.gan = "none"
     config.losses.ema_decay = 0.99
 
@@ -57,7 +61,7 @@ def _default() -> ConfigDict:
     config.perceptual = ConfigDict()
 
     config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 2e-3
     config.optimizer.b1 = 0.9
     config.optimizer.warmup_steps = 50
 
@@ -98,6 +102,7 @@ def _paper(filters: int, size: int) -> ConfigDict:
         "dtype": "bfloat16",
         "quantizer": ConfigDict({"name": "vq", "num_codes": 1024, "embedding_dim": 256, "entropy_weight": 0.1}),
     })
+    config.generator = ConfigDict()
     config.losses = ConfigDict({"gan": "non_saturating", "ema_decay": 0.999})
     config.discriminator = ConfigDict({
         "filters": filters, "channel_multipliers": (2, 4, 4, 4, 4) if size == 128 else (2, 4, 4, 4),

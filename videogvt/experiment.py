@@ -45,7 +45,9 @@ TRANSFORMS = {
     "sample_frames": transforms_lib.SampleFrames,
     "temporal_window": transforms_lib.TemporalWindow,
 }
-SECTIONS = ("data", "tokenizer", "discriminator", "perceptual", "losses", "optimizer", "train", "evals", "mesh")
+SECTIONS = (
+    "data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals", "mesh",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,12 +238,14 @@ def _tokenizer_recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData)
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]
+    _check_keys("generator", config["generator"], ("train_only", "restart_below"))
     return TokenizerRecipe(
         model=model,
         losses=configure(TokenizerLosses, "losses", config["losses"]),
         optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         discriminator=configure(Discriminator, "discriminator", frozen(discriminator)) if discriminator else None,
         start=_start(config),
+        **config["generator"],
     )
 
 

@@ -119,10 +119,12 @@ def test_variants_keep_every_name(model):
 def test_a_stem_adds_its_name_and_takes_none():
     plain = shapes(abstract_params(VideoTokenizer()))
     stem = shapes(abstract_params(VideoTokenizer(stem=(2, 4, 4))))
-    assert stem.keys() - plain.keys() == {"encoder/stem/kernel", "decoder/stem/kernel", "decoder/stem/bias"}
+    assert stem.keys() - plain.keys() == {
+        f"{part}/stem/{leaf}" for part in ("encoder", "decoder") for leaf in ("kernel", "bias")
+    }
     assert plain.keys() - stem.keys() == {"encoder/Conv_0/kernel", "decoder/Conv_4/kernel", "decoder/Conv_4/bias"}
-    assert stem["encoder/stem/kernel"] == [3, 3, 3, 2 * 4 * 4 * 3, 64]
-    assert stem["decoder/stem/kernel"] == [3, 3, 3, 64, 2 * 4 * 4 * 3]
+    assert stem["encoder/stem/kernel"] == [1, 1, 1, 2 * 4 * 4 * 3, 64]
+    assert stem["decoder/stem/kernel"] == [1, 1, 1, 64, 2 * 4 * 4 * 3]
     assert VideoTokenizer(stem=(2, 4, 4)).latent_shape((16, 128, 128)) == (2, 4, 4)
 
 

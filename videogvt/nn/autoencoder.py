@@ -1,5 +1,6 @@
 """Encoder and decoder of the 3D-VQ tokenizer (MAGVIT, arXiv 2212.05199, section 3.1 and appendix A)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ class Pyramid:
       channel_multipliers: width of each level in units of ``filters``.
       temporal_downsample: for each step to the next level, whether it halves time as well as space. Further entries
         are not used, and a per-frame network halves no time at all.
-      stem: (T, H, W) size of the patches that the finest level sees as pixels; (1, 1, 1) for pixels themselves.
+      stem: (T, H, W) size of the patches that the finest level sees as pixels, through a linear map; (1, 1, 1) for
+        pixels themselves.
       remat_levels: levels whose blocks, the finest first, are computed again in the backward pass instead of stored.
     """
 
@@ -105,8 +107,10 @@ class Encoder(nn.Module):
 
         x = frames_as_clips(video_BTHWC) if style.per_frame else video_BTHWC
         patched = pyramid.stem != (1, 1, 1)
-        x = ops.space_to_depth(x, pyramid.stem) if patched else x
-        x = conv3(x, pyramid.filters, style, name="stem" if patched else "Conv_0", use_bias=False)
+        if patched:
+            x = conv1(ops.space_to_depth(x, pyramid.stem), pyramid.filters, style, name="stem")
+        else:
+            x = conv3(x, pyramid.filters, style, name="Conv_0", use_bias=False)
         for level, repeats in enumerate(per_level):
             x = res_blocks(x, level, repeats)
             if level < len(strides):
@@ -164,11 +168,10 @@ class Decoder(nn.Module):
 
     def _pixels(self, features_BTHWC):
         patch = self.pyramid.stem
-        patched = patch != (1, 1, 1)
-        channels = 3 * patch[0] * patch[1] * patch[2]
-        name = "stem" if patched else f"Conv_{len(self.pyramid.widths)}"
-        x = conv3(features_BTHWC, channels, self.style, name=name)
-        x = ops.depth_to_space(x, patch) if patched else x
+        if patch != (1, 1, 1):
+            x = ops.depth_to_space(conv1(features_BTHWC, 3 * math.prod(patch), self.style, name="stem"), patch)
+        else:
+            x = conv3(features_BTHWC, 3, self.style, name=f"Conv_{len(self.pyramid.widths)}")
         if (self.output_bias, self.output_scale) != (0.0, 1.0):
             x = self.output_bias + self.output_scale * x
         return x

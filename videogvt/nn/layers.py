@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from videogvt.core.registry import unknown_name
 from videogvt.ops import conv as ops
 
-CONV_KINDS = ("3d", "2d", "2plus1d")
-ConvKind = Literal["3d", "2d", "2plus1d"]
+CONV_KINDS = ("3d", "2d", "2plus1d", "split")
+ConvKind = Literal["3d", "2d", "2plus1d", "split"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Style:
     Attributes:
       conv: "3d"; "2d", the same network applied to every frame by itself, with 4-D kernels and otherwise the same
         parameter tree; "2plus1d", a (1, 3, 3) kernel under the usual name, which takes the bias, followed by a
-        (3, 1, 1) kernel under that name plus "_t", in place of every (3, 3, 3) kernel.
+        (3, 1, 1) kernel under that name plus "_t", in place of every (3, 3, 3) kernel; "split", a cheaper network of
+        the same names: a residual block's first kernel is (1, 3, 3) and its second (3, 1, 1), all others (1, 3, 3).
       padding: "reflect" (the paper's), "zero" (the released code's) or "replicate".
       norm_groups: groups of every GroupNorm; must divide every width.
       dtype: of the computation; GroupNorm's statistics are float32 in any case.
@@ -78,13 +79,18 @@ class Conv(nn.Module):
         return out
 
 
-def conv3(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True):
-    """The network's standard convolution, 3 cells wide along every axis it has; to be called in a compact method."""
-    if style.conv == "3d":
-        return Conv(features, (3, 3, 3), style, use_bias, name=name)(x_BTHWC)
-    if style.conv == "2d":
-        return Conv(features, (3, 3), style, use_bias, name=name)(x_BTHWC)
-    x_BTHWC = Conv(features, (1, 3, 3), style, use_bias, name=name)(x_BTHWC)
+def conv3(
+    x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True, split: tuple[int, int, int] = (1, 3, 3)
+):
+    """The network's standard convolution, 3 cells wide along every axis it has; to be called in a compact method.
+
+    Args:
+      split: size of the kernel that stands in its place in a "split" network.
+    """
+    sizes = {"3d": (3, 3, 3), "2d": (3, 3), "2plus1d": (1, 3, 3), "split": split}
+    x_BTHWC = Conv(features, sizes[style.conv], style, use_bias, name=name)(x_BTHWC)
+    if style.conv != "2plus1d":
+        return x_BTHWC
     return Conv(features, (3, 1, 1), style, use_bias=False, name=f"{name}_t")(x_BTHWC)
 
 
@@ -142,7 +148,7 @@ class ResBlock(nn.Module):
         residual = norm_swish(x_BTHWC, self.style, name="GroupNorm_0")
         residual = conv3(residual, self.features, self.style, name="Conv_0", use_bias=False)
         residual = norm_swish(residual, self.style, name="GroupNorm_1")
-        residual = conv3(residual, self.features, self.style, name="Conv_1", use_bias=False)
+        residual = conv3(residual, self.features, self.style, name="Conv_1", use_bias=False, split=(3, 1, 1))
         if x_BTHWC.shape[-1] != self.features:
             x_BTHWC = conv1(x_BTHWC, self.features, self.style, name="Conv_2", use_bias=False)
         return x_BTHWC + residual

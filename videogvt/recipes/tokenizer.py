@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from videogvt.nn.discriminator import Discriminator
+from videogvt.nn.quantizers import Quantized, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops import losses
 from videogvt.recipes.optimizer import Adam
@@ -80,6 +81,8 @@ class TokenizerRecipe:
       perceptual: ``(params, video_BTHWC in [0, 1]) -> features``; needed exactly if ``losses.perceptual`` is not 0.
       frozen: the perceptual network's parameters, as {"perceptual": params}, or {}.
       train_only: "all", or "decoder" for fine-tuning with encoder and codes fixed.
+      restart_below: ours, 0 in the paper: a code that stands for fewer tokens a step than this, on average over about
+        100 steps, becomes a latent of the current batch. So the codebook also starts from the first batch's latents.
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
@@ -90,6 +93,7 @@ class TokenizerRecipe:
     perceptual: Callable[[Any, jax.Array], jax.Array] | None = None
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_only: Literal["all", "decoder"] = "all"
+    restart_below: float = 0.0
     start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: tuple[tuple[str, jax.sharding.PartitionSpec], ...] = ((".*", jax.sharding.PartitionSpec()),)
 
@@ -106,6 +110,11 @@ class TokenizerRecipe:
             )
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
+        if self.restart_below and (self.model.quantizer["name"] != "vq" or self.train_only != "all"):
+            raise ValueError(
+                f"restart_below is {self.restart_below}, which needs a codebook that is trained; found the quantizer "
+                f"{self.model.quantizer['name']!r} and train_only={self.train_only!r}. Leave it at 0."
+            )
 
     @property
     def predict_fns(self) -> Mapping[str, Callable]:
@@ -123,6 +132,8 @@ class TokenizerRecipe:
         if self.discriminator is not None:
             params["discriminator"] = self.discriminator.init(discriminator_key, video_BTHWC)["params"]
             extra["lecam"] = {"real": jnp.zeros(()), "fake": jnp.zeros(())}
+        if self.restart_below:
+            extra["usage"] = jnp.zeros(self.model.num_codes)
         opt = {name: self._transformation(name).init(tree) for name, tree in params.items()}
         return TrainState.create(params=params, opt=opt, ema={"generator": params["generator"]}, extra=extra)
 
@@ -132,10 +143,9 @@ class TokenizerRecipe:
 
     def step(self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
         """One simultaneous update of both networks (paper 3.1; the gradient of each at the same old parameters)."""
-        del key  # nothing here is random
         video_BTHWC = as_float(batch["video"])
         generator_grad = jax.value_and_grad(self._generator_loss, has_aux=True)
-        (_, (reconstruction_BTHWC, numbers)), grads = generator_grad(state.params["generator"], state, video_BTHWC)
+        (_, (reconstruction_BTHWC, quantized, numbers)), grads = generator_grad(state.params["generator"], state, video_BTHWC)
         gradients, extra = {"generator": grads}, state.extra
         if self.discriminator is not None:
             judge_grad = jax.value_and_grad(self._discriminator_loss, has_aux=True)
@@ -148,6 +158,14 @@ class TokenizerRecipe:
             updates, opt[name] = self._transformation(name).update(grads, state.opt[name], state.params[name])
             params[name] = optax.apply_updates(state.params[name], updates)
         ema = optax.incremental_update(params["generator"], state.ema["generator"], 1.0 - self.losses.ema_decay)
+        if self.restart_below:
+            codebooks = [tree["quantizer"]["codebook"] for tree in (params["generator"], ema)]
+            codebooks, usage, numbers["codes_restarted"] = self._restart(codebooks, extra["usage"], quantized, key)
+            params["generator"], ema = (
+                tree | {"quantizer": {"codebook": codebook}}
+                for tree, codebook in zip((params["generator"], ema), codebooks, strict=True)
+            )
+            extra = extra | {"usage": usage}
         numbers |= {f"grad_norm/{name}": optax.global_norm(grads) for name, grads in gradients.items()}
         numbers["learning_rate"] = self.optimizer.schedule()(state.step)
         state = state.replace(params=params, opt=opt, ema={"generator": ema}, extra=extra)
@@ -176,7 +194,7 @@ class TokenizerRecipe:
             numbers["adversarial"] = losses.generator_gan(fake_B, weights.gan)
             total += weights.adversarial_weight(state.step) * numbers["adversarial"]
         numbers = {"loss": total, **numbers, "batch_perplexity": quantized.stats["perplexity"]}
-        return total, (reconstruction_BTHWC, numbers)
+        return total, (reconstruction_BTHWC, quantized, numbers)
 
     def _discriminator_loss(self, params, state: TrainState, real_BTHWC, fake_BTHWC):
         weights, averages = self.losses, state.extra["lecam"]
@@ -189,6 +207,17 @@ class TokenizerRecipe:
         averages = optax.incremental_update(jax.lax.stop_gradient(means), averages, 1.0 - weights.ema_decay)
         numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
         return total, (averages, {f"discriminator/{name}": value for name, value in numbers.items()})
+
+    def _restart(self, codebooks, usage_K, quantized: Quantized, key: jax.Array):
+        """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
+        usage_K = 0.99 * usage_K + 0.01 * quantized.stats["usage"]
+        restarted = [
+            restart_dead_codes(codebook, usage_K, quantized.inputs_BthwD, key, threshold=self.restart_below)
+            for codebook in codebooks
+        ]
+        dead_K = restarted[0][1]
+        usage_K = jnp.where(dead_K, 2.0 * self.restart_below, usage_K)  # 70 steps for a newcomer to prove itself
+        return [codebook for codebook, _ in restarted], usage_K, dead_K.sum()
 
     def _transformation(self, network: str) -> optax.GradientTransformation:
         train = self.optimizer.transformation()

@@ -1,0 +1,51 @@
+"""Adam and its schedule, by hand."""
+
+import math
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+from videogvt.recipes.optimizer import Adam
+
+
+def test_schedule_is_warmup_times_half_cosine():
+    rate = Adam(learning_rate=2.0, total_steps=110, warmup_steps=10).schedule()
+    assert float(rate(0)) == 0
+    assert float(rate(5)) == pytest.approx(1.0)
+    assert float(rate(10)) == pytest.approx(2.0)
+    assert float(rate(60)) == pytest.approx(1.0)
+    assert float(rate(109)) == pytest.approx(1 + math.cos(math.pi * 0.99), abs=1e-6)
+    assert float(rate(500)) == 0  # no cyclic restart past the end
+
+
+def test_update_with_b1_zero_is_the_scaled_gradient():
+    adam = Adam(learning_rate=0.1, total_steps=10).transformation()
+    params = {"kernel": jnp.array([1.0, -2.0])}
+    updates, _ = adam.update({"kernel": jnp.array([3.0, -4.0])}, adam.init(params), params)
+    assert updates["kernel"] == pytest.approx([-0.1, 0.1])  # bias-corrected, the first step is the sign
+
+
+def test_decay_falls_on_kernels_only():
+    adam = Adam(learning_rate=0.1, total_steps=10, weight_decay=0.5).transformation()
+    params = {"layer": {"kernel": jnp.array([2.0]), "bias": jnp.array([2.0])}}
+    zero = {"layer": {"kernel": jnp.zeros(1), "bias": jnp.zeros(1)}}
+    updates, _ = adam.update(zero, adam.init(params), params)
+    assert float(updates["layer"]["kernel"][0]) == pytest.approx(-0.1)
+    assert float(updates["layer"]["bias"][0]) == 0
+
+
+def test_clipping_bounds_the_global_norm():
+    adam = Adam(learning_rate=1.0, total_steps=10, clip_norm=1.0, b2=0.0, eps=1.0).transformation()
+    params = {"kernel": jnp.zeros(2)}
+    updates, _ = adam.update({"kernel": jnp.array([30.0, 40.0])}, adam.init(params), params)
+    clipped = jnp.array([0.6, 0.8])
+    assert updates["kernel"] == pytest.approx(-clipped / (clipped + 1.0))
+    assert float(optax.global_norm(clipped)) == pytest.approx(1.0)
+
+
+def test_warmup_longer_than_the_run_is_refused():
+    with pytest.raises(ValueError, match="warmup_steps is 20 and the run has 10 steps"):
+        Adam(learning_rate=0.1, total_steps=10, warmup_steps=20)
+    with pytest.raises(ValueError, match="learning_rate is 0"):
+        Adam(learning_rate=0, total_steps=10)

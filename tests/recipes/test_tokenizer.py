@@ -1,0 +1,187 @@
+"""The tokenizer's step: a golden one, simultaneous updates, every weight learns, and one clip can be learnt by heart."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.core import FrozenDict
+
+from videogvt.nn.discriminator import Discriminator
+from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
+from videogvt.train.state import TrainState
+from videogvt.world.example import example
+from videogvt.world.spec import SPECS
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_tokenizer.json"
+QUANTIZERS = {
+    "vq": {"name": "vq", "num_codes": 64, "embedding_dim": 8, "entropy_weight": 0.01, "latent_normalize": True},
+    "fsq": {"name": "fsq", "levels": (8, 5, 5, 5)},
+    "lfq": {"name": "lfq", "num_bits": 12, "entropy_weight": 0.02},
+}
+
+
+def make_recipe(quantizer="vq", gan=False, steps=10, **optimizer) -> TokenizerRecipe:
+    model = VideoTokenizer(
+        filters=8, channel_multipliers=(1, 2), temporal_downsample=(True,), encoder_blocks=1, decoder_blocks=1,
+        norm_groups=4, stem=(1, 4, 4), conv="split", output_bias=1.0, output_scale=0.1,
+        quantizer=FrozenDict(QUANTIZERS[quantizer]),
+    )
+    return TokenizerRecipe(
+        model=model,
+        losses=TokenizerLosses(background_weight=5.0, gan="non_saturating" if gan else "none", ema_decay=0.9),
+        optimizer=Adam(**{"learning_rate": 1e-3, "total_steps": steps, "warmup_steps": 1, **optimizer}),
+        discriminator=Discriminator(filters=8, channel_multipliers=(2, 2, 2)) if gan else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Noise, so that many codes are in use and no gradient hangs on rounding."""
+    return {"video": np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), np.uint8)}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A ball on white."""
+    return {"video": example(SPECS["tiny"], "train", 1)["video"][None, :4]}
+
+
+@pytest.fixture(scope="module")
+def gan_run(batch):
+    """Two steps with a discriminator: the states before and after, and the numbers of each."""
+    recipe = make_recipe(gan=True)
+    state = recipe.init(jax.random.key(0), batch)
+    step = jax.jit(recipe.step)
+    states, numbers = [state], []
+    for index in range(2):
+        state, metrics = step(state.replace(step=jnp.int32(index)), batch, jax.random.key(1))
+        states.append(state)
+        numbers.append({name: mean.compute() for name, mean in metrics.items()})
+    return recipe, states, numbers
+
+
+def test_first_steps_are_the_golden_ones(gan_run):
+    _, states, numbers = gan_run
+    found = {"numbers": numbers, "parameter_norm": [float(optax.global_norm(state.params)) for state in states]}
+    golden = json.loads(GOLDEN.read_text())
+    assert found["parameter_norm"] == pytest.approx(golden["parameter_norm"], rel=1e-5)
+    for mine, theirs in zip(found["numbers"], golden["numbers"], strict=True):
+        assert mine == pytest.approx(theirs, rel=2e-3, abs=1e-5)
+
+
+def test_learning_rate_starts_at_zero(gan_run):
+    _, states, numbers = gan_run
+    assert [number["learning_rate"] for number in numbers] == pytest.approx([0.0, 1e-3])
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), states[0].params, states[1].params))
+
+
+def test_every_weight_of_both_networks_moves(gan_run):
+    _, states, _ = gan_run
+    moved = jax.tree.map(lambda a, b: bool(jnp.isfinite(b).all() and (a != b).any()), states[1].params, states[2].params)
+    still = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]
+    assert not still
+
+
+def test_networks_are_updated_at_the_same_old_parameters(gan_run, batch):
+    """Each network's update is the one that its own loss gives while the other stands still."""
+    recipe, states, _ = gan_run
+    before, after = states[1].replace(step=jnp.int32(1)), states[2]
+    video = jnp.asarray(batch["video"], jnp.float32) / 255.0
+    grads, (fake, _, _) = jax.grad(recipe._generator_loss, has_aux=True)(before.params["generator"], before, video)
+    judge = jax.grad(recipe._discriminator_loss, has_aux=True)(before.params["discriminator"], before, video, fake)[0]
+    for name, gradient in (("generator", grads), ("discriminator", judge)):
+        updates, _ = recipe.optimizer.transformation().update(gradient, before.opt[name])
+        expected = optax.apply_updates(before.params[name], updates)
+        # Adam with b1 = 0 turns a gradient into little more than its sign, so rounding shows where it is near zero.
+        differs = jax.tree.map(lambda a, b: float(jnp.mean(jnp.abs(a - b) > 1e-4)), expected, after.params[name])
+        assert max(jax.tree.leaves(differs)) < 0.05
+
+
+def test_ema_follows_without_bias_correction(gan_run):
+    _, states, _ = gan_run
+    expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, states[1].ema["generator"], states[2].params["generator"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), expected,
+                 states[2].ema["generator"])
+
+
+def test_lecam_keeps_averages_of_the_logits_means(gan_run):
+    _, states, numbers = gan_run
+    for index in range(2):
+        old, new = states[index].extra["lecam"], states[index + 1].extra["lecam"]
+        for name in ("real", "fake"):
+            expected = 0.9 * float(old[name]) + 0.1 * numbers[index][f"discriminator/{name}"]
+            assert float(new[name]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_adversarial_weight_starts_and_ramps():
+    losses = TokenizerLosses(gan="hinge", adversarial=0.1, gan_start=10, gan_ramp=20)
+    assert [float(losses.adversarial_weight(jnp.int32(s))) for s in (0, 10, 20, 30, 99)] == pytest.approx(
+        [0.0, 0.0, 0.05, 0.1, 0.1]
+    )
+    at_once = TokenizerLosses(gan="hinge", adversarial=0.1, gan_start=10)
+    assert [float(at_once.adversarial_weight(jnp.int32(s))) for s in (9, 10)] == pytest.approx([0.0, 0.1])
+
+
+def test_entropy_boost_falls_to_one():
+    losses = TokenizerLosses(entropy_boost=2.0, entropy_boost_steps=100)
+    assert [float(losses.entropy_scale(jnp.int32(s))) for s in (0, 50, 100, 200)] == pytest.approx([3.0, 2.0, 1.0, 1.0])
+
+
+def test_decoder_only_leaves_encoder_and_codes_alone(batch):
+    recipe = dataclasses.replace(make_recipe(warmup_steps=0), train_only="decoder")
+    state = recipe.init(jax.random.key(0), batch)
+    after, _ = jax.jit(recipe.step)(state, batch, jax.random.key(1))
+
+    def moved(part):
+        pair = state.params["generator"][part], after.params["generator"][part]
+        return [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True)]
+
+    assert not any(moved("encoder")) and not any(moved("quantizer")) and all(moved("decoder"))
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_one_clip_is_learnt_by_heart(quantizer, clip):
+    """40 dB within a few hundred steps: nothing stands between the pixels and the loss."""
+    steps = 600
+    recipe = make_recipe(quantizer, steps=steps, learning_rate=6e-3, b1=0.9, warmup_steps=10)
+    recipe = dataclasses.replace(recipe, restart_below=0.1 if quantizer == "vq" else 0.0)
+    state = recipe.init(jax.random.key(0), clip)
+
+    @jax.jit
+    def train(state):
+        def body(state, index):
+            state, metrics = recipe.step(state.replace(step=index), clip, jax.random.key(index))
+            return state, metrics["reconstruction"].total
+
+        return jax.lax.scan(body, state, jnp.arange(steps))
+
+    state, _ = train(state)
+    video, _ = recipe.predict_fns["reconstruct"](state, clip["video"])
+    error = jnp.square(video - clip["video"] / 255.0).mean()
+    assert -10 * np.log10(error) >= 40
+
+
+def test_losses_and_networks_must_fit():
+    recipe = make_recipe()
+    with pytest.raises(ValueError, match="there is no discriminator; configure both, or neither"):
+        dataclasses.replace(recipe, losses=TokenizerLosses(gan="hinge"))
+    with pytest.raises(ValueError, match="no perceptual network"):
+        dataclasses.replace(recipe, losses=TokenizerLosses(perceptual=0.1))
+    with pytest.raises(ValueError, match="expected 'none', 'non_saturating' or 'hinge'"):
+        TokenizerLosses(gan="wasserstein")
+
+
+def test_predictions_agree(batch):
+    recipe = make_recipe()
+    state: TrainState = recipe.init(jax.random.key(0), batch)
+    video, codes = recipe.predict_fns["reconstruct"](state, batch["video"])
+    assert codes.dtype == jnp.int32 and codes.shape == (2, 4, 4, 4)
+    np.testing.assert_array_equal(recipe.predict_fns["codes"](state, batch["video"]), codes)
+    np.testing.assert_allclose(recipe.predict_fns["video"](state, codes), video, atol=1e-6)
