@@ -51,17 +51,18 @@ extras = {
     "beam": ["apache-beam>=2.77,<2.78"],
     "video": ["av>=18,<19"],
     "weights": ["safetensors>=0.6,<1"],
-    "bench": ["magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
+    "bench": ["scikit-learn>=1.6,<2", "magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
 }
 extras["test"] = sorted({
     "build>=1.2,<2", "import-linter>=2.5,<3", "pytest>=9,<10", "ruff>=0.17,<0.18", "scikit-learn>=1.6,<2",
+    "setuptools>=77", "wheel>=0.45",
     *extras["tf"], *extras["beam"], *extras["video"], *extras["weights"],
 })
 
 setup(
     name="videogvt",
     version=version,
-    description="MAGVIT in JAX and Flax: a 3-D VQ video tokenizer and a masked video transformer, proved on 3-D trajectories",
+    description="MAGVIT in JAX and Flax: a 3-D VQ video tokenizer, proved on 3-D trajectory videos",
     long_description=(root / "README.md").read_text() if (root / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -1,4 +1,4 @@
-"""The tokenizer's step: a golden one, simultaneous updates, every weight learns, and one clip can be learnt by heart."""
+"""The tokenizer's step: a golden one, simultaneous updates, every weight learns, one clip is learnt by heart."""
 
 import dataclasses
 import json
@@ -84,7 +84,8 @@ def test_learning_rate_starts_at_zero(gan_run):
 
 def test_every_weight_of_both_networks_moves(gan_run):
     _, states, _ = gan_run
-    moved = jax.tree.map(lambda a, b: bool(jnp.isfinite(b).all() and (a != b).any()), states[1].params, states[2].params)
+    before, after = states[1].params, states[2].params
+    moved = jax.tree.map(lambda a, b: bool(jnp.isfinite(b).all() and (a != b).any()), before, after)
     still = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]
     assert not still
 

@@ -145,7 +145,8 @@ class TokenizerRecipe:
         """One simultaneous update of both networks (paper 3.1; the gradient of each at the same old parameters)."""
         video_BTHWC = as_float(batch["video"])
         generator_grad = jax.value_and_grad(self._generator_loss, has_aux=True)
-        (_, (reconstruction_BTHWC, quantized, numbers)), grads = generator_grad(state.params["generator"], state, video_BTHWC)
+        (_, aux), grads = generator_grad(state.params["generator"], state, video_BTHWC)
+        reconstruction_BTHWC, quantized, numbers = aux
         gradients, extra = {"generator": grads}, state.extra
         if self.discriminator is not None:
             judge_grad = jax.value_and_grad(self._discriminator_loss, has_aux=True)
