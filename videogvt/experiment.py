@@ -5,76 +5,39 @@
 
 import dataclasses
 import functools
-import inspect
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
 from videogvt.core.registry import unknown_name
+from videogvt.core.sections import check_keys, configure
 from videogvt.core.trees import frozen
 from videogvt.evals import trivial
+from videogvt.evals.classification import ClassificationEval
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
-from videogvt.inputs import transforms as transforms_lib
-from videogvt.inputs.pipeline import train_batches
 from videogvt.inputs.sources import ClipSource, open_source
+from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
+from videogvt.inputs.transforms import make_transforms
+from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.recipes import perceptual
+from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.start import Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
-from videogvt.train.parallel import MeshShape, global_shapes, numeric
+from videogvt.train.cost import matrix_product_rate, step_flops
+from videogvt.train.parallel import MeshShape
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState, parameter_count
-
-TRANSFORMS = {
-    "center_crop": transforms_lib.CenterCrop,
-    "random_crop": transforms_lib.RandomCrop,
-    "random_flip": transforms_lib.RandomFlip,
-    "resize_short_side": transforms_lib.ResizeShortSide,
-    "sample_frames": transforms_lib.SampleFrames,
-    "temporal_window": transforms_lib.TemporalWindow,
-}
-SECTIONS = (
-    "data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals", "mesh",
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """The training split as the loop wants it; see ``train.contracts.Data``."""
-
-    source: ClipSource
-    batch_size: int
-    seed: int
-    transforms: tuple[transforms_lib.Transform, ...] = ()
-
-    @property
-    def num_examples(self) -> int:
-        """Clips in the split."""
-        return len(self.source)
-
-    def train(self):
-        """A new iterator at the beginning: batch k is a function of the seed and k."""
-        return train_batches(
-            self.source, batch_size=self.batch_size, seed=self.seed, transforms=self.transforms,
-            host_index=jax.process_index(), host_count=jax.process_count(),
-        )
-
-    @functools.cached_property
-    def first_batch(self) -> dict[str, np.ndarray]:
-        """This host's rows of batch 0, for shapes and dtypes."""
-        return next(self.train())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +78,7 @@ class Experiment:
         epoch = self.data.num_examples / self.data.batch_size
         networks = ", ".join(f"{name} {parameter_count(tree):,}" for name, tree in abstract.params.items())
         saved = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
-        flops, rate = self._step_flops(abstract), matrix_product_rate()
+        flops, rate = step_flops(self.recipe, abstract, self.data.first_batch), matrix_product_rate()
         minutes = self.plan.total_steps * flops / (0.5 * rate * len(jax.devices())) / 60
         return "\n".join([
             f"{self.name}: {self.data.num_examples:,} training clips, batch {self.data.batch_size}, {epoch:,.1f} steps "
@@ -125,11 +88,6 @@ class Experiment:
             f"time: about {minutes:,.0f} minutes of training ({flops / 1e9:,.1f} GFLOP a step at half of "
             f"{rate / 1e9:,.0f} GFLOP/s on each of {len(jax.devices())} {jax.devices()[0].device_kind})",
         ])
-
-    def _step_flops(self, state: TrainState) -> float:
-        batch = global_shapes(numeric(self.data.first_batch))
-        state = state.replace(frozen=dict(self.recipe.frozen))
-        return float(jax.jit(self.recipe.step).lower(state, batch, jax.random.key(0)).cost_analysis()["flops"])
 
 
 def default_workdir(config: ConfigDict) -> epath.Path:
@@ -152,33 +110,22 @@ def build(
     """
     workdir = epath.Path(workdir or default_workdir(config)).absolute()
     config = config.to_dict()
-    for section in SECTIONS:
+    if config["recipe"] not in KINDS:
+        raise ValueError(unknown_name("config.recipe", config["recipe"], KINDS))
+    kind = KINDS[config["recipe"]]
+    for section in kind.sections:
         if section not in config:
-            raise ValueError(f"The config has no section {section!r}; it needs {', '.join(SECTIONS)}.")
+            raise ValueError(f"The config has no section {section!r}; it needs {', '.join(kind.sections)}.")
     data = _training_data(config, data_dir)
     plan = _plan(config, data)
-    recipe = _tokenizer_recipe(config, plan, data)
-    evaluators = _evaluators(config, recipe, plan, data, data_dir)
+    recipe = kind.recipe(config, plan, data)
+    evaluators = _evaluators(config, data, kind.evaluator(config, recipe, plan, data), kind.fields, data_dir)
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
-
-
-def fields_of(kind: Callable) -> tuple[str, ...]:
-    """Names that a class or function takes."""
-    return tuple(name for name in inspect.signature(kind).parameters if name not in ("self", "parent", "name"))
-
-
-def configure(kind: Callable, section: str, fields: Mapping[str, Any], **given: Any) -> Any:
-    """``kind(**fields, **given)``, where a name it does not take is an error with the nearest one it does."""
-    for name in fields:
-        if name not in fields_of(kind) or name in given:
-            legal = [field for field in fields_of(kind) if field not in given]
-            raise ValueError(unknown_name(f"key of config.{section}", name, legal))
-    return kind(**fields, **given)
 
 
 def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
     section = config["data"]
-    _check_keys("data", section, ("source", "options", "transforms", "batch_size"))
+    check_keys("data", section, ("source", "options", "transforms", "batch_size"))
     source = open_source(section["source"], "train", data_dir=data_dir, **section["options"])
     if not len(source):
         raise ValueError(f"The split 'train' of {source} is empty; choose another data set or another split rule.")
@@ -190,17 +137,7 @@ def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
                 f"config.{name} is {size}, which {devices} devices on the mesh's data axis (of {hosts} hosts) do not "
                 f"divide; take {math.ceil(size / devices) * devices}, or another config.mesh."
             )
-    return TrainingData(source, section["batch_size"], config["seed"], _transforms("data", section))
-
-
-def _transforms(name: str, section: Mapping[str, Any]) -> tuple[transforms_lib.Transform, ...]:
-    """The transforms of a section, in order; none where it has no such key."""
-    steps = []
-    for kind, fields in section["transforms"].items() if "transforms" in section else ():
-        if kind not in TRANSFORMS:
-            raise ValueError(unknown_name(f"transform in config.{name}.transforms", kind, TRANSFORMS))
-        steps.append(configure(TRANSFORMS[kind], f"{name}.transforms.{kind}", fields))
-    return tuple(steps)
+    return TrainingData(source, section["batch_size"], config["seed"], make_transforms("data", section))
 
 
 def open_for_evaluation(
@@ -216,12 +153,12 @@ def open_for_evaluation(
     """
     section = config["data"]
     source = open_source(section["source"], split, fields=fields, data_dir=data_dir, **section["options"])
-    return TransformedSource.of(source, _transforms("evals", config["evals"]))
+    return TransformedSource.of(source, make_transforms("evals", config["evals"]))
 
 
 def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
     section = dict(config["train"])
-    _check_keys("train", section, ("steps", "epochs", "log_every", "save_every", "keep", "best", "best_mode", "show"))
+    check_keys("train", section, ("steps", "epochs", "log_every", "save_every", "keep", "best", "best_mode", "show"))
     if ("steps" in section) == ("epochs" in section):
         raise ValueError("config.train needs either 'steps' or 'epochs', and not both.")
     epochs = section.pop("epochs", None)
@@ -233,17 +170,44 @@ def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
     )
 
 
-def _tokenizer_recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
+def plain(tree: Any) -> Any:
+    """Values as JSON would give them back."""
+    return json.loads(json.dumps(tree))
+
+
+def _evaluators(
+    config: Mapping[str, Any], data: TrainingData, evaluator: Callable[..., Evaluator], fields: Sequence[str], data_dir
+) -> dict[str, Evaluator]:
+    """"validation" every so many steps, on a part; "test" and "ood", where there are such splits, once at the end."""
+    section = config["evals"]
+    check_keys("evals", section, ("every", "limit", "batch_size", "transforms"))
+    fields = tuple(name for name in fields if name in data.source.available)
+    evaluators = {}
+    for split in ("validation", "test", "ood"):
+        if split in data.source.splits:
+            last = split != "validation"
+            evaluators[split] = evaluator(
+                source=open_for_evaluation(config, split, fields, data_dir), split=split, seed=config["seed"],
+                weights="ema", when=When(end=True) if last else When(every=section["every"], end=True),
+                batch_size=section["batch_size"], limit=None if last else section["limit"],
+            )
+    return evaluators
+
+
+def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
     model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]
-    _check_keys("generator", config["generator"], ("train_only", "restart_below"))
+    check_keys("generator", config["generator"], ("train_only", "restart_below"))
+    network = perceptual.load(**config["perceptual"]) if config["perceptual"] else None
     return TokenizerRecipe(
         model=model,
         losses=configure(TokenizerLosses, "losses", config["losses"]),
         optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         discriminator=configure(Discriminator, "discriminator", frozen(discriminator)) if discriminator else None,
+        perceptual=network.features if network else None,
+        frozen={"perceptual": network.params} if network else {},
         start=_start(config),
         **config["generator"],
     )
@@ -256,57 +220,69 @@ def _start(config: Mapping[str, Any]) -> Start | None:
     return configure(Start, "init_from", config["init_from"])
 
 
-def _evaluators(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingData, data_dir) -> dict[str, Evaluator]:
-    """"validation" every so many steps, on a part; "test" and "ood", where there are such splits, once at the end."""
-    section = config["evals"]
-    _check_keys("evals", section, ("every", "limit", "batch_size", "transforms"))
-    train = TransformedSource.of(data.source, _transforms("evals", section))
+def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
+    """Evaluators of a tokenizer; at the end an untrained one of the same size stands beside it."""
+    train = TransformedSource.of(data.source, make_transforms("evals", config["evals"]))
     answers = {
         "background": trivial.background, "mean_frame": trivial.mean_frame,
         "nearest_clip": trivial.NearestClip(train),
     }
-    evaluators = {}
-    fields = tuple(name for name in ("video", "label", "id", *TRUTH_FIELDS) if name in data.source.available)
-    for split in ("validation", "test", "ood"):
-        if split not in data.source.splits:
-            continue
-        source = open_for_evaluation(config, split, fields, data_dir)
-        last = split != "validation"
-        evaluators[split] = ReconstructionEval(
-            source=source, split=split, seed=config["seed"], weights="ema",
-            reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
-            when=When(end=True) if last else When(every=section["every"], end=True),
-            batch_size=section["batch_size"], limit=None if last else section["limit"], answers=answers,
-            untrained=functools.partial(_untrained, recipe, plan, data) if last else None,
+
+    def untrained() -> TrainState:
+        other = dataclasses.replace(recipe, start=None), dataclasses.replace(plan, seed=plan.seed + 1)
+        return Program(*other, data.first_batch).fresh()
+
+    def evaluator(*, split: str, **common) -> ReconstructionEval:
+        return ReconstructionEval(
+            split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
+            answers=answers, untrained=None if split == "validation" else untrained, **common,
         )
-    return evaluators
+
+    return evaluator
 
 
-def _untrained(recipe: TokenizerRecipe, plan: Plan, data: TrainingData) -> TrainState:
-    """A tokenizer of the same size with other random weights."""
-    return Program(dataclasses.replace(recipe, start=None), dataclasses.replace(plan, seed=plan.seed + 1),
-                   data.first_batch).fresh()
+def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> ClassifierRecipe:
+    classes = data.source.class_names
+    if len(classes) < 2:
+        raise ValueError(f"{data.source} has {len(classes)} classes; a classifier needs two at least. Name a data set "
+                         "with labels; of a folder of videos, the subfolders are the classes.")
+    return ClassifierRecipe(
+        model=make_classifier(config["classifier"], len(classes)),
+        losses=configure(ClassifierLosses, "losses", config["losses"]),
+        optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
+    )
 
 
-def _check_keys(section: str, fields: Mapping[str, Any], legal: Sequence[str]) -> None:
-    for name in fields:
-        if name not in legal:
-            raise ValueError(unknown_name(f"key of config.{section}", name, legal))
+def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
+    """Evaluators of a classifier; chance stands beside it."""
+    return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
 
 
-def plain(tree: Any) -> Any:
-    """Values as JSON would give them back."""
-    return json.loads(json.dumps(tree))
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of training, which ``config.recipe`` names.
+
+    Attributes:
+      sections: what its config must have.
+      recipe: makes it from config, plan and training data.
+      evaluator: of config, recipe, plan and training data, makes the function that makes a split's evaluator.
+      fields: what its evaluators read, as far as the data have it.
+    """
+
+    sections: tuple[str, ...]
+    recipe: Callable[..., Recipe]
+    evaluator: Callable[..., Callable[..., Evaluator]]
+    fields: tuple[str, ...]
 
 
-def matrix_product_rate(size: int = 2048) -> float:
-    """FLOP/s of a float32 matrix product on the first device, the best of three."""
-    product = jax.jit(jnp.matmul)
-    matrix = jnp.ones((size, size), jnp.float32)
-    product(matrix, matrix).block_until_ready()
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        product(matrix, matrix).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds)
+KINDS: Mapping[str, Kind] = {
+    "tokenizer": Kind(
+        ("data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals",
+         "mesh"),
+        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS),
+    ),
+    "classifier": Kind(
+        ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
+        _classifier, _classification, ("video", "label", "id"),
+    ),
+}

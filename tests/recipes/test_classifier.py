@@ -55,7 +55,7 @@ def trained(recipe):
 
 def test_first_steps_are_the_golden_ones(trained):
     states, numbers = trained
-    norms = [float(optax.global_norm(state.params)) for state in states[:3]]
+    norms = [float(jax.jit(optax.global_norm)(state.params)) for state in states[:3]]
     golden = json.loads(GOLDEN.read_text())
     assert norms == pytest.approx(golden["parameter_norm"], rel=1e-5)
     for mine, theirs in zip(numbers[:2], golden["numbers"], strict=True):
@@ -75,8 +75,8 @@ def test_first_loss_by_hand(recipe, trained):
 def test_every_weight_moves_once_the_learning_rate_has_risen(trained):
     states, numbers = trained
     assert [number["learning_rate"] for number in numbers[:2]] == pytest.approx([0.0, 1e-2])
-    before, after = states[1].params, states[2].params
-    moved = jax.tree.map(lambda a, b: bool(jnp.isfinite(b).all() and (a != b).any()), before, after)
+    before, after = jax.device_get((states[1].params, states[2].params))
+    moved = jax.tree.map(lambda a, b: bool(np.isfinite(b).all() and (a != b).any()), before, after)
     still = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if not leaf]
     assert not still
 

@@ -6,11 +6,13 @@ depend on its neighbours or on how a batch is divided among hosts.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from videogvt.core.registry import unknown_name
+from videogvt.core.sections import configure
 from videogvt.inputs.frames import resize_short_side
 
 Batch = dict[str, np.ndarray]
@@ -150,3 +152,24 @@ def _room(transform: CenterCrop | RandomCrop, video_BTHWC: np.ndarray) -> tuple[
             f"{transform} does not fit into frames of {height}x{width} pixels; resize them first, or crop less."
         )
     return height - transform.height, width - transform.width
+
+
+TRANSFORMS: Mapping[str, type[Transform]] = {
+    "center_crop": CenterCrop, "random_crop": RandomCrop, "random_flip": RandomFlip,
+    "resize_short_side": ResizeShortSide, "sample_frames": SampleFrames, "temporal_window": TemporalWindow,
+}
+
+
+def make_transforms(name: str, section: Mapping[str, Any]) -> tuple[Transform, ...]:
+    """The entry ``transforms`` of a config's section as transforms, in order; none where it has no such entry.
+
+    Args:
+      name: of the section, for messages.
+      section: with ``{"transforms": {"random_flip": {"probability": 0.5}, ...}}``.
+    """
+    steps = []
+    for kind, fields in section["transforms"].items() if "transforms" in section else ():
+        if kind not in TRANSFORMS:
+            raise ValueError(unknown_name(f"transform in config.{name}.transforms", kind, TRANSFORMS))
+        steps.append(configure(TRANSFORMS[kind], f"{name}.transforms.{kind}", fields))
+    return tuple(steps)

@@ -1,0 +1,127 @@
+"""A classifier from its config to its report, and then as the tokenizer's frozen perceptual network."""
+
+import importlib.util
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from videogvt import experiment, modes
+from videogvt.recipes import perceptual
+from videogvt.train import journal
+from videogvt.train.program import Program
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+
+def tiny(name):
+    spec = importlib.util.spec_from_file_location(f"config_{name}", CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config("tiny")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data_dir):
+    """The directory of a tiny classifier's finished run."""
+    workdir = tmp_path_factory.mktemp("runs") / "classifier"
+    modes.train(tiny("classifier_traj"), workdir, data_dir)
+    return workdir
+
+
+def test_a_classifier_trains_evaluates_and_reports(run):
+    numbers = journal.read_eval(run)
+    assert set(numbers["about"]["evaluators"]) == {"validation", "test", "ood"}
+    assert numbers["about"]["evaluators"]["validation"]["clips"] == 10
+    assert 0 <= numbers["eval/test/accuracy"] <= 1 and np.isfinite(numbers["eval/test/loss"])
+    assert numbers["eval/test/clips"] == 20 and numbers["eval/test/chance/accuracy"] == pytest.approx(0.2)
+    assert numbers["eval/test/chance/loss"] == pytest.approx(np.log(5))
+    assert sum(name.startswith("eval/ood/by_class/") for name in numbers) == 5
+    step = numbers["about"]["step"]
+    confusion = np.load(run / "media" / f"{step:08d}" / "eval/test/confusion.npz")
+    assert confusion["counts_KK"].sum() == 20 and confusion["counts_KK"].shape == (5, 5)
+    assert "classifier_traj-tiny" in (run / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(run, data_dir, tmp_path_factory):
+    """A tiny tokenizer that learns from the judge's features alone, and its state before and after one step."""
+    config = tiny("vqvae_traj")
+    config.perceptual.network, config.perceptual.workdir = "judge", str(run)
+    config.losses.perceptual, config.losses.reconstruction = 1.0, 0.0
+    config.optimizer.warmup_steps = 0
+    built = experiment.build(config, tmp_path_factory.mktemp("runs") / "tokenizer", data_dir)
+    program = Program(built.recipe, built.plan, built.data.first_batch)
+    before = program.fresh()
+    kept = jax.device_get(before)
+    after, numbers = program.step(before, built.data.first_batch)
+    return kept, jax.device_get(after), {name: mean.compute() for name, mean in numbers.items()}
+
+
+def test_the_judge_moves_the_generator(tokenizer):
+    """Nothing but the perceptual loss reaches the decoder here."""
+    before, after, numbers = tokenizer
+    assert numbers["perceptual"] > 0 and numbers["grad_norm/generator"] > 0
+    pairs = zip(*(jax.tree.leaves(state.params["generator"]["decoder"]) for state in (before, after)), strict=True)
+    assert all(np.isfinite(new).all() and (old != new).any() for old, new in pairs)
+
+
+def test_the_judge_itself_stays(run, tokenizer):
+    before, after, _ = tokenizer
+    for state in (before, after):
+        assert set(state.params) == set(state.opt) == set(state.ema) == {"generator"}
+    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": perceptual.judge(run).params})
+
+
+def test_missing_weights_name_what_to_do(tmp_path, run):
+    command = r"python run.py --config=configs/classifier_traj.py --workdir=.*"
+    with pytest.raises(FileNotFoundError, match=f"which holds no run. Train it first: {command}nowhere"):
+        perceptual.load("judge", workdir=tmp_path / "nowhere")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=f"a run that is not finished. Train it first: {command}"):
+        perceptual.load("judge", workdir=unfinished)
+    with pytest.raises(FileNotFoundError, match="nothing.pth' do not exist. Save torchvision's ResNet-50 there"):
+        perceptual.load("resnet50", weights="nothing.pth")
+    with pytest.raises(ValueError, match="config.perceptual has no 'weights'"):
+        perceptual.load("resnet50")
+    with pytest.raises(ValueError, match="Did you mean 'resnet50'"):
+        perceptual.load("resnet")
+    with pytest.raises(ValueError, match="Did you mean 'workdir'"):
+        perceptual.load("judge", work_dir="runs/classifier_traj")
+
+
+def test_another_kind_of_run_is_no_judge(tmp_path, run):
+    for name in ("eval.json", "config.json"):
+        (tmp_path / name).write_text((run / name).read_text())
+    config = json.loads((tmp_path / "config.json").read_text()) | {"recipe": "tokenizer"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="which holds a tokenizer; expected a classifier"):
+        perceptual.load("judge", workdir=tmp_path)
+
+
+def test_configs_that_do_not_fit(data_dir):
+    config = tiny("classifier_traj")
+    config.recipe = "clasifier"
+    with pytest.raises(ValueError, match="config.recipe 'clasifier'. Did you mean 'classifier'"):
+        experiment.build(config, None, data_dir)
+    config = tiny("classifier_traj")
+    config.losses.smoothing = 0.1
+    with pytest.raises(ValueError, match="key of config.losses 'smoothing'. Did you mean 'label_smoothing'"):
+        experiment.build(config, None, data_dir)
+    config = tiny("classifier_traj")
+    del config.classifier
+    with pytest.raises(ValueError, match="no section 'classifier'"):
+        experiment.build(config, None, data_dir)
+    config = tiny("vqvae_traj")
+    config.losses.perceptual = 0.1
+    with pytest.raises(ValueError, match="no perceptual network; configure both, or neither"):
+        experiment.build(config, None, data_dir)
