@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from videogvt import experiment
+from videogvt.nn.classifiers import make_classifier
+from videogvt.recipes.perceptual import Perceptual
 from videogvt.train.parallel import global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.world.spec import SPECS
@@ -59,11 +61,20 @@ class BlackClips:
         return {name: columns[name] for name in self.fields}
 
 
+def untrained_judge(network, **options):
+    """In the place of the trained one, for configs whose perceptual loss is on."""
+    model = make_classifier({"network": network}, num_classes=5)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 16, 64, 64, 3), np.float32))["params"]
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return Perceptual(lambda params, video: model.apply({"params": params}, video), params)
+
+
 @pytest.mark.parametrize("name, variant", TOKENIZERS)
 def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypatch, tmp_path):
     config = module(name).get_config(variant)
     assert config.name.startswith(name) and (variant in config.name or "-" not in config.name)
     monkeypatch.setattr(experiment, "open_source", BlackClips)
+    monkeypatch.setattr(experiment.perceptual, "load", untrained_judge)
     built = experiment.build(config, tmp_path)
     recipe, batch = built.recipe, built.data.first_batch
     state = Program(recipe, built.plan, batch).abstract
