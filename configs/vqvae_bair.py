@@ -9,10 +9,11 @@ are zero padding instead of reflect, and no LeCam regularisation.
 
 Training draws 16 of the 30 frames at random and mirrors half of the clips; evaluation takes the 16 in the middle.
 
-Perceptual loss: the paper adds 0.1 times the distance between ImageNet ResNet-50 outputs. This config cannot, since it
-has no weights to name; it is off until you name them:
+Perceptual loss: the paper adds 0.1 times the distance between ImageNet ResNet-50 outputs. It is off here, since the
+weights are yours to bring (torchvision's state dict, .pth or .safetensors). To turn it on, edit below:
 
-    --config.perceptual.weights=resnet50.pth --config.losses.perceptual=0.1
+    config.perceptual = ConfigDict({"network": "resnet50", "weights": "resnet50.pth"})
+    config.losses.perceptual = 0.1
 
 Hardware and time: not published for BAIR. A step costs a quarter of one at 128 px; B takes 135,200 of them at batch 128
 (400 epochs), L as many at batch 256 (800 epochs). Disk: about 16 GB for the clips before compression.
@@ -67,7 +68,7 @@ def _config(filters: int) -> ConfigDict:
     config.losses.ema_decay = 0.999
     config.discriminator = ConfigDict({"filters": filters, "channel_multipliers": (2, 4, 4, 4)})
     config.discriminator.remat_levels = 1 if large else 0
-    config.perceptual = ConfigDict()
+    config.perceptual = ConfigDict()  # needs your weights, see above
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "inflation": "central"})
 
     config.optimizer = ConfigDict({"learning_rate": 1e-4, "b1": 0.0, "b2": 0.99})

@@ -11,10 +11,11 @@ Inflation from a 2-D tokenizer, as in the paper's best rows: train ``vqvae2d_ima
 
     python run.py --config=configs/vqvae_ucf101.py --config.init_from.workdir=runs/vqvae2d_images-B
 
-Perceptual loss: the paper adds 0.1 times the distance between ImageNet ResNet-50 outputs. This config cannot, since it
-has no weights to name; it is off until you name them:
+Perceptual loss: the paper adds 0.1 times the distance between ImageNet ResNet-50 outputs. It is off here, since the
+weights are yours to bring (torchvision's state dict, .pth or .safetensors). To turn it on, edit below:
 
-    --config.perceptual.weights=resnet50.pth --config.losses.perceptual=0.1
+    config.perceptual = ConfigDict({"network": "resnet50", "weights": "resnet50.pth"})
+    config.losses.perceptual = 0.1
 
 Hardware and time, as published: B at 0.41 steps/s on 16 TPU-v2 chips, 25 hours for 37,000 steps (500 epochs); L at 0.56
 steps/s on 32 TPU-v4 chips, 37 hours for 74,000 (2000 epochs). Disk: about 120 GB for the clips before compression.
@@ -26,7 +27,7 @@ Scores, as published, all with the perceptual loss, on 10,000 clips of the train
     3D-VQ-L              45 / 87.1       35 / 88.3           25 / 88.9
     3D-VQ-L PSNR / SSIM  21.8 / 0.690    21.9 / 0.697        22.0 / 0.701
 
-One difference is left: clips begin at multiples of 16 frames, while the paper draws the start at random.
+Besides, clips begin at multiples of 16 frames here, while the paper draws the start at random.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -73,7 +74,7 @@ def _config(filters: int) -> ConfigDict:
     config.losses.ema_decay = 0.999
     config.discriminator = ConfigDict({"filters": filters, "channel_multipliers": (2, 4, 4, 4, 4)})
     config.discriminator.remat_levels = 1 if large else 0
-    config.perceptual = ConfigDict()
+    config.perceptual = ConfigDict()  # needs your weights, see above
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "inflation": "central"})
 
     config.optimizer = ConfigDict({"learning_rate": 1e-4, "b1": 0.0, "b2": 0.99})

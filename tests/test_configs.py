@@ -7,10 +7,13 @@ import re
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from videogvt import experiment
+from videogvt import VideoTokenizer, experiment, modes
+from videogvt.inputs.sources import open_source
 from videogvt.nn.classifiers import make_classifier
 from videogvt.recipes.perceptual import Perceptual
+from videogvt.train import journal
 from videogvt.train.parallel import global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.world.spec import SPECS
@@ -32,7 +35,11 @@ def variants(name):
     return re.search(r"it has (.*)\.$", str(refused.value)).group(1).split(", ")
 
 
-TOKENIZERS = [(path.stem, variant) for path in sorted(CONFIGS.glob("vqvae*.py")) for variant in variants(path.stem)]
+LARGE = ("L", "L64", "released_L")  # they differ from B in numbers only
+TOKENIZERS = [
+    pytest.param(path.stem, variant, marks=[pytest.mark.slow] if variant in LARGE else [])
+    for path in sorted(CONFIGS.glob("vqvae*.py")) for variant in variants(path.stem)
+]
 PARAMETERS = {  # of MAGVIT's tables, where the config is the paper's
     ("vqvae_ucf101", "B"): 40_579_843, ("vqvae_ucf101", "L"): 157_811_971, ("vqvae_bair", "B"): 36_596_355,
     ("vqvae_bair", "L"): 141_882_371, ("vqvae2d_images", "B"): 13_809_667, ("vqvae_traj", "B"): 40_579_843,
@@ -100,3 +107,39 @@ def test_init_from_and_misspelt_keys_reach_the_run(monkeypatch, tmp_path):
     config.evals.transforms.temporal_window.frames = 16
     with pytest.raises(ValueError, match="config.evals.transforms.temporal_window 'frames'.*'num_frames'"):
         experiment.build(config, tmp_path)
+
+
+def pictures(folder):
+    """Thirty moving gradients as GIFs and thirty still ones as PNGs, in folders of their own."""
+    rows, columns = np.mgrid[:40, :40]
+    for index in range(30):
+        frames = [np.stack([6 * rows, 6 * columns, 0 * rows + 8 * (index + time)], -1) for time in range(8)]
+        frames = [Image.fromarray(frame.astype(np.uint8)) for frame in frames]
+        for kind in ("videos", "images"):
+            (folder / kind).mkdir(exist_ok=True)
+        frames[0].save(folder / "images" / f"{index}.png")
+        frames[0].save(folder / "videos" / f"{index}.gif", save_all=True, append_images=frames[1:], duration=40)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["vqvae_traj", "vqvae_videos", "vqvae2d_images"])
+def test_tiny_variants_train_evaluate_report_and_tokenize(name, tmp_path, capsys):
+    config = module(name).get_config("tiny")
+    if name != "vqvae_traj":
+        config.data.options.folder = str(pictures(tmp_path) / config.data.source)
+    workdir, data_dir = tmp_path / "run", tmp_path / "data"
+    modes.train(config, workdir, data_dir)
+    numbers = journal.read_eval(workdir)
+    assert numbers["about"]["step"] in (1, 2) and set(numbers["about"]["evaluators"]) >= {"validation", "test"}
+    for figure in ("psnr", "ssim", "codes_used", "mean_frame/psnr", "untrained/psnr", "nearest_clip/psnr"):
+        assert np.isfinite(numbers[f"eval/test/{figure}"])
+    assert (workdir / "report.html").exists()
+    capsys.readouterr()
+    modes.tokenize(config, workdir, data_dir)
+    folder, *lines = map(pathlib.Path, capsys.readouterr().out.split())
+    assert [line.name for line in lines] == ["train.jsonl", "validation.jsonl", "test.jsonl", "ood.jsonl"][:len(lines)]
+    tokenizer = VideoTokenizer.load(workdir)
+    video = open_source(config.data.source, "test", data_dir=data_dir, **config.data.options).read([0])["video"]
+    codes = open_source("imported", "test", path=folder, fields=("codes",)).read([0])["codes"]
+    np.testing.assert_array_equal(tokenizer.codes(video), codes)
+    np.testing.assert_array_equal(tokenizer.video(codes), tokenizer.reconstruct(video))

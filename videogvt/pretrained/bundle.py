@@ -2,7 +2,7 @@
 
     weights.npz   the parameters, by path ("encoder/Conv_0/kernel"), float32
     golden.npz    two clips, their codes and what they decode to, to check an installation by
-    config.json   the tokenizer's fields, its hash, and the SHA-256 of both files above
+    config.json   the tokenizer's fields, its hash, the config of the run, and the SHA-256 of both files above
     card.md       what it is, how it was trained, how well it does
 """
 

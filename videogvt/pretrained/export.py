@@ -49,7 +49,7 @@ def export(workdir: os.PathLike, folder: os.PathLike, data_dir: os.PathLike | No
     tokenizer = VideoTokenizer.load(workdir, step=final["about"]["step"])
     run = json.loads((workdir / CONFIG).read_text())
     environment = json.loads((workdir / "environment.json").read_text())
-    config = {"name": folder.name, "tokenizer": tokenizer.config, "hash": tokenizer.hash}
+    config = {"name": folder.name, "tokenizer": tokenizer.config, "hash": tokenizer.hash, "run": run}
     unfinished = folder.with_name(f"incomplete.{os.getpid()}_{folder.name}")
     unfinished.mkdir(parents=True)
     try:
@@ -93,7 +93,7 @@ def card(
     """
     about = final["about"]
     facts = {
-        "Config": f"`{run['name']}`; the network's fields are in `{CONFIG}`",
+        "Config": f"`{run['name']}`, whole in `{CONFIG}` under `run`",
         "Data": f"`{json.dumps({key: run['data'][key] for key in ('source', 'options')}, sort_keys=True)}`",
         "Strides": " x ".join(map(str, tokenizer.strides)) + " (frames, rows, columns per code)",
         "Codes": f"{tokenizer.num_codes}, of the quantizer {tokenizer.config['quantizer']['name']!r}",
