@@ -141,3 +141,25 @@ def test_figures_by_class_by_hand():
     headings, lines = by_class(table, ["a", "b", "c"])
     assert headings == ["class", "clips", "PSNR, dB", "track error, median px"]
     assert lines == [["a", "1", "10.00", "1.00"], ["b", "2", "25.00", "3.00"]]
+
+
+def test_report_of_a_classifier(tmp_path):
+    journal.claim_workdir(tmp_path, {"name": "classifier_traj", "classifier": {}, "losses": {}})
+    numbers = {"accuracy": 0.9, "loss": 0.3, "clips": 10.0, "by_class/line": 1.0, "by_class/circle": 0.8,
+               "chance/accuracy": 0.5}
+    table = {"label": np.arange(10) % 2, "named_right": np.arange(10) > 0}
+    counts_KK = np.array([[5, 0], [1, 4]])
+    journal.keep_media(tmp_path, 20, {
+        "eval/test/table": Media.arrays(**table),
+        "eval/test/confusion": Media.arrays(counts_KK=counts_KK, class_names=np.array(["line", "circle"])),
+    })
+    facts = {"clips": 10, "weights": "ema", "split_hash": "", "class_names": ["line", "circle"]}
+    journal.write_eval(tmp_path, {f"eval/test/{name}": value for name, value in numbers.items()}, {
+        "step": 20, "last_step": 20, "total_steps": 20, "seconds": 90.0, "examples": 80, "seed": 3,
+        "trained_by_commit": "abc123", "evaluators": {"test": facts},
+    })
+    report = write_report(tmp_path)
+    assert "It names the class of 90.0% of 10 clips of test; chance is 50.0%." in report.text
+    assert report.picture is None
+    html = report.page.read_text()
+    assert "Confusions" in html and "dversarial" not in html

@@ -8,6 +8,8 @@ Grid = Mapping[str, Mapping[str, float]]
 Table = tuple[list[str], list[list[str]]]
 
 FIGURES = {
+    "accuracy": ("accuracy", "{:.2%}"),
+    "loss": ("cross-entropy, nats", "{:.4f}"),
     "psnr": ("PSNR, dB", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"),
     "l1": ("L1", "{:.4f}"),
@@ -25,7 +27,7 @@ FIGURES = {
 }
 """Known figures in the order in which they are shown, with name and format; others follow in alphabetical order."""
 
-ROWS = ("", "original", "background", "mean_frame", "nearest_clip", "untrained")
+ROWS = ("", "chance", "original", "background", "mean_frame", "nearest_clip", "untrained")
 
 
 def figure_table(grid: Grid, first: str = "tokenizer") -> Table:

@@ -70,6 +70,11 @@ def headline(run: Run) -> str:
     judged = verdict(run)
     if judged:
         return judged.sentence
+    for name in run.evaluators:
+        grid = run.grid(name)
+        if {"accuracy", "clips"} <= set(grid[""]) and "chance" in grid:
+            return (f"It names the class of {grid['']['accuracy']:.1%} of {grid['']['clips']:,.0f} clips of {name}; "
+                    f"chance is {grid['chance']['accuracy']:.1%}.")
     if run.about:
         return f"Finished after {run.about['total_steps']:,} steps."
     return f"Not finished: {run.rows[-1]['step'] if run.rows else 0:,} steps so far, and no final evaluation yet."
@@ -109,7 +114,7 @@ def _provenance(run: Run) -> str:
         words.append(f"Trained for {about['seconds'] / 60:.1f} minutes on {about['examples']:,} clips.")
     if environment:
         words.append(f"{environment['devices']} x {environment['device']}, {environment['host_cores']} host cores.")
-    if "losses" in run.config:
+    if "losses" in run.config and "classifier" not in run.config:
         words.append(f"Adversarial loss {_switch(run.config['losses'], 'gan')}, "
                      f"perceptual loss {_switch(run.config['losses'], 'perceptual')}.")
     return " ".join(words)
@@ -134,6 +139,10 @@ def _tables(run: Run, name: str) -> Iterator[str]:
     if "table" in files and "label" in files["table"] and facts["class_names"]:
         blocks.append(page.heading("By class"))
         blocks.append(page.table(*by_class(files["table"], facts["class_names"])))
+    if "confusion" in files:
+        blocks.append(page.heading("Confusions: true classes down, named ones across"))
+        names, counts_KK = files["confusion"]["class_names"].tolist(), files["confusion"]["counts_KK"]
+        blocks.append(page.table(["", *names], [[name, *map(str, row)] for name, row in zip(names, counts_KK)]))
     yield page.section(f"Figures: {name}", *blocks)
 
 
