@@ -109,6 +109,12 @@ def test_init_from_and_misspelt_keys_reach_the_run(monkeypatch, tmp_path):
         experiment.build(config, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["vqvae_videos", "vqvae2d_images"])
+def test_a_folder_must_be_named(name, tmp_path):
+    with pytest.raises(ValueError, match="No folder was named.*--config.data.options.folder=DIR"):
+        experiment.build(module(name).get_config(), tmp_path)
+
+
 def pictures(folder):
     """Thirty moving gradients as GIFs and thirty still ones as PNGs, in folders of their own."""
     rows, columns = np.mgrid[:40, :40]

@@ -114,6 +114,9 @@ class FolderConfig(tfds.core.BuilderConfig):
     num_frames = 1
 
     def __post_init__(self):
+        if not self.folder:
+            raise ValueError(f"No folder was named; `folder` must name one that holds {self.kind}: "
+                             "--config.data.options.folder=DIR for `run.py`.")
         self.root = pathlib.Path(self.folder).expanduser().absolute()
         if not self.root.is_dir():
             raise FileNotFoundError(f"There is no folder {self.root}; `folder` must name one that holds {self.kind}.")
