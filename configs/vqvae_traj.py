@@ -33,30 +33,30 @@ def _default() -> ConfigDict:
     config.data.source = "trajectories"
     config.data.options = ConfigDict({"config": "mono64"})
     config.data.transforms = ConfigDict()
-    config.data.batch_size = 8
+    config.data.batch_size = 4  # on two cores many small steps learn more than few large ones
 
-    config.tokenizer = ConfigDict()  # (2+1)-D, patches of 2 x 4 x 4 pixels, 4 x 8 x 8 codes for 16 x 64 x 64
+    config.tokenizer = ConfigDict()  # patches of 4 x 4 x 4 pixels: 4 x 16 x 16 codes for 16 x 64 x 64
     config.tokenizer.conv = "split"
-    config.tokenizer.stem = (2, 4, 4)
-    config.tokenizer.filters = 48
-    config.tokenizer.channel_multipliers = (1, 2)
-    config.tokenizer.temporal_downsample = (True,)
-    config.tokenizer.encoder_blocks = (1, 1, 1)
-    config.tokenizer.decoder_blocks = (1, 1, 1)
-    config.tokenizer.norm_groups = 12
+    config.tokenizer.stem = (4, 4, 4)
+    config.tokenizer.filters = 96
+    config.tokenizer.channel_multipliers = (1,)
+    config.tokenizer.temporal_downsample = ()
+    config.tokenizer.encoder_blocks = (2, 0)
+    config.tokenizer.decoder_blocks = (3, 0)
+    config.tokenizer.norm_groups = 24
     config.tokenizer.padding = "zero"
     config.tokenizer.output_bias = 1.0  # training starts at the all-white video
     config.tokenizer.output_scale = 0.1
     config.tokenizer.quantizer = ConfigDict({
-        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.02, "latent_normalize": True,
+        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.005, "latent_normalize": True,
     })
 
     config.generator = ConfigDict()
-    config.generator.restart_below = 0.02  # ours: of 2 tokens a step that a code stands for on average
+    config.generator.restart_below = 0.04  # ours: of 4 tokens a step that a code stands for on average
 
     config.losses = ConfigDict()
-    config.losses.reconstruction = 4.0
-    config.losses.background_weight = 5.0  # ours: without it a dot on white is nearly invisible to the squared error
+    config.losses.reconstruction = 10.0
+    config.losses.background_weight = 2.0  # ours: without it a dot on white is nearly invisible to the squared error
     config.losses.gan = "none"
     config.losses.ema_decay = 0.99
 
@@ -64,20 +64,20 @@ def _default() -> ConfigDict:
     config.perceptual = ConfigDict()
 
     config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.warmup_steps = 50
 
     config.train = ConfigDict()
-    config.train.steps = 1500
-    config.train.log_every = 50
-    config.train.save_every = 250
+    config.train.steps = 2400
+    config.train.log_every = 100
+    config.train.save_every = 400
     config.train.best = "eval/validation/track_error_px_median"
     config.train.best_mode = "min"
     config.train.show = ("loss", "reconstruction", "batch_perplexity")
 
     config.evals = ConfigDict()
-    config.evals.every = 500
+    config.evals.every = 800
     config.evals.limit = 256  # validation clips per turn
     config.evals.batch_size = 32
 
