@@ -37,7 +37,7 @@ def test_one_window_is_what_the_network_says(tokenizer, workdir, video):
     latents = tokenizer.network.apply(variables, codes, method="embed")
     np.testing.assert_array_equal(tokenizer.embed(codes), latents)
     decoded = tokenizer.network.apply(variables, codes, method="video")
-    np.testing.assert_allclose(tokenizer.video(jnp.asarray(codes)), decoded, atol=1e-6)
+    np.testing.assert_allclose(tokenizer.video(jnp.asarray(codes)), decoded, atol=1e-5)
     assert tokenizer.video(codes).dtype == np.float32
 
 
@@ -65,11 +65,11 @@ def test_overlapping_reconstructions_are_crossfaded(tokenizer, video):
     starts = (0, 4, 8)
     parts = [tokenizer.reconstruct(video[:, start : start + 8]) for start in starts]
     found = tokenizer.reconstruct(video[:, :16], overlap=4)
-    np.testing.assert_allclose(found, crossfade(parts, starts), atol=1e-6)
-    np.testing.assert_allclose(found[:, 5], 0.75 * parts[0][:, 5] + 0.25 * parts[1][:, 1], atol=1e-6)
+    np.testing.assert_allclose(found, crossfade(parts, starts), atol=1e-5)
+    np.testing.assert_allclose(found[:, 5], 0.75 * parts[0][:, 5] + 0.25 * parts[1][:, 1], atol=1e-5)
     codes = tokenizer.codes(video[:, :16])
     parts = [tokenizer.video(codes[:, start : start + 2]) for start in (0, 1, 2)]
-    np.testing.assert_allclose(tokenizer.video(codes, overlap=4), crossfade(parts, starts), atol=1e-6)
+    np.testing.assert_allclose(tokenizer.video(codes, overlap=4), crossfade(parts, starts), atol=1e-5)
 
 
 def test_double_fusion_fades_features_and_then_pixels(tokenizer, video):
