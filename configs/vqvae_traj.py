@@ -7,6 +7,11 @@
     python run.py --config=configs/vqvae_traj.py:gan        # ... the default with GAN and perceptual loss
 
 Variants by argument: default, gan, B, L, B64, L64, tiny (for tests).
+
+Hardware and time of the default: two cores, about 15 minutes with installation, data set and evaluation.
+Expected scores on the test split (docs/results.md): object found in 99.9 % of frames, 0.2 px off in the median, PSNR
+34.2 dB against 28.3 dB of an all-white video, all 1,024 codes used; the ball comes out grey. The other variants take
+steps in the tests and were not trained to their end.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +29,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def _default() -> ConfigDict:
-    """GAN and perceptual loss are off, as the report says: on two cores they cost more than they bring."""
+    """Without GAN and perceptual loss, as the report says."""
     config = ConfigDict()
     config.recipe = "tokenizer"
     config.seed = 0

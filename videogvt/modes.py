@@ -51,10 +51,20 @@ def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> No
     """Builds the config's data set where it is missing, and writes a gallery of it."""
     from videogvt.experiment import default_workdir
     from videogvt.inputs.sources import open_source
+    from videogvt.report.clips import write_clip_gallery
     from videogvt.report.gallery import write_gallery
+    from videogvt.world.spec import SPECS
 
-    open_source(config.data.source, "train", data_dir=data_dir, **config.data.options)
-    for path in write_gallery(config.data.options.config, workdir or f"{default_workdir(config)}-preview"):
+    section, folder = config.data, workdir or f"{default_workdir(config)}-preview"
+    options = section.options.to_dict()
+    source = open_source(section.source, "train", data_dir=data_dir, **options)
+    if section.source == "trajectories" and options["config"] in SPECS:
+        paths = write_gallery(options["config"], folder)
+    else:
+        fields = tuple(name for name in ("video", "label", "id", "fps") if name in source.available)
+        source = open_source(section.source, "train", fields=fields, data_dir=data_dir, **options)
+        paths = write_clip_gallery(source, config.name, folder)
+    for path in paths:
         print(path)
 
 
