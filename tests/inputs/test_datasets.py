@@ -144,9 +144,12 @@ def test_a_killed_build_leaves_nothing_finished_and_no_workers(tmp_path, workers
 def test_of_two_racing_builds_one_waits_for_the_other(tmp_path):
     first = start_build(tmp_path, 0.15, 1)
     wait_for(lambda: any((tmp_path / "pids").iterdir()))
+    first.send_signal(signal.SIGSTOP)  # so that it is not done before the second one gets there
     second = start_build(tmp_path, 0.15, 1)
+    said = next((line for line in second.stderr if "Another process is building" in line), "")
+    first.send_signal(signal.SIGCONT)
     errors = [process.communicate(timeout=60)[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), errors
-    assert "Another process is building" in errors[1] and "waiting for it" in errors[1]
+    assert "waiting for it" in said
     assert [path.name for path in (tmp_path / "pids").iterdir()] == [str(first.pid)]
     assert verify(tmp_path / "x" / "1.0.0") == 4
