@@ -7,7 +7,6 @@ saving; the last finished checkpoint stays good.
 
 import os
 import signal
-import sys
 import threading
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STDERR = 2  # the descriptor itself: sys.stderr may have none, in a notebook say
 
 
 class Stopped(SystemExit):
@@ -54,10 +54,10 @@ class StopSignal:
 
     def _handle(self, signum: int, frame) -> None:
         if self._signum and signum == signal.SIGINT:
-            os.write(sys.stderr.fileno(), b"\nLeaving at once; nothing more is saved.\n")
+            os.write(STDERR, b"\nLeaving at once; nothing more is saved.\n")
             os._exit(128 + signum)
         if not self._signum:
-            os.write(sys.stderr.fileno(), f"\n{signal.Signals(signum).name}: saving after this step.\n".encode())
+            os.write(STDERR, f"\n{signal.Signals(signum).name}: saving after this step.\n".encode())
         self._signum = self._signum or signum
 
     def requested(self, step: int) -> int:
