@@ -23,8 +23,8 @@ QUANTIZERS = {
 }
 VARIANTS = {  # one per quantizer, that between them have every field away from its default
     "vq": {"quantizer": QUANTIZERS["vq"]},
-    "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "output_bias": 1.0,
-            "output_scale": 0.1, "padding": "zero"},
+    "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "input_bias": 1.0,
+            "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1, "padding": "zero"},
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
 }
 
@@ -208,3 +208,12 @@ def test_values_out_of_range_are_refused_with_the_remedy():
     ):
         with pytest.raises(ValueError, match=message):
             check_video(video)
+
+
+def test_input_bias_and_scale_are_what_the_encoder_sees():
+    plain, shifted = (VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], **fields)
+                      for fields in ({}, {"input_bias": 0.25, "input_scale": 2.0}))
+    video, params = random_video(SHAPE), random_params(plain, SHAPE)
+    encode = quick_jit(lambda video: plain.apply({"params": params}, video, method="encode"))
+    np.testing.assert_allclose(
+        shifted.apply({"params": params}, video, method="encode"), encode(2.0 * (video - 0.25)), atol=1e-4)

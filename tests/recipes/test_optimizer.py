@@ -2,7 +2,9 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -49,3 +51,28 @@ def test_warmup_longer_than_the_run_is_refused():
         Adam(learning_rate=0.1, total_steps=10, warmup_steps=20)
     with pytest.raises(ValueError, match="learning_rate is 0"):
         Adam(learning_rate=0, total_steps=10)
+
+
+def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam():
+    params = {
+        "conv": {"kernel": jnp.zeros((3, 3, 3, 4, 8)), "bias": jnp.zeros(8)},
+        "query": {"kernel": jnp.zeros((6, 2, 3))},
+        "table": {"embedding": jnp.zeros((5, 6))},
+    }
+    grads = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+    muon = Adam(learning_rate=0.1, total_steps=10, muon=True).transformation()
+    updates, _ = muon.update(grads, muon.init(params), params)
+    for kernel, matrix in ((updates["conv"]["kernel"], (108, 8)), (updates["query"]["kernel"], (6, 6))):
+        singular = jnp.linalg.svd(kernel.reshape(matrix), compute_uv=False)
+        assert singular.max() < 2 * singular.min()  # of the gradient's own, the least is near 0
+        assert float(jnp.sqrt(jnp.mean(jnp.square(kernel)))) == pytest.approx(0.1, rel=0.3)
+    for layer, leaf in (("conv", "bias"), ("table", "embedding")):
+        np.testing.assert_allclose(updates[layer][leaf], -0.1 * jnp.sign(grads[layer][leaf]), rtol=1e-4)
+
+
+def test_muon_decays_kernels_only():
+    muon = Adam(learning_rate=0.1, total_steps=10, weight_decay=0.5, muon=True).transformation()
+    params = {"layer": {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.array([2.0, 2.0])}}
+    updates, _ = muon.update(jax.tree.map(jnp.zeros_like, params), muon.init(params), params)
+    np.testing.assert_allclose(updates["layer"]["kernel"], -0.1, rtol=1e-6)
+    np.testing.assert_array_equal(updates["layer"]["bias"], 0)

@@ -89,12 +89,17 @@ class Encoder(nn.Module):
     Attributes:
       blocks: residual blocks, see ``blocks_per_level``.
       embedding_dim: width D of the latents.
+      input_bias, input_scale: the network sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
+        background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
+        divides by the deviation of both.
     """
 
     pyramid: Pyramid
     blocks: int | Sequence[int]
     embedding_dim: int
     style: Style
+    input_bias: float = 0.0
+    input_scale: float = 1.0
 
     @nn.compact
     def __call__(self, video_BTHWC, *, train: bool = False):
@@ -105,6 +110,8 @@ class Encoder(nn.Module):
         res_blocks = _Blocks(pyramid, style, train)
         batch = video_BTHWC.shape[0]
 
+        if (self.input_bias, self.input_scale) != (0.0, 1.0):
+            video_BTHWC = self.input_scale * (video_BTHWC - self.input_bias)
         x = frames_as_clips(video_BTHWC) if style.per_frame else video_BTHWC
         patched = pyramid.stem != (1, 1, 1)
         if patched:

@@ -23,6 +23,7 @@ class VideoTokenizer(nn.Module):
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``.
+      input_bias, input_scale: see ``autoencoder.Encoder``.
       output_bias, output_scale: see ``autoencoder.Decoder``.
     """
 
@@ -36,6 +37,8 @@ class VideoTokenizer(nn.Module):
     padding: Padding = "reflect"
     norm_groups: int = 32
     stem: Sequence[int] = (1, 1, 1)
+    input_bias: float = 0.0
+    input_scale: float = 1.0
     output_bias: float = 0.0
     output_scale: float = 1.0
     remat_levels: int = 0
@@ -83,7 +86,8 @@ class VideoTokenizer(nn.Module):
 
     def setup(self):
         self._quantizer = self._make_quantizer(name="quantizer")
-        self.encoder = Encoder(self.pyramid, self.encoder_blocks, self._quantizer.width, self.style)
+        self.encoder = Encoder(
+            self.pyramid, self.encoder_blocks, self._quantizer.width, self.style, self.input_bias, self.input_scale)
         self.decoder = Decoder(self.pyramid, self.decoder_blocks, self.style, self.output_bias, self.output_scale)
 
     def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
