@@ -1,0 +1,97 @@
+"""From a table of clips that claim to show classes to figures, beside the table of real clips."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from videogvt.evals.motion import rows_of, spread_px
+from videogvt.evals.tables import Columns
+
+MEDIANS = {"acceleration_px": "acceleration", "jerk_px": "jerk", "nearest_train_px": "nearest_train_px"}
+SHARES = {
+    "one_object_share": "one_object", "object_found_share": "found", "oracle_agreement": "named_right",
+    "judge_agreement": "judged_right", "speed_plausible": "speed_plausible", "radius_plausible": "radius_plausible",
+}
+OF_CLASS = ("oracle_agreement", "judge_agreement", "one_object_share", "fit_residual_px", "spread_vs_real",
+            "jerk_vs_real", "clips")
+
+
+def confusion(label_N: np.ndarray, named_N: np.ndarray, classes: int, names: int) -> np.ndarray:
+    """Counts (classes, names) of clips: the row is the class that was asked for, the column the one that was named."""
+    return np.bincount(label_N * names + named_N, minlength=classes * names).reshape(classes, names)
+
+
+def figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
+    """The figures that a table of clips allows, beside the table of real ones.
+
+    Shares: ``one_object_share`` of clips, ``object_found_share`` of frames, ``oracle_agreement`` and
+    ``judge_agreement`` of clips whose claimed class is named, ``speed_plausible`` and ``radius_plausible`` of clips.
+
+    Medians over clips: ``fit_residual_px``, a clip without a track counting as half the ``diagonal`` of the picture;
+    ``acceleration_px``, ``jerk_px`` and ``nearest_train_px`` over tracked clips. ``spread_px`` is the mean over classes
+    of ``motion.spread_px``.
+
+    Against real clips: ``memory_vs_real`` is the ratio of the medians of ``nearest_train_px``; ``jerk_vs_real``,
+    ``acceleration_vs_real``, ``spread_vs_real`` and ``shape_spread_vs_real`` are means over classes of the ratio within
+    the class, ``spread_vs_real_least`` its least. What cannot be computed, for want of tracks or clips, is missing.
+    """
+    numbers = {"clips": len(table["label"])}
+    numbers |= {name: table[column].mean() for name, column in SHARES.items() if column in table}
+    if "fit_px" in table:
+        numbers["fit_residual_px"] = np.median(np.where(np.isfinite(table["fit_px"]), table["fit_px"], diagonal / 2))
+    if "track" in table:
+        numbers |= _movement(table, real)
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def by_class(table: Columns, real: Columns, diagonal: float, class_names: Sequence[str]) -> dict[str, float]:
+    """``by_class/<name>/<figure>`` of the figures ``OF_CLASS``, for every class that both tables have."""
+    numbers = {}
+    for label, name in enumerate(class_names):
+        own, other = (rows_of(part, part["label"] == label) for part in (table, real))
+        if len(own["label"]) and len(other["label"]):
+            of_class = figures(own, other, diagonal)
+            numbers |= {f"by_class/{name}/{figure}": of_class[figure] for figure in OF_CLASS if figure in of_class}
+    return numbers
+
+
+def _movement(table: Columns, real: Columns) -> dict[str, float]:
+    numbers = {name: np.nanmedian(table[column]) for name, column in MEDIANS.items()
+               if np.isfinite(table[column]).any()}
+    usual = _median(real["nearest_train_px"])
+    if "nearest_train_px" in numbers and usual > 0:
+        numbers["memory_vs_real"] = numbers["nearest_train_px"] / usual
+    for column in ("jerk", "acceleration"):
+        numbers |= _averaged(f"{column}_vs_real", _ratios(table, real, lambda part, c=column: _median(part[c])))
+    spreads = [spread_px(part["track"]) for part in _classes(table) if len(part["label"]) > 1]
+    numbers |= _averaged("spread_px", spreads)
+    ratios = _ratios(table, real, lambda part: spread_px(part["track"]), least=2)
+    numbers |= _averaged("spread_vs_real", ratios)
+    if len(ratios) > 1:
+        numbers["spread_vs_real_least"] = min(ratios)
+    shapes = _ratios(table, real, lambda part: spread_px(part["track"], shape_alone=True), least=2)
+    return numbers | _averaged("shape_spread_vs_real", shapes)
+
+
+def _classes(table: Columns) -> list[Columns]:
+    return [rows_of(table, table["label"] == label) for label in np.unique(table["label"])]
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
+
+
+def _ratios(table: Columns, real: Columns, measure: Callable[[Columns], float], least: int = 1) -> list[float]:
+    """Ratios of a measure to that of real clips, for classes with at least ``least`` clips in both."""
+    ratios = []
+    for label in np.unique(table["label"]):
+        parts = [rows_of(part, part["label"] == label) for part in (table, real)]
+        if min(len(part["label"]) for part in parts) >= least:
+            own, other = map(measure, parts)
+            if np.isfinite(own) and other > 0:
+                ratios.append(own / other)
+    return ratios
+
+
+def _averaged(name: str, values: list[float]) -> dict[str, float]:
+    return {name: float(np.mean(values))} if values else {}

@@ -1,0 +1,268 @@
+"""Whether generated clips show what was asked for, beside real clips and beside answers that must fail.
+
+Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe``): the generator's clips;
+``real`` ones of the split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones
+under ``shuffled`` labels, which is chance; training clips ``copied`` out, which have no distance to the training set;
+and the ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from videogvt.evals.figures import by_class, confusion, figures
+from videogvt.evals.hosts import gather, local_rows, stack
+from videogvt.evals.judge import Judge
+from videogvt.evals.motion import Training, describe, mean_tracks, motion_columns, rows_of
+from videogvt.evals.tables import Columns, in_order
+from videogvt.inputs.sources import ClipSource
+from videogvt.ops.frechet import frechet_between
+from videogvt.train.contracts import Media, When
+from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.state import TrainState
+
+Generate = Callable[[TrainState, jax.Array, jax.Array, jax.Array, jax.Array], Mapping[str, jax.Array]]
+"""``(state, task_B, label_B, video_BTHWC in [0, 1], keys_B) -> {"video": (B, T, H, W, 3) in [0, 1], ...}``"""
+
+Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From places (B) in a set of clips to this host's clips, uint8 (B, T, H, W, 3), and the labels they claim (B)."""
+
+BY_CLASS = ("", "real", "reconstructed")
+"""Rows with figures for every class and a Fréchet distance."""
+
+
+@dataclasses.dataclass
+class GenerationEval:
+    """Measures what a generator makes of class labels alone.
+
+    The i-th clip is of class i modulo the number of classes, from a key of its own, so that no figure depends on the
+    batch size or the number of devices.
+
+    Attributes:
+      source: a split of real clips, opened with ``video`` and ``label``; its classes have names.
+      train: the training split, for ``motion.Training.of``; without the field ``fps`` it is not from a world of tracked
+        objects, and there are figures of the judge alone.
+      split: the source's name; like ``weights`` and ``settings`` (of the decoding) it only stands among the facts.
+      seed: of the generated clips and of the choice of real ones.
+      generate: the recipe's predict function, traceable; it must not change the state.
+      when: its schedule.
+      batch_size: of all hosts together; it divides by the devices along the data axis.
+      task: the task's place in the recipe's table.
+      per_class: clips to generate of each class.
+      limit: at most so many clips in all; or None.
+      reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video, codes)`` of the tokenizer; or None for no such row.
+        Real and reconstructed clips are measured once: the tokenizer is frozen.
+      judge: a trained classifier; or None for no figures of its.
+      unfold: ``generate`` for looking on: {"videos": (B, S, T, H, W, 3) after each step, "masked": (B, S, t, h, w)}.
+      samples: clips of each class to keep for the report.
+      train_limit: only so many training clips; or None for all.
+    """
+
+    source: ClipSource
+    train: ClipSource
+    split: str
+    seed: int
+    weights: str
+    generate: Generate
+    when: When
+    batch_size: int
+    task: int = 0
+    per_class: int = 100
+    limit: int | None = None
+    reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    judge: Judge | None = None
+    unfold: Generate | None = None
+    samples: int = 4
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    train_limit: int | None = None
+
+    def __post_init__(self):
+        self.classes, self.has_tracks = len(self.source.class_names), "fps" in self.train.fields
+        if self.classes < 1 or len(self.source) < 4:
+            raise ValueError(f"{self.source} has {self.classes} classes and {len(self.source)} clips; generation by "
+                             "class is measured beside at least 4 real clips of named classes.")
+        if not self.has_tracks and not self.judge:
+            raise ValueError(f"The clips of {self.train} have no field 'fps', so they are no world of tracked objects, "
+                             "and there is no judge: nothing can be measured. Name the workdir of a judge.")
+        wanted = self.per_class * self.classes
+        self.clips = min(wanted, self.limit or wanted)
+        self.real_clips = min(self.clips, len(self.source) // 2)
+        order_N = np.random.default_rng(self.seed).permutation(len(self.source))
+        self._real, self._others = order_N[: self.real_clips], order_N[self.real_clips : 2 * self.real_clips]
+        self._shape = self.source.read([0])["video"].shape[1:]
+        self._training: Training | None = None
+        self._beside: dict[str, Columns] = {}
+        self._forward = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is needed to repeat the figures."""
+        return {
+            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
+            "real_clips": self.real_clips, "weights": self.weights, "batch_size": self.batch_size,
+            "task": self.task, "class_names": list(self.source.class_names), "decoding": dict(self.settings),
+            "judge": self.judge.name if self.judge else None, "train_hash": self.train.split_hash,
+            "train_limit": self.train_limit,
+        }
+
+    def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
+        """Yields figures, and the files ``table`` (a row for each clip), ``real`` (the same of real clips),
+        ``confusion_oracle`` and ``confusion_judge``, ``samples``, and ``unfolded`` where ``unfold`` is given."""
+        if not self._beside:
+            self._training = Training.of(self.train, self.train_limit) if self.has_tracks else None
+            self._beside = self._measure_beside(state)
+        tables = {"": self._measure(self._generated(state), self.clips)} | self._beside
+        diagonal = float(np.hypot(*self._shape[1:3]))
+        for row, table in tables.items():
+            numbers = figures(table, tables["real"], diagonal)
+            if row in BY_CLASS:
+                numbers |= self._frechet(table)
+                numbers |= by_class(table, tables["real"], diagonal, self.source.class_names)
+            yield from ((f"{row}/{figure}".lstrip("/"), value) for figure, value in numbers.items())
+        names = np.array(self.source.class_names)
+        for file, row in (("table", ""), ("real", "real")):
+            yield file, Media.arrays(**{name: column for name, column in tables[row].items() if name != "features"})
+        for judge, named, columns in (("oracle", "named", np.append(names, "unknown")), ("judge", "judged", names)):
+            if named in tables[""]:
+                counts_KK = confusion(tables[""]["label"], tables[""][named], len(names), len(columns))
+                yield f"confusion_{judge}", Media.arrays(counts_KK=counts_KK, class_names=columns)
+        if self.samples:
+            yield "samples", Media.arrays(**self._samples(state, tables))
+        if self.unfold:
+            yield "unfolded", Media.arrays(**self._unfolded(state))
+
+    def _frechet(self, table: Columns) -> dict[str, float]:
+        """The distance to other real clips than those of the row ``real``, as many on either side in every row."""
+        if not self.judge:
+            return {}
+        others_MD = self._others_features
+        count = min(len(others_MD), len(table["label"]))
+        return {"frechet_traj": frechet_between(table["features"][:count], others_MD[:count]), "frechet_clips": count}
+
+    def _measure_beside(self, state: TrainState) -> dict[str, Columns]:
+        """The tables of all rows but the generator's own, and what the Fréchet distance is taken to."""
+        tables = {"real": self._measure(self._originals(self._real), self.real_clips)}
+        if self.reconstruct:
+            tables["reconstructed"] = self._measure(self._reconstructed(state), self.real_clips)
+        if self.judge:
+            self._others_features = self._columns(
+                self._originals(self._others), len(self._others), self.judge.columns)["features"]
+        rng = np.random.default_rng([self.seed, 1])
+        tables["shuffled"] = self._described({
+            name: tables["real"][name] for name in ("track", "found", "area", "stray", "judged", "features")
+            if name in tables["real"]}, rng.permutation(tables["real"]["label"]))
+        if self.has_tracks:
+            training = self._training
+            rows = rng.permutation(len(training.label_N))[: self.clips]
+            tables["copied"] = self._described(rows_of(training.columns, rows), training.label_N[rows])
+            tables["mean_track"] = self._described(*mean_tracks(training))
+        return tables
+
+    def _measure(self, clips: Clips, count: int) -> Columns:
+        """The table of the first ``count`` clips, in order, of all hosts together."""
+
+        def look(video_BTHWC):
+            columns = motion_columns(video_BTHWC) if self.has_tracks else {}
+            return columns | (self.judge.columns(video_BTHWC) if self.judge else {})
+
+        columns = self._columns(clips, count, look)
+        return self._described(columns, columns.pop("claimed"))
+
+    def _described(self, columns: Columns, label_N: np.ndarray) -> Columns:
+        table = describe(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
+        return table | ({"judged_right": table["judged"] == label_N} if "judged" in table else {})
+
+    def _columns(self, clips: Clips, count: int, look: Callable[[np.ndarray], Columns]) -> Columns:
+        """What ``look`` sees in the first ``count`` clips; every host looks at its own rows of every batch."""
+        parts = []
+        for place_B in self._places(count):
+            video_BTHWC, label_B = clips(place_B)
+            parts.append({"index": place_B, "mask": place_B < count, "claimed": label_B, **look(video_BTHWC)})
+        columns = in_order(gather(stack(parts)))
+        return {name: column for name, column in columns.items() if name != "index"}
+
+    def _places(self, count: int) -> Iterator[np.ndarray]:
+        """This host's places in every batch of ``count`` clips, those beyond the last one included."""
+        rows = self.batch_size // jax.process_count()
+        for start in range(0, count, self.batch_size):
+            yield (start + jax.process_index() * rows + np.arange(rows)).astype(np.int32)
+
+    def _originals(self, indices: np.ndarray) -> Clips:
+        def clips(place_B):
+            batch = self.source.read(indices[np.minimum(place_B, len(indices) - 1)].tolist())
+            return batch["video"], batch["label"]
+
+        return clips
+
+    def _reconstructed(self, state: TrainState) -> Clips:
+        mesh, originals = mesh_of(state), self._originals(self._real)
+        forward = self._jit(mesh, lambda state, video: _as_bytes(self.reconstruct(state, video / jnp.float32(255))[0]))
+
+        def clips(place_B):
+            video_BTHWC, label_B = originals(place_B)
+            return local_rows(forward(state, place_batch({"video": video_BTHWC}, mesh)["video"])), label_B
+
+        return clips
+
+    def _generated(self, state: TrainState) -> Clips:
+        mesh = mesh_of(state)
+        if self._forward is None:
+            self._forward = self._jit(mesh, lambda state, place_B: _as_bytes(
+                self.generate(state, *self._inputs(place_B))["video"]))
+
+        def clips(place_B):
+            return local_rows(self._forward(state, place_batch({"place": place_B}, mesh)["place"])), (
+                place_B % self.classes)
+
+        return clips
+
+    def _jit(self, mesh, function: Callable):
+        return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
+
+    def _inputs(self, place_B: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """task_B, label_B, video_BTHWC and keys_B of the clips at these places."""
+        key = jax.random.key(self.seed)
+        keys_B = jax.vmap(lambda place: jax.random.fold_in(key, place))(place_B)
+        task_B = jnp.full(place_B.shape, self.task, jnp.int32)
+        return task_B, place_B % self.classes, jnp.zeros((*place_B.shape, *self._shape), jnp.float32), keys_B
+
+    def _samples(self, state: TrainState, tables: dict[str, Columns]) -> Columns:
+        """The first clips of every class with what the table says of them, and real ones of the same classes."""
+        count = min(self.samples * self.classes, self.clips)
+        videos = self._columns(self._generated(state), count, lambda video: {"video": video})["video"]
+        real = tables["real"]
+        chosen = np.concatenate([np.flatnonzero(real["label"] == label)[: self.samples]
+                                 for label in range(self.classes)])
+        kept = ("label", "track", "one_object", "named", "named_right", "judged", "fit_px")
+        samples = {name: tables[""][name][:count] for name in kept if name in tables[""]}
+        samples |= {f"real_{name}": real[name][chosen] for name in ("label", "track") if name in real}
+        if self.has_tracks:
+            samples["fps"] = np.float32(self._training.fps)
+        return samples | {"video": videos, "real": self.source.read(self._real[chosen].tolist())["video"],
+                          "class_names": np.array(self.source.class_names)}
+
+    def _unfolded(self, state: TrainState) -> Columns:
+        """One clip of every class after each step of its decoding."""
+        mesh, parts, count = mesh_of(state), [], min(self.classes, self.clips)
+
+        def unfold(state, place_B):
+            looked = self.unfold(state, *self._inputs(place_B))
+            return {"videos": _as_bytes(looked["videos"]), "masked": looked["masked"]}
+
+        forward = self._jit(mesh, unfold)
+        for place_B in self._places(count):
+            looked = forward(state, place_batch({"place": place_B}, mesh)["place"])
+            parts.append({"index": place_B, "mask": place_B < count}
+                         | {name: local_rows(array) for name, array in looked.items()})
+        columns = in_order(gather(stack(parts)))
+        return {"videos": columns["videos"], "masked": columns["masked"], "label": columns["index"] % self.classes,
+                "class_names": np.array(self.source.class_names)}
+
+
+def _as_bytes(video: jax.Array) -> jax.Array:
+    return jnp.round(jnp.clip(video.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)

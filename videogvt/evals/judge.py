@@ -1,0 +1,76 @@
+"""A classifier of clips, trained on real ones, that judges generated ones: it never saw the generator."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from videogvt.nn.classifiers import make_classifier
+from videogvt.train import journal
+from videogvt.train.checkpoint import load_params
+
+TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """Names classes of clips, and maps clips to features between which a distance can be taken.
+
+    Attributes:
+      name: where it is from, for the facts.
+      forward: ``(params, video_BTHWC in [0, 1]) -> (logits_BK, features_BD)``, traceable.
+      params: its weights.
+    """
+
+    name: str
+    forward: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]
+    params: Any
+
+    def columns(self, video_BTHWC: np.ndarray) -> dict[str, np.ndarray]:
+        """``judged``, the class it names (B), and ``features`` (B, D), of this host's clips, uint8."""
+        logits_BK, features_BD = self._compiled(self.params, video_BTHWC)
+        return {"judged": np.asarray(logits_BK).argmax(-1), "features": np.asarray(features_BD, np.float32)}
+
+    @functools.cached_property
+    def _compiled(self):
+        return jax.jit(lambda params, video: self.forward(params, video.astype(jnp.float32) / 255.0))
+
+
+def load_judge(workdir: epath.PathLike, class_names: Sequence[str]) -> Judge:
+    """The classifier of a finished run; its features are the pooled ones before its linear head.
+
+    Args:
+      workdir: of the run.
+      class_names: the classes that it shall name, in their order.
+
+    Raises:
+      FileNotFoundError: there is no finished run.
+      ValueError: the run is not a classifier, or names other classes.
+    """
+    workdir = epath.Path(workdir)
+    final = journal.read_eval(workdir)
+    if final is None:
+        found = "a run that is not finished" if (workdir / "config.json").exists() else "no run"
+        raise FileNotFoundError(f"The judge is the trained classifier of {workdir}, which holds {found}. "
+                                f"Train it first: {TRAIN_JUDGE} --workdir={workdir}")
+    config = json.loads((workdir / "config.json").read_text())
+    if config["recipe"] != "classifier":
+        raise ValueError(f"The judge's workdir is {workdir}, which holds a {config['recipe']}; expected a classifier, "
+                         f"as {TRAIN_JUDGE} trains it.")
+    known = next(facts["class_names"] for facts in final["about"]["evaluators"].values())
+    if list(known) != list(class_names):
+        raise ValueError(f"The judge of {workdir} names the classes {', '.join(known)}; those of the clips are "
+                         f"{', '.join(class_names) or 'none'}. Train a judge on the same data set: {TRAIN_JUDGE}")
+    model = make_classifier(config["classifier"], num_classes=len(known))
+
+    def forward(params, video_BTHWC):
+        features = model.apply({"params": params}, video_BTHWC, method="features")
+        return features["logits"], features["pooled"]
+
+    return Judge(name=str(workdir), forward=forward, params=load_params(workdir)["classifier"])
