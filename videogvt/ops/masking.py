@@ -1,0 +1,204 @@
+"""COMMIT: masking that mixes true tokens, condition tokens and MASK (MAGVIT, arXiv 2212.05199, section 3.2).
+
+Source of the method: the paper; of the curves' names, block masks and frozen conditions: the code released with it.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from videogvt.core.registry import unknown_name
+
+Rounding = Literal["ceil", "floor"]
+Weights = Literal["mask+refine+recons", "mask+refine"]
+Condition = Literal["commit", "input->input", "cond->cond", "none"]
+
+_CURVES = {  # name: (how many numbers it takes, curve of u in [0, 1], the number of tokens and the numbers)
+    "cosine": (0, lambda u, n: jnp.cos(jnp.pi / 2 * u)),
+    "uniform": (0, lambda u, n: 1 - u),
+    "pow": (1, lambda u, n, exponent: 1 - u**exponent),
+    "log": (0, lambda u, n: -jnp.log2(u) / jnp.log2(jnp.maximum(n, 2))),
+    "exp": (0, lambda u, n: 1 - jnp.float32(n) ** (u - 1)),
+    "poly": (None, lambda u, n, *coefficients: jnp.polyval(jnp.asarray(coefficients), u)),
+    "fixed": (1, lambda u, n, ratio: jnp.full_like(u, ratio)),
+    "between": (2, lambda u, n, low, high: high - (high - low) * u),
+}
+SCHEDULES = ("cosine", "uniform", "pow2", "log", "exp", "poly:-1,0,1", "fixed:0.75", "between:0.5,1")
+
+
+def schedule(name: str) -> Callable:
+    """The curve gamma that turns u in [0, 1] into the share of tokens to mask, 1 to 0 for all but the last two.
+
+    Args:
+      name: "cosine" (the paper's), "uniform", "pow" with an exponent, "log", "exp", "poly:" with coefficients, the
+        highest power first; and ours for training: "fixed:" with a ratio, "between:" with the bounds of an even
+        distribution.
+
+    Returns:
+      Function of (u, number of maskable tokens), numbers or arrays that broadcast, with ratios in [1e-6, 1].
+
+    Raises:
+      ValueError: the name is unknown, or its numbers are.
+    """
+    kind, text = re.fullmatch(r"([a-z]*)(.*)", name, re.DOTALL).groups()
+    if kind not in _CURVES:
+        raise ValueError(unknown_name("mask schedule", name, SCHEDULES))
+    expected, curve = _CURVES[kind]
+    try:
+        numbers = tuple(map(float, text.removeprefix(":").split(","))) if text else ()
+    except ValueError:
+        numbers = None
+    if numbers is None or len(numbers) != (expected if expected is not None else max(len(numbers), 1)):
+        wanted = {0: "no number", 1: "one number", 2: "two numbers", None: "its coefficients"}[expected]
+        example = next(example for example in SCHEDULES if example.startswith(kind))
+        raise ValueError(f"Mask schedule {name!r}: {kind!r} takes {wanted}; write it like {example!r}.")
+    if kind in ("fixed", "between") and not 0 <= numbers[0] <= numbers[-1] <= 1:
+        raise ValueError(f"Mask schedule {name!r}: ratios must be in [0, 1], the lower first.")
+    return lambda u, num_tokens: jnp.clip(curve(jnp.asarray(u, jnp.float32), num_tokens, *numbers), 1e-6, 1.0)
+
+
+def count(ratio, total, rounding: Rounding):
+    """``ratio * total`` rounded up or down, int32; a product that only float32 keeps off an integer is that integer."""
+    exact = ratio * total
+    nearest = jnp.round(exact)
+    rounded = jnp.ceil(exact) if rounding == "ceil" else jnp.floor(exact)
+    return jnp.where(jnp.abs(exact - nearest) <= 1e-6 * total, nearest, rounded).astype(jnp.int32)
+
+
+def select_lowest(scores_BN, count_B, allowed_BN):
+    """Marks the ``count_B`` lowest scores among the allowed positions of each row.
+
+    By rank, not by a cut-off: ties go to the earlier position, and the number is exact (at most all that are allowed;
+    0 marks none), whatever infinities the scores hold.
+    """
+    order_BN = jnp.lexsort((scores_BN, ~allowed_BN), axis=-1)
+    rank_BN = jnp.argsort(order_BN, axis=-1)
+    return (rank_BN < jnp.asarray(count_B)[:, None]) & allowed_BN
+
+
+def pool_blocks(key, scores_thw, allowed_thw, block: tuple[int, int, int]):
+    """Scores that are alike within blocks of tokens, so that neighbours are masked together.
+
+    For every offset of the grid of blocks, in random order, each score is replaced by the mean of its block: of the
+    edge-padded scores, without the positions that are not allowed. A little noise then breaks the ties.
+    """
+    order_key, noise_key = jax.random.split(key)
+    margins = [(b - 1, b - 1) for b in block]
+    allowed = jnp.pad(allowed_thw, margins, "edge").astype(jnp.float32)
+    sizes = jnp.asarray(block)
+
+    def pool(scores, offset):
+        shift = jnp.unravel_index(offset, block)
+        blocks = [(jnp.arange(n) - s) // b for n, s, b in zip(scores.shape, shift, sizes)]
+        together = [(ids[:, None] == ids[None, :]).astype(jnp.float32) for ids in blocks]
+        total = lambda values: jnp.einsum("ti,hj,wk,ijk->thw", *together, values, precision="highest")  # noqa: E731
+        return total(scores * allowed) / jnp.maximum(total(allowed), 1.0), None
+
+    offsets = jax.random.permutation(order_key, block[0] * block[1] * block[2])
+    pooled, _ = jax.lax.scan(pool, jnp.pad(scores_thw, margins, "edge"), offsets)
+    inner = pooled[tuple(slice(b - 1, b - 1 + n) for b, n in zip(block, scores_thw.shape))]
+    return inner + 1e-3 * jax.random.uniform(noise_key, inner.shape)
+
+
+class Masked(NamedTuple):
+    """Tokens to train on, t-major, then by row and column.
+
+    Attributes:
+      inputs_BN: what the transformer sees, int32.
+      targets_BN: what it is to say at every position, int32.
+      weights_BN: of the positions in the loss, 0 or 1, float32.
+      segments_BN: 1 where the input shows the condition, else 0, int32.
+      masked_BN: where the true token was taken away, bool.
+    """
+
+    inputs_BN: jax.Array
+    targets_BN: jax.Array
+    weights_BN: jax.Array
+    segments_BN: jax.Array
+    masked_BN: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Masking:
+    """How the tokens of training samples are masked; the defaults are the paper's.
+
+    Attributes:
+      schedule: see ``schedule``; u is uniform, one for each sample (the released code has one for a whole batch).
+      rounding: of the number of masked tokens, "ceil" (paper) or "floor" (released code).
+      block: tokens in time, rows and columns that tend to be masked together; it divides the latent grid.
+      weights: "mask+refine+recons" has all positions in the loss, "mask+refine" only those selected by their score.
+      condition: what happens at positions with condition pixels. "commit" (released as "cond->input") replaces a
+        selected token by the condition token, the others stay true; "input->input" shows the true tokens and
+        "cond->cond" the condition tokens, in the target too, neither selected nor in the loss; "none" ignores them.
+
+    Raises:
+      ValueError: a name is unknown, or the block is not three positive integers.
+    """
+
+    schedule: str = "cosine"
+    rounding: Rounding = "ceil"
+    block: tuple[int, int, int] = (1, 1, 1)
+    weights: Weights = "mask+refine+recons"
+    condition: Condition = "commit"
+
+    def __post_init__(self):
+        object.__setattr__(self, "block", tuple(self.block))
+        schedule(self.schedule)
+        for field, kind in (("rounding", Rounding), ("weights", Weights), ("condition", Condition)):
+            if getattr(self, field) not in kind.__args__:
+                raise ValueError(unknown_name(f"masking.{field}", getattr(self, field), kind.__args__))
+        if len(self.block) != 3 or min(self.block) < 1:
+            raise ValueError(f"masking.block={self.block} must be three positive integers: time, rows, columns.")
+
+    def sample(self, key, target_Bthw, condition_Bthw, visible_Bthw, mask_id: int) -> Masked:
+        """Masks a batch.
+
+        Args:
+          key: of this step.
+          target_Bthw: codes of the videos.
+          condition_Bthw: codes of the padded condition videos; they count only where something is visible.
+          visible_Bthw: whether a supervoxel holds a condition pixel; all False where there is no condition.
+          mask_id: the id of MASK.
+
+        Raises:
+          ValueError: the block does not divide the latent grid.
+        """
+        return self.apply(self.select(key, visible_Bthw), target_Bthw, condition_Bthw, visible_Bthw, mask_id)
+
+    def select(self, key, visible_Bthw):
+        """Marks the positions to mask: gamma(u) of those that may be, at least one, by the lowest random scores."""
+        batch, *grid = visible_Bthw.shape
+        if any(n % b for n, b in zip(grid, self.block)):
+            raise ValueError(f"masking.block={self.block} must divide the latent grid {tuple(grid)}.")
+        allowed_Bthw = ~self._kept(visible_Bthw)
+        ratio_key, score_key, block_key = jax.random.split(key, 3)
+        scores_Bthw = jax.random.uniform(score_key, visible_Bthw.shape)
+        if self.block != (1, 1, 1):
+            keys_B = jax.random.split(block_key, batch)
+            scores_Bthw = jax.vmap(lambda *args: pool_blocks(*args, self.block))(keys_B, scores_Bthw, allowed_Bthw)
+        allowed_BN = allowed_Bthw.reshape(batch, -1)
+        total_B = allowed_BN.sum(-1)
+        ratio_B = schedule(self.schedule)(jax.random.uniform(ratio_key, (batch,)), total_B)
+        count_B = jnp.clip(count(ratio_B, total_B, self.rounding), jnp.minimum(total_B, 1), total_B)
+        return select_lowest(scores_Bthw.reshape(batch, -1), count_B, allowed_BN).reshape(visible_Bthw.shape)
+
+    def apply(self, masked_Bthw, target_Bthw, condition_Bthw, visible_Bthw, mask_id: int) -> Masked:
+        """``sample`` with positions that are selected already."""
+        visible = visible_Bthw & (self.condition != "none")
+        kept = self._kept(visible_Bthw)
+        shown = kept | visible & masked_Bthw
+        given = target_Bthw if self.condition == "input->input" else condition_Bthw
+        inputs = jnp.where(shown, given, jnp.where(masked_Bthw, mask_id, target_Bthw))
+        targets = jnp.where(kept, given, target_Bthw)
+        weights = masked_Bthw if self.weights == "mask+refine" else ~kept
+        flat = lambda array, dtype: array.reshape(array.shape[0], -1).astype(dtype)  # noqa: E731
+        return Masked(flat(inputs, jnp.int32), flat(targets, jnp.int32), flat(weights, jnp.float32),
+                      flat(shown, jnp.int32), flat(masked_Bthw, bool))
+
+    def _kept(self, visible_Bthw):
+        """The positions that always show their condition and are never selected."""
+        return visible_Bthw & (self.condition in ("input->input", "cond->cond"))
