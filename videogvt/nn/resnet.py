@@ -1,6 +1,5 @@
 """ResNet-50 for ImageNet, version 1 as torchvision lays it out, as a frozen perceptual network on frames."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,25 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+
+from videogvt.nn import state_dicts
+from videogvt.nn.state_dicts import FrozenBatchNorm
 
 STAGES = (3, 4, 6, 3)
 FRAME_SIZE = 224
-BATCH_NORM_EPSILON = 1e-5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the colours torchvision's weights were trained on
-
-
-class FrozenBatchNorm(nn.Module):
-    """Batch normalization in inference mode: a fixed map of every channel."""
-
-    @nn.compact
-    def __call__(self, x_NHWC):
-        shape = (x_NHWC.shape[-1],)
-        ones, zeros = nn.initializers.ones, nn.initializers.zeros
-        scale, bias = self.param("scale", ones, shape), self.param("bias", zeros, shape)
-        mean, var = self.param("mean", zeros, shape), self.param("var", ones, shape)
-        factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
-        return x_NHWC * factor + (bias - mean * factor)
 
 
 def _conv(x_NHWC, features: int, size: int, stride: int, name: str):
@@ -100,67 +87,23 @@ def resize(frames_NHWC, size: int):
 def load_resnet50(path: str, model: ResNet50 = ResNet50()) -> dict[str, Any]:
     """Parameters of ``model`` from torchvision's state dict: a .pth file, or the same tensors as .safetensors.
 
-    Raises:
-      FileNotFoundError: there is no such file.
-      ModuleNotFoundError: the package that reads this kind of file is missing; says how to install it.
-      ValueError: the file holds something else.
+    Raises: as ``state_dicts.read`` and ``convert_state_dict``.
     """
-    file = pathlib.Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"The perceptual network's weights {path!r} do not exist. Save torchvision's ResNet-50 there: "
-            "torch.save(torchvision.models.resnet50(weights='IMAGENET1K_V1').state_dict(), path).")
-    readers = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors}
-    if file.suffix not in readers:
-        raise ValueError(f"Expected weights in a .pth or .safetensors file, found {path!r}.")
-    return convert_state_dict(readers[file.suffix](file), model)
+    advice = ("Save torchvision's ResNet-50 there: "
+              "torch.save(torchvision.models.resnet50(weights='IMAGENET1K_V1').state_dict(), path).")
+    return convert_state_dict(state_dicts.read(path, advice), model)
 
 
 def convert_state_dict(state_dict: Mapping[str, np.ndarray], model: ResNet50 = ResNet50()) -> dict[str, Any]:
-    """The parameters of ``model`` from arrays under torchvision's names; an error names what is missing or misshapen.
+    """The parameters of ``model`` from arrays under torchvision's names; an error names those that do not fit.
 
     The classifier may be absent from the file if the output is "features".
     """
-    video = jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.float32)
-    wanted = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), video)["params"])
-    params, wrong = {}, []
-    for path, leaf in wanted.items():
-        name = _torch_name(path)
-        value = np.asarray(state_dict[name], np.float32) if name in state_dict else None
-        if value is not None and value.ndim == 4:
-            value = value.transpose(2, 3, 1, 0)  # from (out, in, h, w)
-        elif value is not None and value.ndim == 2:
-            value = value.T
-        if value is None or value.shape != leaf.shape:
-            wrong.append(f"{name}: {'missing' if value is None else value.shape}, expected {leaf.shape}")
-        params[path] = value
-    if wrong:
-        raise ValueError(
-            f"These are not the weights of torchvision's ResNet-50: {len(wrong)} of {len(wanted)} tensors do not fit, "
-            f"the first being {'; '.join(wrong[:3])}.")
-    return unflatten_dict(params)
+    return state_dicts.convert(
+        model, (1, 1, 32, 32, 3), state_dict, "torchvision's ResNet-50", name=_torch_name,
+        spare=("fc.weight", "fc.bias"))
 
 
 def _torch_name(path: tuple[str, ...]) -> str:
     """("layer1_0", "bn1", "mean") to "layer1.0.bn1.running_mean"."""
-    *modules, leaf = path
-    leaves = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-    return ".".join((*(module.replace("_", ".") for module in modules), leaves[leaf]))
-
-
-def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"Reading {file} needs PyTorch: pip install torch, or convert the file to .safetensors.") from error
-    state_dict = torch.load(file, map_location="cpu", weights_only=True)
-    return {name: tensor.numpy() for name, tensor in state_dict.items()}
-
-
-def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        from safetensors.numpy import load_file
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"Reading {file} needs safetensors: pip install safetensors.") from error
-    return load_file(file)
+    return state_dicts.torch_name((*(module.replace("_", ".") for module in path[:-1]), path[-1]))
