@@ -11,9 +11,9 @@ quick_jit = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
 
 
-def random_params(model, shape, seed=0, **arguments):
+def random_params(model, shape, seed=0, *, dtype=jnp.float32, **arguments):
     """Parameters of ``model`` for inputs of a shape: kernels scaled by their fan-in, norms and biases near 1 and 0."""
-    inputs = jax.ShapeDtypeStruct(shape, jnp.float32)
+    inputs = jax.ShapeDtypeStruct(shape, dtype)
     params = jax.eval_shape(lambda key, x: model.init(key, x, **arguments), jax.random.key(0), inputs)["params"]
     rng = np.random.default_rng(seed)
 
@@ -21,7 +21,7 @@ def random_params(model, shape, seed=0, **arguments):
         noise = rng.normal(size=leaf.shape)
         if path[-1] == "kernel":
             value = noise / np.sqrt(np.prod(leaf.shape[:-1]))
-        elif path[-1] == "codebook":
+        elif path[-1] in ("codebook", "embedding"):
             value = 0.5 * noise
         else:
             value = (path[-1] in ("scale", "var")) + 0.1 * np.abs(noise)

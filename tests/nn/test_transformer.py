@@ -1,0 +1,253 @@
+"""The masked transformer against its equations in NumPy, its parameters, its precision and its paths."""
+
+import json
+import math
+import pathlib
+import re
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from tests.nn.weights import quick_jit, random_params
+from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens
+
+GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
+TINY = {"vocab_size": 11, "sequence_length": 6, "layers": 2, "hidden": 8, "heads": 2, "mlp": 12}
+TOKENS = np.random.default_rng(0).integers(0, 11, (3, 6))
+SEGMENTS = np.random.default_rng(1).integers(0, 2, (3, 6))
+
+
+def tiny(**fields):
+    return MaskedTransformer(**TINY | fields)
+
+
+def params_of(model):
+    arguments = {"segments_BL": SEGMENTS[:1]} if model.segment_embeddings else {}
+    return random_params(model, (1, model.sequence_length), dtype=jnp.int32, **arguments)
+
+
+def logits_of(model, params, tokens=TOKENS):
+    return quick_jit(model.apply)({"params": params}, jnp.asarray(tokens))
+
+
+def shapes(model):
+    tokens = jax.ShapeDtypeStruct((1, model.sequence_length), jnp.int32)
+    params = jax.eval_shape(lambda key, x: model.init(key, x, segments_BL=x), jax.random.key(0), tokens)["params"]
+    return {path: list(leaf.shape) for path, leaf in flatten_dict(params, sep="/").items()}
+
+
+def total(model):
+    return sum(math.prod(shape) for shape in shapes(model).values())
+
+
+# The equations in float64, one sample and one head at a time.
+
+
+def layer_norm(params, x):
+    deviation = x - x.mean(-1, keepdims=True)
+    return params["scale"] * deviation / np.sqrt(np.square(deviation).mean(-1, keepdims=True) + 1e-12) + params["bias"]
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def dense(params, x):
+    return x @ params["kernel"] + params["bias"]
+
+
+def self_attention(params, x):
+    """Of (L, D); also the probabilities (A, L, L)."""
+    out, maps = params["out"]["bias"], []
+    for head in range(params["query"]["kernel"].shape[1]):
+        query, key, value = (
+            x @ params[name]["kernel"][:, head] + params[name]["bias"][head] for name in ("query", "key", "value"))
+        weights = np.exp(query @ key.T / np.sqrt(query.shape[-1]))
+        maps.append(weights / weights.sum(-1, keepdims=True))
+        out = out + maps[-1] @ value @ params["out"]["kernel"][head]
+    return out, np.stack(maps)
+
+
+def reference(params, tokens, segments, norm):
+    """Logits (L, V) of one sequence and its attention maps (layers, A, L, L)."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    embed, head, maps = params["BertEmbed_0"], params["BertMlmLayer_0"], []
+    words = embed["word_embeddings"]["embedding"]
+    x = words[tokens] + embed["position_embeddings"]["embedding"]
+    if "segment_embeddings" in embed:
+        x = x + embed["segment_embeddings"]["embedding"][segments]
+    x = layer_norm(embed["embeddings_ln"], x)
+    for index in range(2):
+        attention, mlp = params[f"BertLayer_{index}"]["BertAttention_0"], params[f"BertLayer_{index}"]["BertMlp_0"]
+        inputs = layer_norm(attention["attention_input_ln"], x) if norm == "pre" else x
+        mixed, found = self_attention(attention["self_attention"], inputs)
+        maps.append(found)
+        x = x + mixed if norm == "pre" else layer_norm(attention["attention_output_ln"], x + mixed)
+        inputs = layer_norm(mlp["layer_input_ln"], x) if norm == "pre" else x
+        hidden = dense(mlp["layer_output"], gelu(dense(mlp["intermediate_output"], inputs)))
+        x = x + hidden if norm == "pre" else layer_norm(mlp["layer_output_ln"], x + hidden)
+    if norm == "pre":
+        x = layer_norm(params["final_ln"], x)
+    x = layer_norm(head["mlm_ln"], gelu(dense(head["mlm_dense"], x)))
+    return x @ words.T + head["mlm_bias"]["bias"], np.stack(maps)
+
+
+@pytest.mark.parametrize("norm, segment_embeddings", [("post", False), ("post", True), ("pre", False)])
+def test_it_is_the_equations(norm, segment_embeddings):
+    model = tiny(norm=norm, segment_embeddings=segment_embeddings)
+    params = params_of(model)
+    logits = quick_jit(model.apply)({"params": params}, TOKENS, segments_BL=SEGMENTS)
+    maps = quick_jit(lambda *args: model.apply(*args, segments_BL=SEGMENTS, method="attention_maps"))(
+        {"params": params}, TOKENS)
+    assert logits.dtype == maps.dtype == jnp.float32 and maps.shape == (2, 3, 2, 6, 6)
+    for sample, (tokens, segments) in enumerate(zip(TOKENS, SEGMENTS)):
+        expected, expected_maps = reference(params, tokens, segments, norm)
+        np.testing.assert_allclose(logits[sample], expected, atol=2e-5)
+        np.testing.assert_allclose(maps[:, sample], expected_maps, atol=1e-5)
+
+
+def test_b_has_the_golden_tree():
+    assert shapes(MaskedTransformer(1127, 1025)) == GOLDEN["transformer_vocab1127_len1025"]
+
+
+@pytest.mark.parametrize(
+    "size, vocab_size, length, count",
+    [
+        ("Ti", 1127, 1025, 5_790_503), ("S", 1127, 1025, 22_270_439), ("B", 1127, 1025, 87_301_991),
+        ("L", 1127, 1025, 305_567_847), ("H", 1127, 1025, 634_078_567),
+        ("B", 1041, 1026, 87_236_625), ("L", 1041, 1026, 305_480_721),
+    ],
+)
+def test_totals(size, vocab_size, length, count):
+    assert total(MaskedTransformer(vocab_size, length, **SIZES[size])) == count
+
+
+def test_variants_add_names_and_renumber_none():
+    post, pre, segments, remat = (
+        shapes(tiny(**fields)) for fields in ({}, {"norm": "pre"}, {"segment_embeddings": True}, {"remat": True}))
+    assert segments == post | {"BertEmbed_0/segment_embeddings/embedding": [2, 8]}
+    assert remat == post
+    moved = {path.replace("_output_ln", "_input_ln") for path in post}
+    assert pre.keys() == moved | {"final_ln/scale", "final_ln/bias"}
+
+
+def test_initial_values():
+    """0.02 times a normal cut at 2 deviations, of which 0.8796 remain; zero biases, unit norms."""
+    model = MaskedTransformer(512, 64, layers=1, hidden=128, heads=4, mlp=256)
+    params = quick_jit(model.init)(jax.random.key(0), jnp.zeros((1, 64), jnp.int32))["params"]
+    for path, leaf in flatten_dict(params).items():
+        if path[-1] in ("kernel", "embedding"):
+            assert 0.0390 < np.abs(leaf).max() <= 0.04
+            np.testing.assert_allclose(leaf.std(), 0.02 * 0.87963, rtol=0.03)
+        else:
+            assert (np.asarray(leaf) == (path[-1] == "scale")).all()
+
+
+def test_both_paths_of_attention_agree():
+    """At a rate so small that nothing is dropped, what is computed in the open is what the fused function says."""
+    rng = np.random.default_rng(2)
+    query, key, value = rng.normal(size=(3, 2, 5, 4, 8)).astype(np.float32)
+    open_path = jnp.einsum("BAQK,BKAd->BQAd", attention_probabilities(query, key), value)
+    np.testing.assert_allclose(open_path, jax.nn.dot_product_attention(query, key, value), atol=1e-5)
+    fused, opened = tiny(dropout=0.0, attention_dropout=0.0), tiny(dropout=0.0, attention_dropout=1e-30)
+    params = params_of(fused)
+
+    @quick_jit
+    def logits_and_gradients(params):
+        def loss(params, model):
+            logits = model.apply({"params": params}, TOKENS, train=True, rngs={"dropout": jax.random.key(0)})
+            return jnp.square(logits).mean(), logits
+
+        return [jax.value_and_grad(loss, has_aux=True)(params, model) for model in (fused, opened)]
+
+    ((_, plain), plain_grads), ((_, other), other_grads) = logits_and_gradients(params)
+    np.testing.assert_allclose(plain, other, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), plain_grads, other_grads)
+
+
+@pytest.mark.parametrize("rate, other_rate", [("dropout", "attention_dropout"), ("attention_dropout", "dropout")])
+def test_dropout_is_drawn_for_every_sample_and_only_in_training(rate, other_rate):
+    tokens = np.repeat(TOKENS[:1], 4, axis=0)
+    model = tiny(**{rate: 0.5, other_rate: 0.0})
+    params = params_of(model)
+    train = quick_jit(lambda key: model.apply({"params": params}, tokens, train=True, rngs={"dropout": key}))
+    first, again, other = (train(jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+    assert min(np.abs(first[0] - first[index]).max() for index in (1, 2, 3)) > 1e-3
+    np.testing.assert_allclose(np.ptp(logits_of(model, params, tokens), axis=0), 0.0, atol=1e-6)
+    with pytest.raises(flax.errors.InvalidRngError, match="dropout"):
+        jax.eval_shape(lambda: model.apply({"params": params}, tokens, train=True))
+
+
+def test_remat_changes_neither_logits_nor_gradients():
+    params = params_of(tiny())
+
+    def gradients(model):
+        def loss(params):
+            logits = model.apply({"params": params}, TOKENS, train=True, rngs={"dropout": jax.random.key(0)})
+            return jnp.square(logits).mean()
+
+        return quick_jit(jax.value_and_grad(loss))(params)
+
+    plain, remat = gradients(tiny()), gradients(tiny(remat=True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), plain, remat)
+
+
+def test_bfloat16_keeps_statistics_and_logits_in_float32():
+    model = tiny(dtype="bfloat16")
+    params = params_of(model)
+    plain = logits_of(tiny(), params)
+
+    @quick_jit
+    def run(params):
+        def loss(params):
+            rngs = {"dropout": jax.random.key(0)}
+            return jnp.square(model.apply({"params": params}, TOKENS, train=True, rngs=rngs)).mean()
+
+        return model.apply({"params": params}, TOKENS), jax.grad(loss)(params)
+
+    logits, grads = run(params)
+    assert logits.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {np.dtype(np.float32)}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    np.testing.assert_allclose(logits, plain, atol=0.1)
+    for train in (False, True):
+        program = str(jax.make_jaxpr(
+            lambda params, train=train: model.apply(
+                {"params": params}, TOKENS, train=train, rngs={"dropout": jax.random.key(0)}))(params))
+        for operation in ("rsqrt", "exp", "reduce_sum", "reduce_max"):
+            assert set(re.findall(rf":(\w+)\[[\d,]*\] = {operation}\b", program)) == {"f32"}
+        assert "bf16" in program
+    halves = jax.eval_shape(tiny(param_dtype="bfloat16").init, jax.random.key(0), TOKENS)
+    assert {leaf.dtype for leaf in jax.tree.leaves(halves)} == {np.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize("wrong", [-1, 11])
+def test_a_token_out_of_range_never_stands_for_another(wrong):
+    """An error where values can be seen; inside jit nan in its own sample, and in no other."""
+    model, tokens = tiny(), TOKENS.copy()
+    params = params_of(model)
+    tokens[1, 4] = wrong
+    with pytest.raises(ValueError, match=rf"Found token {wrong} at index \(1, 4\); this model knows ids 0\.\.10"):
+        model.apply({"params": params}, tokens)
+    logits = logits_of(model, params, tokens)
+    assert np.isnan(logits[1]).all()
+    np.testing.assert_allclose(logits[::2], logits_of(model, params)[::2], atol=1e-5)
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(TypeError, match="Tokens are integers; found an array of float32"):
+        check_tokens(jnp.zeros(3), 5)
+    with pytest.raises(ValueError, match=r"tokens of shape \(3, 5\); expected \(B, 6\)"):
+        jax.eval_shape(tiny().init, jax.random.key(0), TOKENS[:, :5])
+    with pytest.raises(ValueError, match=r"segments_BL of shape \(3, 6\); found None"):
+        jax.eval_shape(tiny(segment_embeddings=True).init, jax.random.key(0), TOKENS)
+    with pytest.raises(ValueError, match="Unknown norm 'prenorm'"):
+        tiny(norm="prenorm")
+    with pytest.raises(ValueError, match="heads must divide hidden; found hidden=8 and heads=3"):
+        tiny(heads=3)

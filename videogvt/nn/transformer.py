@@ -1,0 +1,297 @@
+"""The masked transformer over codes: a BERT with learned positions, full attention and a tied head.
+
+MAGVIT (arXiv 2212.05199, section 3 and appendix) predicts all codes of a clip at once with BERT (arXiv 1810.04805).
+This is the one its released code builds, "simplified_bert", to the letter: names of parameters, post-norm layers,
+epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"`` is a variant of ours.
+
+    x = drop(LN(word[token] + position[index] (+ segment[0 or 1])))              embedding, not scaled by sqrt(D)
+    x = LN(x + drop(attention(x)));  x = LN(x + drop(W2 gelu(W1 x + b1) + b2))   every layer, post-norm
+    x = x + drop(attention(LN(x)));  x = x + drop(W2 gelu(W1 LN(x) + b1) + b2)   every layer, pre-norm; then one LN
+    logits = LN(gelu(W x + b)) word^T + bias                                     head, tied, not divided by sqrt(D)
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogvt.core.registry import unknown_name
+
+SIZES: Mapping[str, dict[str, int]] = {
+    name: {"layers": layers, "hidden": hidden, "heads": heads, "mlp": 4 * hidden}
+    for name, layers, hidden, heads in (
+        ("Ti", 12, 192, 3), ("S", 12, 384, 6), ("B", 12, 768, 12), ("L", 24, 1024, 16), ("H", 32, 1280, 16))
+}
+"""Sizes of the paper (B, L, H) and of its released code: fields of ``MaskedTransformer``."""
+
+NORMS = ("post", "pre")
+
+INITIALIZER = nn.initializers.truncated_normal(0.02)
+"""0.02 times a standard normal cut at 2 deviations; what remains of the deviation, 0.0176, is not corrected."""
+
+
+def check_tokens(tokens, vocab_size: int) -> None:
+    """Refuses ids that are no rows of a table of ``vocab_size`` rows.
+
+    Inside jit values cannot be looked at, and only the type is checked; there ``lookup`` answers such an id with nan.
+
+    Raises:
+      TypeError: ``tokens`` are no integers.
+      ValueError: an id is negative or too large.
+    """
+    if not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise TypeError(f"Tokens are integers; found an array of {tokens.dtype}.")
+    if isinstance(tokens, jax.core.Tracer):
+        return
+    found = np.asarray(tokens)
+    wrong = (found < 0) | (found >= vocab_size)
+    if wrong.any():
+        raise ValueError(
+            f"Found token {found[wrong][0]} at index {tuple(map(int, np.argwhere(wrong)[0]))}; this model knows ids "
+            f"0..{vocab_size - 1}. Take special ids from a Vocabulary of {vocab_size} ids; none of them is negative.")
+
+
+def lookup(table: nn.Embed, ids):
+    """Rows of a table; nan, which no loss survives unseen, for ids it has no row for, negative ones included."""
+    return table(ids.astype(jnp.uint32))
+
+
+def attention_probabilities(query, key):
+    """softmax(query key^T / sqrt(width of a head)) in float32: two (B, L, A, width of a head) to (B, A, L, L)."""
+    logits = jnp.einsum("BQAd,BKAd->BAQK", query, key, preferred_element_type=jnp.float32)
+    return jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all layers have in common: fields of ``MaskedTransformer``, what is asked of a call, makers of sublayers."""
+
+    hidden: int
+    heads: int
+    mlp: int
+    dropout: float
+    attention_dropout: float
+    pre_norm: bool
+    attention: str | None
+    dtype: Any
+    param_dtype: Any
+    train: bool
+    maps: bool
+
+    def dense(self, features, name: str, axis=-1):
+        return nn.DenseGeneral(
+            features, axis, name=name, kernel_init=INITIALIZER, dtype=self.dtype, param_dtype=self.param_dtype)
+
+    def embed(self, rows: int, name: str):
+        return nn.Embed(
+            rows, self.hidden, name=name, embedding_init=INITIALIZER, dtype=self.dtype, param_dtype=self.param_dtype)
+
+    def norm(self, name: str):
+        """LayerNorm; its statistics are float32 whatever ``dtype`` is."""
+        return nn.LayerNorm(epsilon=1e-12, name=name, dtype=self.dtype, param_dtype=self.param_dtype)
+
+    def drop(self, x_BLD):
+        return nn.Dropout(self.dropout)(x_BLD, deterministic=not self.train)
+
+
+class BertEmbed(nn.Module):
+    """Tokens, positions and, where asked for, segments as vectors; the word table comes along for the tied head."""
+
+    vocab_size: int
+    style: Style
+
+    @nn.compact
+    def __call__(self, tokens_BL, segments_BL):
+        style, length = self.style, tokens_BL.shape[1]
+        words = style.embed(self.vocab_size, "word_embeddings")
+        x_BLD = lookup(words, tokens_BL) + style.embed(length, "position_embeddings")(jnp.arange(length))
+        if segments_BL is not None:
+            x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
+        return style.drop(style.norm("embeddings_ln")(x_BLD)), words.embedding
+
+
+class SelfAttention(nn.Module):
+    """Full attention; returns its output and, where asked for, its probabilities (B, A, L, L), else None.
+
+    ``jax.nn.dot_product_attention`` knows no dropout, and does not hand out probabilities. Where they are to be dropped
+    or returned they are computed here, in the open: O(L^2) memory per head. ``attention_dropout=0`` trains fused.
+    """
+
+    style: Style
+
+    @nn.compact
+    def __call__(self, x_BLD):
+        style = self.style
+        heads = (style.heads, style.hidden // style.heads)
+        query, key, value = (style.dense(heads, name)(x_BLD) for name in ("query", "key", "value"))
+        if style.maps or (style.train and style.attention_dropout):
+            maps_BALL = attention_probabilities(query, key)
+            dropped_BALL = nn.Dropout(style.attention_dropout)(maps_BALL, deterministic=not style.train)
+            mixed = jnp.einsum("BAQK,BKAd->BQAd", dropped_BALL.astype(value.dtype), value)
+        else:
+            maps_BALL = None
+            mixed = jax.nn.dot_product_attention(query, key, value, implementation=style.attention)
+        return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL
+
+
+class BertAttention(nn.Module):
+    """The attention half of a layer."""
+
+    style: Style
+
+    @nn.compact
+    def __call__(self, x_BLD):
+        style = self.style
+        inputs_BLD = style.norm("attention_input_ln")(x_BLD) if style.pre_norm else x_BLD
+        mixed_BLD, maps_BALL = SelfAttention(style, name="self_attention")(inputs_BLD)
+        x_BLD += style.drop(mixed_BLD)
+        return x_BLD if style.pre_norm else style.norm("attention_output_ln")(x_BLD), maps_BALL
+
+
+class BertMlp(nn.Module):
+    """The half of a layer that works on every position by itself."""
+
+    style: Style
+
+    @nn.compact
+    def __call__(self, x_BLD):
+        style = self.style
+        hidden_BLD = style.norm("layer_input_ln")(x_BLD) if style.pre_norm else x_BLD
+        hidden_BLD = nn.gelu(style.dense(style.mlp, "intermediate_output")(hidden_BLD), approximate=True)
+        hidden_BLD = style.dense(style.hidden, "layer_output")(hidden_BLD)
+        x_BLD += style.drop(hidden_BLD)
+        return x_BLD if style.pre_norm else style.norm("layer_output_ln")(x_BLD)
+
+
+class BertLayer(nn.Module):
+    """Attention, then the MLP; returns the attention's probabilities beside the vectors where asked for."""
+
+    style: Style
+
+    @nn.compact
+    def __call__(self, x_BLD):
+        x_BLD, maps_BALL = BertAttention(self.style, name="BertAttention_0")(x_BLD)
+        return BertMlp(self.style, name="BertMlp_0")(x_BLD), maps_BALL
+
+
+class Bias(nn.Module):
+    """A learned vector, zero at first."""
+
+    features: int
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self):
+        return self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+
+
+class BertMlmLayer(nn.Module):
+    """Vectors to float32 logits: a hidden layer, then the transposed word table and a bias for every id."""
+
+    style: Style
+
+    @nn.compact
+    def __call__(self, x_BLD, words_VD):
+        style = self.style
+        x_BLD = style.norm("mlm_ln")(nn.gelu(style.dense(style.hidden, "mlm_dense")(x_BLD), approximate=True))
+        logits_BLV = jnp.einsum(
+            "BLD,VD->BLV", x_BLD, words_VD.astype(x_BLD.dtype), preferred_element_type=jnp.float32)
+        return logits_BLV + Bias(words_VD.shape[0], style.param_dtype, name="mlm_bias")().astype(jnp.float32)
+
+
+class MaskedTransformer(nn.Module):
+    """Logits of every position's token from the tokens of all positions.
+
+    The parameter tree is that of the official module. Pre-norm takes the two norms of a layer to its inputs under names
+    of their own (``attention_input_ln``, ``layer_input_ln``) and adds ``final_ln``; a checkpoint of the one therefore
+    does not load into the other.
+
+    Attributes:
+      vocab_size: V, see ``core.vocabulary``.
+      sequence_length: L, the prefix and all codes of a clip; every input has this length.
+      layers: how many.
+      hidden: D, the width.
+      heads: A, divides D.
+      mlp: width inside the MLP.
+      dropout: rate on the embedding and on both branches of every layer.
+      attention_dropout: rate on the attention's probabilities, drawn anew for every sample and head; see
+        ``SelfAttention`` for its cost.
+      norm: "post", as released, or "pre", which trains deep models with less warm-up.
+      attention: ``implementation`` of ``jax.nn.dot_product_attention``: None, "xla" or "cudnn".
+      segment_embeddings: whether positions that show a condition token get a vector of their own.
+      remat: whether the backward pass computes every layer anew instead of storing what is inside.
+      dtype: of the computation; statistics of norms, softmax and logits are float32 in any case.
+      param_dtype: of the parameters.
+    """
+
+    vocab_size: int
+    sequence_length: int
+    layers: int = 12
+    hidden: int = 768
+    heads: int = 12
+    mlp: int = 3072
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    norm: Literal["post", "pre"] = "post"
+    attention: Literal["xla", "cudnn"] | None = None
+    segment_embeddings: bool = False
+    remat: bool = False
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        if self.norm not in NORMS:
+            raise ValueError(unknown_name("norm", self.norm, NORMS))
+        if self.hidden % self.heads:
+            raise ValueError(f"heads must divide hidden; found hidden={self.hidden} and heads={self.heads}.")
+        super().__post_init__()
+
+    def __call__(self, tokens_BL, *, segments_BL=None, train: bool = False):
+        """Logits, float32 (B, L, V).
+
+        Args:
+          tokens_BL: integers in 0..V-1. Others are a ``ValueError`` where values are at hand; inside jit they make the
+            sample's logits nan.
+          segments_BL: 1 where a condition token is shown, else 0; needed with ``segment_embeddings``, otherwise unused.
+          train: whether to drop; needs an rng "dropout" unless both rates are 0.
+        """
+        return self._forward(tokens_BL, segments_BL, train, maps=False)[0]
+
+    def attention_maps(self, tokens_BL, *, segments_BL=None):
+        """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
+        return jnp.stack(self._forward(tokens_BL, segments_BL, train=False, maps=True)[1])
+
+    @nn.compact
+    def _forward(self, tokens_BL, segments_BL, train: bool, maps: bool):
+        tokens_BL, segments_BL = self._checked(tokens_BL, segments_BL)
+        style = Style(
+            self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
+            self.attention, self.dtype, self.param_dtype, train, maps)
+        x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(tokens_BL, segments_BL)
+        layer = nn.remat(BertLayer) if self.remat else BertLayer
+        found = []
+        for index in range(self.layers):
+            x_BLD, maps_BALL = layer(style, name=f"BertLayer_{index}")(x_BLD)
+            found.append(maps_BALL)
+        if style.pre_norm:
+            x_BLD = style.norm("final_ln")(x_BLD)
+        return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD, words_VD), found
+
+    def _checked(self, tokens_BL, segments_BL):
+        tokens_BL = jnp.asarray(tokens_BL)
+        check_tokens(tokens_BL, self.vocab_size)
+        if tokens_BL.ndim != 2 or tokens_BL.shape[1] != self.sequence_length:
+            raise ValueError(
+                f"Found tokens of shape {tokens_BL.shape}; expected (B, {self.sequence_length}), the prefix and all "
+                "codes of a clip. Set sequence_length to the prefix's length plus t * h * w.")
+        if not self.segment_embeddings:
+            return tokens_BL, None
+        if segments_BL is None or segments_BL.shape != tokens_BL.shape:
+            found = None if segments_BL is None else segments_BL.shape
+            raise ValueError(f"segment_embeddings needs segments_BL of shape {tokens_BL.shape}; found {found}.")
+        return tokens_BL, jnp.asarray(segments_BL)
