@@ -1,0 +1,178 @@
+"""The causal transformer over codes: the autoregressive baseline of MAGVIT.
+
+MAGVIT (arXiv 2212.05199, ablations and appendix) compares its parallel decoding with a decoder-only transformer that
+predicts one code after the other: pre-norm, learned positions, attention projections without bias, an MLP with
+biases, a final norm, an output layer of its own, Xavier's initial values.
+
+    x = drop(word[token] + position[index])
+    x = x + drop(attention(LN(x)));  x = x + drop(W2 gelu(W1 LN(x) + b1) + b2)          every layer
+    logits = W LN(x) + b,   or, tied,   word LN(x) / sqrt(D)
+
+The mask is purely causal and knows of no padding: whether a token is seen depends on where it stands, never on its id.
+"""
+
+import functools
+import math
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from videogvt.nn.transformer import check_tokens, lookup
+
+XAVIER = nn.initializers.xavier_uniform()
+
+
+class CausalSelfAttention(nn.Module):
+    """Attention to this position and those before it, over all inputs at once or, with a cache, for one more input."""
+
+    hidden: int
+    heads: int
+    attention: str | None
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x_BLD, position=None, cache=None):
+        heads = (self.heads, self.hidden // self.heads)
+        query, key, value = (self._dense(heads, name)(x_BLD) for name in ("query", "key", "value"))
+        if cache is None:
+            mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True, implementation=self.attention)
+        else:
+            cache = {
+                name: jax.lax.dynamic_update_slice_in_dim(cache[name], row, position, axis=1)
+                for name, row in (("key", key), ("value", value))
+            }
+            seen_L = jnp.arange(cache["key"].shape[1]) <= position
+            mixed = jax.nn.dot_product_attention(query, cache["key"], cache["value"], mask=seen_L[None, None, None])
+        return self._dense(self.hidden, "out", axis=(-2, -1))(mixed), cache
+
+    def _dense(self, features, name: str, axis=-1):
+        return nn.DenseGeneral(
+            features, axis, use_bias=False, name=name, kernel_init=XAVIER, dtype=self.dtype,
+            param_dtype=self.param_dtype)
+
+
+class CausalLayer(nn.Module):
+    """A pre-norm layer; returns its vectors and its cache, None where none was given."""
+
+    hidden: int
+    heads: int
+    mlp: int
+    dropout: float
+    attention: str | None
+    train: bool
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x_BLD, position=None, cache=None):
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        drop = nn.Dropout(self.dropout, deterministic=not self.train)
+        attention = CausalSelfAttention(self.hidden, self.heads, self.attention, **types, name="attention")
+        mixed_BLD, cache = attention(nn.LayerNorm(name="attention_ln", **types)(x_BLD), position, cache)
+        x_BLD += drop(mixed_BLD)
+        hidden_BLD = nn.LayerNorm(name="mlp_ln", **types)(x_BLD)
+        hidden_BLD = nn.gelu(nn.Dense(self.mlp, kernel_init=XAVIER, name="mlp_in", **types)(hidden_BLD))
+        hidden_BLD = nn.Dense(self.hidden, kernel_init=XAVIER, name="mlp_out", **types)(hidden_BLD)
+        return x_BLD + drop(hidden_BLD), cache
+
+
+class CausalTransformer(nn.Module):
+    """Logits of the next token from the tokens so far.
+
+    Attributes:
+      vocab_size: V, see ``core.vocabulary``.
+      sequence_length: L, the longest input, and the capacity of the cache.
+      layers, hidden, heads, mlp: as in ``nn.transformer``, whose ``SIZES`` fit here too.
+      dropout: rate on the embedding and on both branches of every layer.
+      tie_embeddings: whether the word table is also the output layer, divided by sqrt(D), without a bias; both tables
+        then start with deviation 1, for which that division is made, otherwise they are Xavier's like all kernels.
+      attention: ``implementation`` of ``jax.nn.dot_product_attention`` for whole sequences; steps use the default.
+      dtype: of the computation and the cache; statistics of norms, softmax and logits are float32 in any case.
+      param_dtype: of the parameters.
+    """
+
+    vocab_size: int
+    sequence_length: int
+    layers: int = 12
+    hidden: int = 768
+    heads: int = 12
+    mlp: int = 3072
+    dropout: float = 0.1
+    tie_embeddings: bool = False
+    attention: Literal["xla", "cudnn"] | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        if self.hidden % self.heads:
+            raise ValueError(f"heads must divide hidden; found hidden={self.hidden} and heads={self.heads}.")
+        super().__post_init__()
+
+    def __call__(self, tokens_BL, *, train: bool = False):
+        """Logits, float32 (B, length, V); those at i say what follows input i, and depend on inputs 0..i alone.
+
+        Args:
+          tokens_BL: integers in 0..V-1, already shifted right: a token that starts all sequences, then all but the last
+            token to be predicted. At most ``sequence_length`` of them. Ids out of range are a ``ValueError`` where
+            values are at hand; inside jit they make the sample's logits nan.
+          train: whether to drop; needs an rng "dropout" unless the rate is 0.
+        """
+        tokens_BL = jnp.asarray(tokens_BL)
+        if tokens_BL.ndim != 2 or tokens_BL.shape[1] > self.sequence_length:
+            raise ValueError(
+                f"Found tokens of shape {tokens_BL.shape}; expected (B, length) with a length of at most "
+                f"sequence_length={self.sequence_length}.")
+        return self._forward(tokens_BL, jnp.arange(tokens_BL.shape[1]), None, train)[0]
+
+    def init_cache(self, batch: int):
+        """Keys and values of no inputs yet: for every layer two zero arrays (batch, L, A, D / A)."""
+        shape = (batch, self.sequence_length, self.heads, self.hidden // self.heads)
+        return tuple({name: jnp.zeros(shape, self.dtype) for name in ("key", "value")} for _ in range(self.layers))
+
+    def step(self, tokens_B, position, cache):
+        """What ``__call__`` says at one position, at a cost that is linear in ``sequence_length``.
+
+        Pure, so that a scan can go through it: ``model.apply(variables, tokens_B, position, cache, method="step")``.
+
+        Args:
+          tokens_B: the inputs at ``position``.
+          position: scalar integer in 0..L-1, one for the whole batch; all before it were stepped through, in order.
+            Beyond L - 1 logits are nan.
+          cache: of ``init_cache`` or of the step before.
+
+        Returns:
+          Logits (B, V), float32, and the cache for the next step.
+        """
+        logits_BLV, cache = self._forward(jnp.asarray(tokens_B)[:, None], jnp.asarray(position)[None], cache, False)
+        return logits_BLV[:, 0], cache
+
+    @nn.compact
+    def _forward(self, tokens_BL, positions_L, cache, train: bool):
+        check_tokens(tokens_BL, self.vocab_size)
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        table_init = nn.initializers.normal(1.0) if self.tie_embeddings else XAVIER
+        words, positions = (
+            nn.Embed(rows, self.hidden, embedding_init=table_init, name=name, **types)
+            for name, rows in (("words", self.vocab_size), ("positions", self.sequence_length)))
+        x_BLD = lookup(words, tokens_BL) + lookup(positions, positions_L)
+        x_BLD = nn.Dropout(self.dropout)(x_BLD, deterministic=not train)
+        position, caches = (None, [None] * self.layers) if cache is None else (positions_L[0], list(cache))
+        for index in range(self.layers):
+            layer = CausalLayer(
+                self.hidden, self.heads, self.mlp, self.dropout, self.attention, train, **types, name=f"layer_{index}")
+            x_BLD, caches[index] = layer(x_BLD, position, caches[index])
+        x_BLD = nn.LayerNorm(name="final_ln", **types)(x_BLD)
+        return self._logits(x_BLD, words), tuple(caches)
+
+    def _logits(self, x_BLD, words: nn.Embed):
+        if self.tie_embeddings:
+            table_VD = words.embedding.astype(x_BLD.dtype)
+            logits_BLV = jnp.einsum("BLD,VD->BLV", x_BLD, table_VD, preferred_element_type=jnp.float32)
+            return logits_BLV / math.sqrt(self.hidden)
+        head = nn.Dense(
+            self.vocab_size, kernel_init=XAVIER, name="head", dtype=self.dtype, param_dtype=self.param_dtype,
+            dot_general=functools.partial(jax.lax.dot_general, preferred_element_type=jnp.float32))
+        return head(x_BLD)
