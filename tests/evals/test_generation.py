@@ -1,13 +1,14 @@
 """Generators that are known exactly, and broken ones: every figure lands where it should."""
 
 import io
+import types
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.evals import bank
-from videogvt.evals.generation import GenerationEval
+from videogvt.evals.generation import GenerationEval, unfolding
 from videogvt.train.contracts import Evaluator, Media, When
 
 PER_CLASS = 12
@@ -70,6 +71,7 @@ def test_figures_by_class(perfect):
     numbers, _ = perfect
     of_class = [numbers[f"by_class/{name}/oracle_agreement"] for name in bank.FAMILIES]
     assert np.mean(of_class) == pytest.approx(numbers["oracle_agreement"])
+    assert min(of_class) == numbers["oracle_agreement_least"]
     assert sum(numbers[f"by_class/{name}/clips"] for name in bank.FAMILIES) == 60
     assert all(f"real/by_class/{name}/spread_vs_real" in numbers for name in bank.FAMILIES)
 
@@ -155,11 +157,19 @@ def vars_of(evaluator: GenerationEval) -> dict:
 
 
 def test_decoding_can_be_watched():
-    def unfold(state, task_B, label_B, video_BTHWC, keys_B):
-        video = bank.real(state, task_B, label_B, video_BTHWC, keys_B)["video"]
-        masked = jax.numpy.ones((len(label_B), 3, 2, 4, 4), bool)
-        return {"videos": jax.numpy.stack([video] * 3, axis=1), "masked": masked}
+    def in_steps(state, task_B, label_B, video_BTHWC, keys_B, keep_steps=False):
+        tokens_BSN = jnp.tile(jnp.arange(3)[None, :, None], (len(label_B), 1, 2 * 4 * 4))
+        steps = types.SimpleNamespace(tokens=tokens_BSN, masked=tokens_BSN < 2)
+        codes_Bthw = tokens_BSN[:, -1].reshape(-1, 2, 4, 4)
+        return {"video": bank.real(state, task_B, label_B, video_BTHWC, keys_B)["video"], "codes": codes_Bthw} | (
+            {"steps": steps} if keep_steps else {})
 
-    _, media = run(bank.real, unfold=unfold, per_class=1)
-    assert media["unfolded"]["videos"].shape == (5, 3, 8, 32, 32, 3) and media["unfolded"]["label"].tolist() == [
-        0, 1, 2, 3, 4]
+    def video(state, codes_Bthw):
+        return jnp.repeat(codes_Bthw.repeat(4, 1).repeat(8, 2).repeat(8, 3)[..., None], 3, -1) / 2.0
+
+    _, media = run(in_steps, unfold=unfolding(in_steps, video), per_class=1)
+    unfolded = media["unfolded"]
+    assert unfolded["videos"].shape == (5, 3, 8, 32, 32, 3) and unfolded["label"].tolist() == [0, 1, 2, 3, 4]
+    assert [np.unique(unfolded["videos"][:, step]).tolist() for step in range(3)] == [[0], [128], [255]]
+    assert unfolded["masked"].shape == (5, 3, 2, 4, 4) and unfolded["masked"][:, :2].all()
+    assert not unfolded["masked"][:, 2].any()

@@ -45,14 +45,16 @@ def figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
 
 
 def by_class(table: Columns, real: Columns, diagonal: float, class_names: Sequence[str]) -> dict[str, float]:
-    """``by_class/<name>/<figure>`` of the figures ``OF_CLASS``, for every class that both tables have."""
-    numbers = {}
+    """``by_class/<name>/<figure>`` of the figures ``OF_CLASS``, for every class that both tables have, and the least
+    ``oracle_agreement_least`` of any class."""
+    numbers: dict[str, float] = {}
     for label, name in enumerate(class_names):
         own, other = (rows_of(part, part["label"] == label) for part in (table, real))
         if len(own["label"]) and len(other["label"]):
             of_class = figures(own, other, diagonal)
             numbers |= {f"by_class/{name}/{figure}": of_class[figure] for figure in OF_CLASS if figure in of_class}
-    return numbers
+    agreements = [value for name, value in numbers.items() if name.endswith("/oracle_agreement")]
+    return numbers | ({"oracle_agreement_least": min(agreements)} if agreements else {})
 
 
 def _movement(table: Columns, real: Columns) -> dict[str, float]:

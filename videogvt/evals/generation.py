@@ -58,7 +58,7 @@ class GenerationEval:
       reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video, codes)`` of the tokenizer; or None for no such row.
         Real and reconstructed clips are measured once: the tokenizer is frozen.
       judge: a trained classifier; or None for no figures of its.
-      unfold: ``generate`` for looking on: {"videos": (B, S, T, H, W, 3) after each step, "masked": (B, S, t, h, w)}.
+      unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
       samples: clips of each class to keep for the report.
       train_limit: only so many training clips; or None for all.
     """
@@ -97,6 +97,7 @@ class GenerationEval:
         self._shape = self.source.read([0])["video"].shape[1:]
         self._training: Training | None = None
         self._beside: dict[str, Columns] = {}
+        self._others_features: np.ndarray | None = None
         self._forward = None
 
     @property
@@ -135,6 +136,12 @@ class GenerationEval:
             yield "samples", Media.arrays(**self._samples(state, tables))
         if self.unfold:
             yield "unfolded", Media.arrays(**self._unfolded(state))
+
+    def asking(self, generate: Generate, task: int = 0) -> "GenerationEval":
+        """The same evaluator of another generator, for figures alone; what it has measured of real clips stays."""
+        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0)
+        other._training, other._beside, other._others_features = self._training, self._beside, self._others_features
+        return other
 
     def _frechet(self, table: Columns) -> dict[str, float]:
         """The distance to other real clips than those of the row ``real``, as many on either side in every row."""
@@ -213,7 +220,7 @@ class GenerationEval:
         mesh = mesh_of(state)
         if self._forward is None:
             self._forward = self._jit(mesh, lambda state, place_B: _as_bytes(
-                self.generate(state, *self._inputs(place_B))["video"]))
+                self.generate(state, *self.inputs(place_B))["video"]))
 
         def clips(place_B):
             return local_rows(self._forward(state, place_batch({"place": place_B}, mesh)["place"])), (
@@ -224,7 +231,7 @@ class GenerationEval:
     def _jit(self, mesh, function: Callable):
         return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
 
-    def _inputs(self, place_B: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    def inputs(self, place_B: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """task_B, label_B, video_BTHWC and keys_B of the clips at these places."""
         key = jax.random.key(self.seed)
         keys_B = jax.vmap(lambda place: jax.random.fold_in(key, place))(place_B)
@@ -251,7 +258,7 @@ class GenerationEval:
         mesh, parts, count = mesh_of(state), [], min(self.classes, self.clips)
 
         def unfold(state, place_B):
-            looked = self.unfold(state, *self._inputs(place_B))
+            looked = self.unfold(state, *self.inputs(place_B))
             return {"videos": _as_bytes(looked["videos"]), "masked": looked["masked"]}
 
         forward = self._jit(mesh, unfold)
@@ -262,6 +269,30 @@ class GenerationEval:
         columns = in_order(gather(stack(parts)))
         return {"videos": columns["videos"], "masked": columns["masked"], "label": columns["index"] % self.classes,
                 "class_names": np.array(self.source.class_names)}
+
+
+def unfolding(generate: Callable[..., Mapping[str, Any]], video: Callable[..., jax.Array]) -> Generate:
+    """A generator that shows how its clips come about, step by step.
+
+    Args:
+      generate: a predict function that takes ``keep_steps`` and then returns "steps" with ``tokens`` and ``masked``,
+        both (B, S, N).
+      video: ``(state, codes_Bthw) -> video_BTHWC``.
+
+    Returns:
+      A function like ``Generate`` that returns "videos" (B, S, T, H, W, 3), decoded from all tokens as each step
+      proposes them, and "masked" (B, S, t, h, w), the tokens that the step hides again.
+    """
+
+    def unfold(state, *inputs):
+        made = generate(state, *inputs, keep_steps=True)
+        grid = made["codes"].shape[1:]
+        batch, steps = made["steps"].tokens.shape[:2]
+        videos = video(state, made["steps"].tokens.reshape(-1, *grid))
+        return {"videos": videos.reshape(batch, steps, *videos.shape[1:]),
+                "masked": made["steps"].masked.reshape(batch, steps, *grid)}
+
+    return unfold
 
 
 def _as_bytes(video: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ def curves(series: Mapping[str, Series], lines: Mapping[str, Mapping[str, float]
             axes.axhline(level, color=RED, linewidth=1, linestyle=(0, (4, 3)))
             axes.text(0.98, level, name, color=RED, fontsize=7.5, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())
-        _plain(axes, title)
+        plain(axes, title)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         positive = [value for value in values if value > 0]
         if len(positive) == len(values) and max(values) > 20 * min(values) and not lines:
@@ -60,7 +60,7 @@ def code_histogram(counts_K: np.ndarray) -> Figure:
     axes.axvline(used, color=GREY, linewidth=1, label=f"{used:,} codes used")
     axes.set(yscale="log", xlim=(0, len(share) + 1), xlabel="codes, most frequent first", ylabel="share of all tokens")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-    _plain(axes, "")
+    plain(axes, "")
     return figure
 
 
@@ -75,7 +75,7 @@ def error_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
     axes.axvline(2.0, color=GREY, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.set(xscale="log", ylim=(0, 1.01), xlabel="track error in pixels", ylabel="share of frames at most so far off")
     axes.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=INK)
-    _plain(axes, "")
+    plain(axes, "")
     return figure
 
 
@@ -123,7 +123,8 @@ def labelled_strips(
     return figure
 
 
-def _plain(axes: Axes, title: str) -> None:
+def plain(axes: Axes, title: str) -> None:
+    """The look that all charts have in common."""
     axes.set_title(title, fontsize=9.5, color=INK, loc="left")
     axes.tick_params(labelsize=8, colors=SOFT)
     axes.xaxis.label.set(color=SOFT, fontsize=9)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.report import figures, page
-from videogvt.report.grids import as_text, figure_table
+from videogvt.report import decoding, figures, generation, page, prediction
+from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.images import animation, difference, spread, strip, webp
 from videogvt.report.runs import Arrays, Run, read_run
 from videogvt.report.verdict import Verdict, judge
@@ -57,9 +57,12 @@ def write_report(workdir: pathlib.Path | str) -> Report:
 
 
 def verdict(run: Run) -> Verdict | None:
-    """The verdict on the test split, or on the first split there is; None for a run that reconstructs nothing."""
+    """The verdict on the test split, or on the first split there is; None for a run that neither reconstructs nor
+    generates."""
     for name in run.evaluators:
         grid = run.grid(name)
+        if generation.applies(grid):
+            return generation.judge(grid, run.name.rpartition("-")[2])
         if "psnr" in grid[""]:
             return judge(grid, name)
     return None
@@ -69,7 +72,8 @@ def headline(run: Run) -> str:
     """The verdict in a sentence, or how far the run is."""
     judged = verdict(run)
     if judged:
-        return judged.sentence
+        predicted = [prediction.sentence(grid) for grid in map(run.grid, run.evaluators) if prediction.applies(grid)]
+        return " ".join([judged.sentence, *predicted])
     for name in run.evaluators:
         grid = run.grid(name)
         if {"accuracy", "clips"} <= set(grid[""]) and "chance" in grid:
@@ -85,7 +89,7 @@ def report_text(run: Run, path: pathlib.Path) -> str:
     parts = [f"{run.name}: {headline(run)}"]
     for name in run.evaluators:
         if name != "validation" or len(run.evaluators) == 1:
-            parts.append(f"{name}\n{as_text(*figure_table(run.grid(name), run.name))}")
+            parts.append(f"{name}\n{as_text(*_table(run, name))}")
     return "\n\n".join([*parts, f"Report: {path}"])
 
 
@@ -97,12 +101,24 @@ def run_page(run: Run, clips: int) -> str:
     if judged and judged.marks:
         blocks.append(page.table(["mark", "value", "met"], [[text, value, "yes" if met else "no"]
                                                             for text, value, met in judged.marks]))
-    blocks += [block for name in run.evaluators for block in _tables(run, name)]
-    blocks += [*_curves(run), *_details(run)]
+    for name in run.evaluators:
+        own = _own_sections(run, name)
+        blocks += own.sections(run, name) if own else _tables(run, name)
+    blocks += [*decoding.sections(run.workdir), *_curves(run), *_details(run)]
     for place, name in enumerate(run.evaluators):
         blocks += _clips(run, name, clips if place == 0 else 1)
     blocks += _configuration(run)
     return page.document(f"{run.name}: report", *blocks)
+
+
+def _own_sections(run: Run, name: str):
+    """The module that shows an evaluator's numbers in a way of their own; None for one table like all others."""
+    return next((kind for kind in (generation, prediction) if kind.applies(run.grid(name))), None)
+
+
+def _table(run: Run, name: str) -> Table:
+    own = _own_sections(run, name)
+    return own.table(run.grid(name)) if own else figure_table(run.grid(name), run.name)
 
 
 def _provenance(run: Run) -> str:
@@ -165,7 +181,7 @@ def by_class(table: Arrays, names: list[str]) -> tuple[list[str], list[list[str]
 def _clips(run: Run, name: str, clips: int) -> Iterator[str]:
     """The section of one evaluator's chosen clips."""
     files = run.files.get(name, {})
-    if name == "validation" or "samples" not in files:
+    if name == "validation" or "choice" not in files.get("samples", {}):
         return
     samples, cards = files["samples"], []
     for choice, meaning in CHOICES.items():
@@ -251,7 +267,7 @@ def _configuration(run: Run) -> Iterator[str]:
 
 def _first_samples(run: Run) -> tuple[str, Arrays] | None:
     for name in run.evaluators:
-        if name in run.files and "samples" in run.files[name]:
+        if name in run.files and "choice" in run.files[name].get("samples", {}):
             return name, run.files[name]["samples"]
     return None
 

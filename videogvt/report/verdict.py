@@ -63,7 +63,7 @@ def judge(grid: Grid, split: str = "test") -> Verdict:
     """
     own, answers = grid[""], {name: grid[name] for name in ANSWERS if name in grid}
     lost = [name for name, figures in answers.items() if not _beats(own, figures)]
-    marks = tuple(_checked(mark, grid) for mark in MARKS if _applies(mark, grid))
+    marks = tuple(checked(mark, grid) for mark in MARKS if _applies(mark, grid))
     missed = [f"{text} ({value})" for text, value, met in marks if not met]
     facts = _facts(grid, split)
     if lost:
@@ -91,7 +91,8 @@ def _applies(mark: Mark, grid: Grid) -> bool:
     return all(row in grid and figure in grid[row] for row, figure in mark.figures)
 
 
-def _checked(mark: Mark, grid: Grid) -> tuple[str, str, bool]:
+def checked(mark: Mark, grid: Grid) -> tuple[str, str, bool]:
+    """Text and value of a mark, and whether it is met."""
     values = [grid[row][figure] for row, figure in mark.figures]
     return mark.text, mark.shown.format(values[0]), mark.met(*values)
 

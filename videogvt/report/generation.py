@@ -1,0 +1,168 @@
+"""The sections of a report on generated clips: verdict, figures beside real clips and chance, clips, decoding steps."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from videogvt.report import page
+from videogvt.report.grids import Table
+from videogvt.report.images import animation, merged, spread, strip, webp
+from videogvt.report.runs import Arrays, Grid, Run
+from videogvt.report.verdict import Mark, Verdict, checked
+
+ROWS = {"": "generated", "real": "real clips", "reconstructed": "real, through the tokenizer",
+        "shuffled": "real, labels shuffled", "copied": "training clips", "mean_track": "mean track"}
+FIGURES = {
+    "one_object_share": ("exactly one object persists", "{:.1%}"),
+    "object_found_share": ("object found, of frames", "{:.1%}"),
+    "oracle_agreement": ("class named by the oracle", "{:.1%}"),
+    "oracle_agreement_least": ("the same, in the worst class", "{:.1%}"),
+    "judge_agreement": ("class named by the classifier", "{:.1%}"),
+    "frechet_traj": ("frechet_traj (real clips: the floor)", "{:.4g}"),
+    "fit_residual_px": ("misfit of the claimed family, px", "{:.3f}"),
+    "acceleration_px": ("acceleration, px a frame²", "{:.3f}"),
+    "jerk_px": ("jerk, px a frame³", "{:.3f}"),
+    "jerk_vs_real": ("jerk, against real", "{:.2f}"),
+    "speed_plausible": ("speed as in training", "{:.1%}"),
+    "radius_plausible": ("radius as in training", "{:.1%}"),
+    "spread_px": ("spread within a class, px", "{:.2f}"),
+    "spread_vs_real": ("spread, against real", "{:.2f}"),
+    "spread_vs_real_least": ("the same, in the worst class", "{:.2f}"),
+    "shape_spread_vs_real": ("spread of shapes, against real", "{:.2f}"),
+    "nearest_train_px": ("distance to the nearest training track, px", "{:.2f}"),
+    "memory_vs_real": ("the same, against real", "{:.2f}"),
+    "clips": ("clips", "{:,.0f}"),
+}
+NOTE = (
+    "Medians of clips: misfit, acceleration, jerk, distance to training. A clip without a track is named by nobody, is "
+    "not plausible, adds nothing to the spread, and its misfit is half the picture's diagonal. Speed and radius are as "
+    "in training between the 1st and the 99th percentile of the training clips of the class. frechet_traj is a Fréchet "
+    "distance on our own classifier's features, no FVD."
+)
+LEVELS: Mapping[str, tuple[float, float, float]] = {"": (0.90, 0.60, 0.40), "long": (0.98, 0.90, 0.80)}
+"""Least shares of clips with one object, of clips named right, and of those in the worst class, by variant."""
+
+
+def applies(grid: Grid) -> bool:
+    """Whether an evaluator's numbers are those of generated clips."""
+    return "oracle_agreement" in grid[""] or "judge_agreement" in grid[""]
+
+
+def judge(grid: Grid, variant: str = "") -> Verdict:
+    """The verdict on generated clips: better than chance at all, and which marks of the variant are met."""
+    one, named, least = LEVELS.get(variant, LEVELS[""])
+    marks = tuple(checked(mark, grid) for mark in (
+        Mark(f"exactly one persistent object in at least {one:.0%} of clips", (("", "one_object_share"),),
+             lambda x: x >= one, "{:.1%}"),
+        Mark(f"class named by the oracle in at least {named:.0%} of clips", (("", "oracle_agreement"),),
+             lambda x: x >= named, "{:.1%}"),
+        Mark(f"and in at least {least:.0%} in every class", (("", "oracle_agreement_least"),),
+             lambda x: x >= least, "{:.1%}"),
+        Mark("tracks spread within a class at least 70 % as far as real ones", (("", "spread_vs_real"),),
+             lambda x: x >= 0.7, "{:.2f}"),
+        Mark("median distance to the nearest training track at least 0.8 times that of real clips",
+             (("", "memory_vs_real"),), lambda x: x >= 0.8, "{:.2f}"),
+    ) if mark.figures[0][1] in grid[""])
+    by = "oracle" if "oracle_agreement" in grid[""] else "classifier"
+    figure = "oracle_agreement" if by == "oracle" else "judge_agreement"
+    chance = grid["shuffled"][figure]
+    missed = [f"{text} ({value})" for text, value, met in marks if not met]
+    better = grid[""][figure] > chance
+    sentence = "It generates what it is asked for" if better and not missed else (
+        "It generates clips of their class, not everything as it should be" if better else
+        "Its clips are no more of the class asked for than chance")
+    return Verdict(good=better and not missed, marks=marks, sentence=f"{sentence}: {_facts(grid, by, figure)}. " + (
+        f"Missed: {'; '.join(missed)}." if missed else f"All {len(marks)} marks are met." if marks else "").strip())
+
+
+def _facts(grid: Grid, by: str, figure: str) -> str:
+    others = [f"{grid['shuffled'][figure]:.0%} by chance"]
+    others += [f"{grid[row][figure]:.1%} of {name}" for row, name in (
+        ("real", "real clips"), ("reconstructed", "real clips through the tokenizer")) if row in grid]
+    one = ""
+    if "one_object_share" in grid[""]:
+        own = grid[""]
+        one = f"{own['one_object_share']:.1%} of {own['clips']:,.0f} clips show exactly one persistent object, "
+    return f"{one}the {by} names the class asked for in {grid[''][figure]:.1%} ({', '.join(others)})"
+
+
+def table(grid: Grid) -> Table:
+    """Headings and lines: a column for each row of the evaluator, a line for each figure."""
+    rows = [row for row in ROWS if row in grid]
+    lines = [[title, *(form.format(grid[row][name]) if name in grid[row] else "–" for row in rows)]
+             for name, (title, form) in FIGURES.items() if any(name in grid[row] for row in rows)]
+    return ["", *(ROWS[row] for row in rows)], lines
+
+
+def class_table(grid: Grid) -> Table:
+    """Headings and lines: a line for each class, of generated clips and, in brackets, of real ones."""
+    names = [row.removeprefix("by_class/") for row in grid if row.startswith("by_class/")]
+    shown = [figure for figure in FIGURES if any(figure in grid[f"by_class/{name}"] for name in names)]
+    lines = []
+    for name in names:
+        cells = []
+        for figure in shown:
+            own, real = (grid.get(f"{row}by_class/{name}", {}).get(figure) for row in ("", "real/"))
+            texts = ["–" if value is None else FIGURES[figure][1].format(value) for value in (own, real)]
+            cells.append(texts[0] if figure.endswith(("_vs_real", "clips")) else f"{texts[0]} ({texts[1]})")
+        lines.append([name, *cells])
+    return ["class", *(FIGURES[figure][0] for figure in shown)], lines
+
+
+def sections(run: Run, name: str) -> Iterator[str]:
+    """The sections of one evaluator of generated clips."""
+    grid, files, facts = run.grid(name), run.files.get(name, {}), run.about["evaluators"].get(name, {})
+    blocks = [page.paragraph(NOTE, "note"), page.table(*table(grid), strong=1)]
+    if any(row.startswith("by_class/") for row in grid):
+        blocks += [page.heading("By class, real clips in brackets"), page.table(*class_table(grid))]
+    for judge_name in ("oracle", "judge"):
+        if f"confusion_{judge_name}" in files:
+            confusion = files[f"confusion_{judge_name}"]
+            names = confusion["class_names"].tolist()
+            rows = [[asked, *map(str, row)] for asked, row in zip(names, confusion["counts_KK"])]
+            blocks += [page.heading(f"What the {judge_name} names (across) of what was asked for (down)"),
+                       page.table(["", *names], rows)]
+    settings = ", ".join(f"{key} {value}" for key, value in facts.get("decoding", {}).items())
+    title = f"Generated clips: {name}" + (f" ({facts['split']})" if "split" in facts else "")
+    yield page.section(title, *([page.paragraph(f"Decoding: {settings}.", "note")] if settings else []), *blocks)
+    if "samples" in files and name != "validation":
+        yield page.section(f"Samples: {name}", *_samples(files["samples"]))
+    if "unfolded" in files and name != "validation":
+        yield page.section(f"Decoding, step by step: {name}", *_unfolded(files["unfolded"]))
+
+
+def _samples(samples: Arrays) -> Iterator[str]:
+    """The first clips of every class, animated, above real ones."""
+    names = samples["class_names"].tolist()
+    fps = float(samples["fps"]) if "fps" in samples else 12.0
+    scale = max(1, 128 // samples["video"].shape[3])
+    yield page.paragraph("The first clips of every class, chosen by nothing, at half speed; real clips of the class "
+                         "beside them.", "note")
+    for label, name in enumerate(names):
+        own = np.flatnonzero(samples["label"] == label)
+        real = np.flatnonzero(samples["real_label"] == label)
+        heading = name
+        if "named" in samples:
+            named = [(*names, "unknown")[place] for place in samples["named"][own]]
+            heading += f": the oracle says {', '.join(named)}"
+        yield page.heading(heading)
+        pairs = ((samples["video"][own], "generated"), (samples["real"][real], "real"))
+        yield page.row(*(page.picture(animation(videos, fps, scale, most=300_000), f"{kind} clips of {name}", kind)
+                         for videos, kind in pairs if len(videos)))
+
+
+def _unfolded(unfolded: Arrays) -> Iterator[str]:
+    """For every class one clip as each step proposes it, all frames in one picture, above what the step hides again."""
+    videos_NSTHWC, masked_NSthw = unfolded["videos"], unfolded["masked"]
+    steps = spread(videos_NSTHWC.shape[1], 12)
+    size = videos_NSTHWC.shape[3:5]
+    yield page.paragraph("From left to right: what all tokens decode to after each step, every frame laid over the "
+                         "others; below, in black, the share of tokens over time that the step hides again.", "note")
+    for row, label in enumerate(unfolded["label"]):
+        pictures = np.stack([merged(video) for video in videos_NSTHWC[row]])
+        hidden_Shw = np.round(255 * (1.0 - masked_NSthw[row].mean(axis=1))).astype(np.uint8)
+        grey = np.repeat(hidden_Shw[..., None], 3, axis=-1)
+        grey = grey.repeat(size[0] // grey.shape[1], axis=1).repeat(size[1] // grey.shape[2], axis=2)
+        cells = strip([pictures, grey], steps, max(1, 96 // size[1]))
+        yield page.heading(f"{unfolded['class_names'][label]}: {videos_NSTHWC.shape[1]} steps")
+        yield page.picture(webp(cells, most=150_000), "decoding steps", frame=False)

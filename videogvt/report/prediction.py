@@ -1,0 +1,123 @@
+"""The sections of a report on predictions: every task beside its trivial answers, errors over the horizon, clips."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from videogvt.report import figures, page
+from videogvt.report.grids import Table
+from videogvt.report.images import spread, strip, webp
+from videogvt.report.runs import Arrays, Grid, Run
+
+ANSWERS = {"copy": "copy", "constant_velocity": "constant velocity", "constant_acceleration": "constant acceleration",
+           "interpolation": "interpolation"}
+NOTE = (
+    "Distance in pixels from the object to its true place, the mean over the frames in which its centre is hidden. A "
+    "frame in which not exactly one object is found counts as half the picture's diagonal; 'where found' leaves such "
+    "frames out. The trivial answers know the exact track of the frames in which the object is given, and stay within "
+    "the picture. Against trivial: the error over that of the best answer the task is to beat (frame prediction: "
+    "copying, constant velocity and acceleration; interpolation and inpainting: the straight line; outpainting: "
+    "constant velocity). 'Late' is 4 frames and more from the nearest given one. Unseen: clips whose object is hidden "
+    "throughout."
+)
+
+
+def applies(grid: Grid) -> bool:
+    """Whether an evaluator's numbers are those of predictions."""
+    return "tasks_beating_trivial" in grid[""]
+
+
+def sentence(grid: Grid) -> str:
+    """Which tasks beat their trivial answers."""
+    own = grid[""]
+    lost = [task for task, numbers in grid.items() if numbers.get("error_vs_trivial", 0.0) >= 1.0]
+    return (f"It beats the trivial answer in {own['tasks_beating_trivial']:.0f} of {own['tasks']:.0f} tasks"
+            + (f"; not in {', '.join(lost)}" if lost else "") + ".")
+
+
+def tasks(grid: Grid) -> list[str]:
+    """Names of the measured tasks."""
+    return [row for row, numbers in grid.items() if "frames" in numbers]
+
+
+def table(grid: Grid) -> Table:
+    """Headings and lines: a line for each task."""
+    headings = ["task", "error, px", "where found, px", "found", *(f"{name}, px" for name in ANSWERS.values()),
+                "against trivial", "where given, px", "unseen clips", "found in these", "frames"]
+    lines = []
+    for task in tasks(grid):
+        own = grid[task]
+        answers = [grid.get(f"{task}/{answer}", {}).get("track_error_px") for answer in ANSWERS]
+        lines.append([
+            task, _text(own.get("track_error_px")), _text(own.get("track_error_found_px")),
+            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), _text(own.get("error_vs_trivial")),
+            _text(own.get("given_error_px")), _text(own.get("unseen_clips"), "{:,.0f}"),
+            _text(own.get("unseen_found_share"), "{:.1%}"), _text(own["frames"], "{:,.0f}")])
+    return headings, lines
+
+
+def late_table(grid: Grid) -> Table:
+    """Headings and lines: the late error of every task and class, beside the answers'."""
+    lines = []
+    for row, numbers in grid.items():
+        task, _, name = row.partition("/by_class/")
+        if name and task in tasks(grid):
+            others = [grid.get(f"{task}/{answer}/by_class/{name}", {}).get("late_error_px") for answer in ANSWERS]
+            lines.append([f"{task}, {name}", *map(_text, (numbers["late_error_px"], *others))])
+    return ["task and class", "error, px", *(f"{name}, px" for name in ANSWERS.values())], lines
+
+
+def _text(value: float | None, form: str = "{:.2f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def sections(run: Run, name: str) -> Iterator[str]:
+    """The sections of one evaluator of predictions."""
+    grid, files = run.grid(name), run.files.get(name, {})
+    facts = run.about["evaluators"].get(name, {})
+    title = f"Predictions: {name}" + (f" ({facts['clips']:,} clips of {facts['split']})" if "split" in facts else "")
+    blocks = [page.paragraph(sentence(grid)), page.paragraph(NOTE, "note"), page.table(*table(grid), strong=1)]
+    headings, lines = late_table(grid)
+    if lines:
+        blocks += [page.heading("Late errors by class"), page.table(headings, lines, strong=1)]
+    if "horizons" in files:
+        blocks.append(page.picture(figures.as_png(horizons(files["horizons"])), "error over the horizon", frame=False))
+    yield page.section(title, *blocks)
+    if "samples" in files and name != "validation":
+        yield page.section(f"Predicted clips: {name}", *_samples(files["samples"]))
+
+
+def horizons(arrays: Arrays) -> Figure:
+    """Mean errors of found frames over the frames to the nearest given one, a small chart for each task."""
+    names, rows = arrays["tasks"].tolist(), arrays["rows"].tolist()
+    lines = -(-len(names) // 3)
+    figure = Figure(figsize=(10.8, 2.4 * lines), dpi=figures.DPI, layout="constrained")
+    grid = figure.subplots(lines, 3, squeeze=False).ravel()
+    colours = dict(zip(rows, (figures.BLUE, figures.GREY, figures.RED, "#e0a458", "#6a994e")))
+    for place, (axes, task) in enumerate(zip(grid, names)):
+        for row, name in enumerate(rows):
+            error_T = arrays["error"][place, row, 0]
+            at = np.flatnonzero(np.isfinite(error_T))
+            axes.plot(at, error_T[at], color=colours[name], linewidth=2.0 if name == "" else 1.1, marker=".",
+                      label=ANSWERS.get(name, "generated"))
+        figures.plain(axes, task)
+        axes.set(ylim=(0, None), xlabel="frames to the nearest given one", ylabel="error, px")
+    grid[0].legend(frameon=False, fontsize=7, labelcolor=figures.INK)
+    for axes in grid[len(names):]:
+        axes.set_axis_off()
+    return figure
+
+
+def _samples(samples: Arrays) -> Iterator[str]:
+    """The first clips of every task: the original, what is given, and what was made of it."""
+    yield page.paragraph("The first clips of the split, chosen by nothing: original, what is given (the rest grey), "
+                         "and what was made of it.", "note")
+    scale = max(1, 128 // samples["original"].shape[3])
+    for place, task in enumerate(samples["tasks"].tolist()):
+        strips = []
+        for original, made in zip(samples["original"], samples["video"][place]):
+            given = np.where(samples["shown"][place][..., None], original, np.uint8(205))
+            strips.append(strip([original, given, made], spread(len(original), 8), scale))
+        yield page.heading(task)
+        yield page.row(*(page.picture(webp(cells, most=60_000), f"clips of {task}", frame=False) for cells in strips))
