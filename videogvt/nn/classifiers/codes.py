@@ -1,0 +1,163 @@
+"""Classifiers of what a tokenizer makes of clips: a linear probe, an MLP, attention pooling, a small transformer.
+
+Inputs are codes, integers (B, t, h, w), which are looked up in a table that is learned here, or latents, floats
+(B, t, h, w, D). The views of several cameras may stand side by side along any axis.
+"""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from videogvt.nn.classifiers.encoder import Encoder
+from videogvt.nn.classifiers.heads import Classifier
+from videogvt.nn.transformer import INITIALIZER, check_tokens, lookup
+from videogvt.ops.conv import space_to_depth
+
+
+class CodeClassifier(Classifier):
+    """A classifier of codes or latents.
+
+    Attributes:
+      num_codes: of the tokenizer, rows of the table; 0 where the inputs are latents.
+    """
+
+    sees: ClassVar[str] = "codes"
+    num_codes: int = 0
+
+    def cells(self, inputs, width: int, project: bool = True):
+        """Vectors (B, t, h, w, ``width``) of codes by a table, of latents by a linear map or, without ``project``, as
+        they are; to be called in a compact method."""
+        inputs = jnp.asarray(inputs)
+        floating = jnp.issubdtype(inputs.dtype, jnp.floating)
+        if inputs.ndim != 4 + floating or floating == bool(self.num_codes):
+            expected = "codes, integers (B, t, h, w)" if self.num_codes else "latents, floats (B, t, h, w, D)"
+            raise ValueError(
+                f"With num_codes={self.num_codes} a {type(self).__name__} sees {expected}; found {inputs.dtype} "
+                f"{inputs.shape}. Set num_codes to the tokenizer's number of codes for codes, to 0 for latents.")
+        if not floating:
+            check_tokens(inputs, self.num_codes)
+            return lookup(nn.Embed(self.num_codes, width, name="codes", **self.dtypes), inputs)
+        return nn.Dense(width, name="latents", **self.dtypes)(inputs) if project else inputs.astype(self.dtype)
+
+
+class LinearProbe(CodeClassifier):
+    """A linear map of everything: each cell of the grid has weights of its own (as in arXiv 1610.01644).
+
+    Attributes:
+      width: of the table of codes; a probe that is linear in one-hot codes, of this rank.
+    """
+
+    width: int = 16
+
+    @nn.compact
+    def __call__(self, inputs, *, train: bool = False):
+        x_BthwD = self.cells(inputs, self.width, project=False)
+        return self.heads(x_BthwD.reshape(len(x_BthwD), -1), train=train)
+
+
+class Mlp(CodeClassifier):
+    """Hidden layers over the whole grid at once.
+
+    Attributes:
+      width: of the table of codes.
+      hidden: of each of the ``layers``.
+      dropout: rate after each.
+    """
+
+    width: int = 16
+    hidden: int = 128
+    layers: int = 2
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, inputs, *, train: bool = False):
+        x_BthwD = self.cells(inputs, self.width, project=False)
+        x_BD = x_BthwD.reshape(len(x_BthwD), -1)
+        for index in range(self.layers):
+            x_BD = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{index}", **self.dtypes)(x_BD))
+            x_BD = nn.Dropout(self.dropout)(x_BD, deterministic=not train)
+        return self.heads(x_BD, train=train)
+
+
+class AttentionPooling(CodeClassifier):
+    """Each of A learned queries looks somewhere in space and time and brings along what stands there; then one MLP.
+
+    This is attention from learned queries (the pooling of arXiv 1810.00825, the probe of arXiv 2404.08471). As queries
+    do not depend on the clip, keys need no map of their own: query and key make one linear map to A scores. Values are
+    mapped after pooling, where it costs next to nothing and is the same.
+
+    Attributes:
+      width: of a cell.
+      queries: A.
+      hidden: of the MLP.
+      dropout: rate in it.
+    """
+
+    width: int = 64
+    queries: int = 32
+    hidden: int = 128
+    dropout: float = 0.0
+
+    def __call__(self, inputs, *, train: bool = False):
+        return self._forward(inputs, train)[0]
+
+    def attention(self, inputs):
+        """Where the queries look: float32 (B, A, t, h, w), which sums to 1 over t, h and w."""
+        return self._forward(inputs, train=False)[1]
+
+    @nn.compact
+    def _forward(self, inputs, train: bool):
+        x_BthwD = nn.gelu(self._placed(self.cells(inputs, self.width)))
+        batch, *grid = x_BthwD.shape[:4]
+        x_BND = x_BthwD.reshape(batch, -1, self.width)
+        scores_BNA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BND)
+        weights_BNA = jax.nn.softmax(scores_BNA.astype(jnp.float32), axis=1)
+        pooled_BAD = jnp.einsum("BNA,BND->BAD", weights_BNA.astype(x_BND.dtype), x_BND)
+        x_BD = nn.gelu(nn.Dense(self.hidden, name="hidden", **self.dtypes)(pooled_BAD.reshape(batch, -1)))
+        x_BD = nn.Dropout(self.dropout)(x_BD, deterministic=not train)
+        maps_BAthw = weights_BNA.swapaxes(1, 2).reshape(batch, self.queries, *grid)
+        return self.heads(x_BD, train=train), maps_BAthw
+
+    def _placed(self, x_BthwD):
+        """The cells plus learned vectors of their time, row and column."""
+        for axis, name in ((1, "time"), (2, "row"), (3, "column")):
+            shape = [1, 1, 1, 1, self.width]
+            shape[axis] = x_BthwD.shape[axis]
+            place = self.param(name, nn.initializers.normal(0.5), (shape[axis], self.width), self.param_dtype)
+            x_BthwD += place.reshape(shape).astype(x_BthwD.dtype)
+        return x_BthwD
+
+
+class CodeTransformer(CodeClassifier):
+    """A small pre-norm transformer over patches of the grid, averaged at the end (ViT, arXiv 2010.11929, without its
+    class token).
+
+    Attributes:
+      patch: times, rows and columns of codes in one token.
+      width: of a cell before it joins a patch.
+      hidden, layers, num_heads, mlp: of the transformer.
+      dropout: rate on both branches of every layer.
+    """
+
+    patch: tuple[int, int, int] = (1, 2, 2)
+    width: int = 16
+    hidden: int = 96
+    layers: int = 3
+    num_heads: int = 4
+    mlp: int = 384
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, inputs, *, train: bool = False):
+        x_BthwD = self.cells(inputs, self.width)
+        if any(length % size for length, size in zip(x_BthwD.shape[1:4], self.patch)):
+            raise ValueError(f"A grid of {x_BthwD.shape[1:4]} codes is no whole number of patches of "
+                             f"{tuple(self.patch)}; choose another config.classifier.patch.")
+        x_BthwD = nn.Dense(self.hidden, name="patches", **self.dtypes)(space_to_depth(x_BthwD, tuple(self.patch)))
+        x_BLD = x_BthwD.reshape(len(x_BthwD), -1, self.hidden)
+        x_BLD += self.param("positions", INITIALIZER, x_BLD.shape[1:], self.param_dtype).astype(x_BLD.dtype)
+        x_BLD = Encoder(self.layers, self.hidden, self.num_heads, self.mlp, self.dropout, self.dtype, self.param_dtype,
+                        name="encoder")(x_BLD, train=train)
+        return self.heads(x_BLD.mean(1), train=train)

@@ -1,0 +1,102 @@
+"""What all classifiers but the judge have in common: their answers, and the norms and pools of networks on pixels."""
+
+from typing import Any, ClassVar, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+
+class Classifier(nn.Module):
+    """A network that names the class of a clip, says where its object goes, or both.
+
+    ``module(inputs, *, train=False)`` is a dict of float32 heads: "logits" (B, num_classes) and "position"
+    (B, num_positions), each only where its size is not 0. Networks with BatchNorm keep the statistics in the collection
+    "batch_stats", which is mutable where ``train``; under ``jit`` over a mesh they are those of the whole batch.
+    Networks with a ``dropout`` above 0 need the rng "dropout" where ``train``.
+
+    Attributes:
+      num_classes: K, or 0.
+      num_positions: P numbers of the position head, or 0; their meaning is the recipe's business.
+      dtype: of the computation; statistics of norms, softmax and heads are float32 in any case.
+      param_dtype: of the parameters.
+    """
+
+    sees: ClassVar[Literal["pixels", "codes"]] = "pixels"
+    num_classes: int
+    num_positions: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        if min(self.num_classes, self.num_positions) < 0 or not self.num_classes + self.num_positions:
+            raise ValueError(
+                f"A classifier needs classes, positions or both; found num_classes={self.num_classes} and "
+                f"num_positions={self.num_positions}. Give one of them a size above 0.")
+        super().__post_init__()
+
+    def heads(self, features_BD, hidden: int = 0, dropout: float = 0.0, *, train: bool):
+        """The answers, linear in the features or with a hidden layer for each; to be called in a compact method."""
+        heads, dtypes = {}, {"dtype": jnp.float32, "param_dtype": self.param_dtype}
+        for name, size in (("logits", self.num_classes), ("position", self.num_positions)):
+            if not size:
+                continue
+            x_BD = nn.Dropout(dropout)(features_BD.astype(jnp.float32), deterministic=not train)
+            if hidden:
+                x_BD = nn.relu(nn.Dense(hidden, name=f"{name}_hidden", **dtypes)(x_BD))
+            heads[name] = nn.Dense(size, name=name, **dtypes)(x_BD)
+        return heads
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Of a layer of the network."""
+        return {"dtype": jnp.dtype(self.dtype), "param_dtype": jnp.dtype(self.param_dtype)}
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization, then ReLU where asked for. In training the statistics move a tenth of the way at a time.
+
+    Attributes:
+      relu: whether ReLU follows.
+      epsilon: added to the variance.
+      dtypes: of computation and parameters; the statistics are float32.
+    """
+
+    dtypes: Any
+    relu: bool = True
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x, *, train: bool):
+        x = nn.BatchNorm(not train, momentum=0.9, epsilon=self.epsilon, name="norm", **self.dtypes)(x)
+        return nn.relu(x) if self.relu else x
+
+
+def centred(video_BTHWC, patch: tuple[int, int, int] = (1, 1, 1), network: str = ""):
+    """Videos about each clip's mean colour, so that a bright and plain background does not drown what moves on it.
+
+    Raises:
+      ValueError: this is no batch of videos, or no whole number of ``patch`` cells fits.
+    """
+    if video_BTHWC.ndim != 5 or not jnp.issubdtype(video_BTHWC.dtype, jnp.floating):
+        raise ValueError(
+            f"{network} sees videos (B, T, H, W, C) of floats in [0, 1]; found {video_BTHWC.dtype} "
+            f"{video_BTHWC.shape}. Divide bytes by 255; for codes or latents choose a network on codes.")
+    for axis, length, size in zip(("frames", "height", "width"), video_BTHWC.shape[1:4], patch):
+        if length % size:
+            raise ValueError(
+                f"{network} needs {axis} in multiples of {size}; found {axis} = {length}. Crop or resize the clips.")
+    return video_BTHWC - video_BTHWC.mean((1, 2, 3), keepdims=True)
+
+
+def max_pool(x_BTHWC, window: tuple[int, int, int]):
+    """Largest values of blocks of (T, H, W) cells; cells beyond the last whole block are left out.
+
+    A maximum over reshaped blocks has a far cheaper gradient than a window reduction on CPUs.
+    """
+    counts = [length // size for length, size in zip(x_BTHWC.shape[1:4], window)]
+    if not all(counts):
+        raise ValueError(f"Pooling by {window} leaves nothing of a map of (T, H, W) = {x_BTHWC.shape[1:4]}. Use clips "
+                         "that are longer or larger.")
+    whole = x_BTHWC[:, : counts[0] * window[0], : counts[1] * window[1], : counts[2] * window[2]]
+    split = [part for count, size in zip(counts, window) for part in (count, size)]
+    return whole.reshape(len(whole), *split, whole.shape[-1]).max((2, 4, 6))
