@@ -12,7 +12,8 @@ Variants by argument:
     tiny           two steps, for the tests
 
 Then inflate it. What fits is taken over, and a warning lists what does not; all of it fits a 3-D network (conv "3d" or
-"2plus1d") with the same filters, multipliers, blocks and code width, and patches of one frame.
+"2plus1d") with the same filters, multipliers, blocks and code width, and patches of one frame. For one of conv "split",
+train here with --config.tokenizer.conv=split2d.
 
     python run.py --config=configs/vqvae_ucf101.py --config.init_from.workdir=runs/vqvae2d_images-B
 

@@ -46,6 +46,26 @@ def test_temporal_kernels_of_factorised_networks_begin_as_the_identity():
     assert not kernel[[0, 2]].any()
 
 
+def test_temporal_kernels_of_split_networks_take_the_kernels_of_their_per_frame_version():
+    target = {"Conv_1": {"kernel": RNG.normal(size=(3, 1, 1, 4, 5))}, "codebook": RNG.normal(size=(8, 5))}
+    kernel = inflate(target, IMAGE)["Conv_1"]["kernel"]
+    np.testing.assert_array_equal(kernel[1], IMAGE["Conv_1"]["kernel"])
+    assert not kernel[[0, 2]].any()
+    kernel = inflate(target, IMAGE, mode="average")["Conv_1"]["kernel"]
+    np.testing.assert_allclose(kernel, np.repeat(IMAGE["Conv_1"]["kernel"][None] / 3, 3, axis=0))
+
+
+def test_temporal_kernels_of_split_networks_take_sums_from_wider_kernels_and_say_so(caplog):
+    target = {"Conv_0": {"kernel": RNG.normal(size=(3, 1, 1, 4, 4))}}
+    with caplog.at_level(logging.WARNING):
+        kernel = inflate(target, IMAGE)["Conv_0"]["kernel"]
+    np.testing.assert_allclose(kernel[1, 0, 0], IMAGE["Conv_0"]["kernel"].sum((0, 1)))
+    assert not kernel[[0, 2]].any()
+    assert "sums over space; inflate from conv='split2d'" in caplog.text
+    assert "Conv_0/kernel (3, 1, 1, 4, 4) (source (3, 3, 4, 4))" in caplog.text
+    assert "keep their initial values" not in caplog.text
+
+
 def test_the_same_network_is_copied_whole_with_its_dtypes():
     target = {"codebook": np.zeros((8, 5), np.float32)}
     result = inflate(target, {"codebook": IMAGE["codebook"]})

@@ -46,8 +46,8 @@ class Pyramid:
         """(T, H, W) factor of each step from a level to the next coarser one."""
         if style.per_frame and self.stem[0] != 1:
             raise ValueError(
-                f"A per-frame network cannot join {self.stem[0]} frames: with conv='2d', stem={self.stem} must be "
-                f"{(1, *self.stem[1:])}.")
+                f"A per-frame network cannot join {self.stem[0]} frames: with conv={style.conv!r}, stem={self.stem} "
+                f"must be {(1, *self.stem[1:])}.")
         flags = self.temporal_downsample[:len(self.channel_multipliers) - 1]
         return tuple((2 if halve and not style.per_frame else 1, 2, 2) for halve in flags)
 

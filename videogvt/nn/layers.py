@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from videogvt.core.registry import unknown_name
 from videogvt.ops import conv as ops
 
-CONV_KINDS = ("3d", "2d", "2plus1d", "split")
-ConvKind = Literal["3d", "2d", "2plus1d", "split"]
+CONV_KINDS = ("3d", "2d", "2plus1d", "split", "split2d")
+ConvKind = Literal["3d", "2d", "2plus1d", "split", "split2d"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Style:
       conv: "3d"; "2d", the same network applied to every frame by itself, with 4-D kernels and otherwise the same
         parameter tree; "2plus1d", a (1, 3, 3) kernel under the usual name, which takes the bias, followed by a
         (3, 1, 1) kernel under that name plus "_t", in place of every (3, 3, 3) kernel; "split", a cheaper network of
-        the same names: a residual block's first kernel is (1, 3, 3) and its second (3, 1, 1), all others (1, 3, 3).
+        the same names: a residual block's first kernel is (1, 3, 3) and its second (3, 1, 1), all others (1, 3, 3);
+        "split2d", to that what "2d" is to "3d": its kernels are (3, 3), and (1, 1) for a residual block's second.
       padding: "reflect" (the paper's), "zero" (the released code's) or "replicate".
       norm_groups: groups of every GroupNorm; must divide every width.
       dtype: of the computation; GroupNorm's statistics are float32 in any case.
@@ -51,7 +52,7 @@ class Style:
     @property
     def per_frame(self) -> bool:
         """Whether frames know nothing of each other."""
-        return self.conv == "2d"
+        return self.conv in ("2d", "split2d")
 
 
 class Conv(nn.Module):
@@ -85,9 +86,9 @@ def conv3(
     """The network's standard convolution, 3 cells wide along every axis it has; to be called in a compact method.
 
     Args:
-      split: size of the kernel that stands in its place in a "split" network.
+      split: size of the kernel that stands in its place in a "split" network, and without time in a "split2d" one.
     """
-    sizes = {"3d": (3, 3, 3), "2d": (3, 3), "2plus1d": (1, 3, 3), "split": split}
+    sizes = {"3d": (3, 3, 3), "2d": (3, 3), "2plus1d": (1, 3, 3), "split": split, "split2d": split[1:]}
     x_BTHWC = Conv(features, sizes[style.conv], style, use_bias, name=name)(x_BTHWC)
     if style.conv != "2plus1d":
         return x_BTHWC
