@@ -32,12 +32,16 @@ def source(split: str, count: int, without: tuple[str, ...] = ()) -> ArraySource
     return ArraySource(fields, FAMILIES)
 
 
+def bank_of(split: str, count: int) -> np.ndarray:
+    """Clips (K, count / K, T, H, W, 3), uint8, by class."""
+    video = clips(split, count)["video"]
+    return video.reshape(count // K, K, *video.shape[1:]).swapaxes(0, 1)
+
+
 def make_state(split: str = "validation", count: int = 60) -> TrainState:
-    """A state whose parameters are a bank of clips (K, count / K, T, H, W, 3)."""
-    by_label = clips(split, count)["video"].reshape(count // K, K, *clips(split, count)["video"].shape[1:])
-    bank = jnp.asarray(by_label.swapaxes(0, 1))
+    """A state whose parameters are a bank of clips."""
     mesh = MeshShape().build(jax.devices()[:1])
-    state = TrainState.create(params={"bank": bank}, opt={})
+    state = TrainState.create(params={"bank": jnp.asarray(bank_of(split, count))}, opt={})
     return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
 
@@ -76,8 +80,6 @@ def trembling(state, task_B, label_B, video_BTHWC, keys_B):
 
 def judge() -> Judge:
     """Names the class of the clip of the bank that is nearest in its darkness by place; features are that darkness."""
-    video = clips("validation", 60)["video"].reshape(12, K, *clips("validation", 60)["video"].shape[1:]).swapaxes(0, 1)
-
     def places(video_BTHWC):
         dark = (1.0 - video_BTHWC.min(-1))
         return dark.reshape(len(dark), 4, 2, 4, 8, 4, 8).mean((2, 4, 6)).reshape(len(dark), -1)
@@ -87,5 +89,5 @@ def judge() -> Judge:
         apart_BKN = ((here_BD[:, None, None] - params) ** 2).sum(-1)
         return -apart_BKN.min(-1), here_BD
 
-    bank_KND = np.stack([places(of_class / 255.0) for of_class in video])
+    bank_KND = np.stack([places(of_class / 255.0) for of_class in bank_of("validation", 60)])
     return Judge("nearest", forward, bank_KND)

@@ -31,9 +31,11 @@ def figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
     ``acceleration_px``, ``jerk_px`` and ``nearest_train_px`` over tracked clips. ``spread_px`` is the mean over classes
     of ``motion.spread_px``.
 
-    Against real clips: ``memory_vs_real`` is the ratio of the medians of ``nearest_train_px``; ``jerk_vs_real``,
-    ``acceleration_vs_real``, ``spread_vs_real`` and ``shape_spread_vs_real`` are means over classes of the ratio within
-    the class, ``spread_vs_real_least`` its least. What cannot be computed, for want of tracks or clips, is missing.
+    Against real clips: ``memory_vs_real`` is the ratio of the medians of ``nearest_train_px``. ``spread_vs_real`` and
+    ``shape_spread_vs_real`` are means over classes of the ratio within the class, ``spread_vs_real_least`` its least.
+    ``jerk_vs_real`` and ``acceleration_vs_real`` are geometric means over classes of the ratio of medians: on straight
+    lines both are next to nothing, and such a ratio would outweigh all others. What cannot be computed, for want of
+    tracks or clips, is missing.
     """
     numbers = {"clips": len(table["label"])}
     numbers |= {name: table[column].mean() for name, column in SHARES.items() if column in table}
@@ -64,7 +66,9 @@ def _movement(table: Columns, real: Columns) -> dict[str, float]:
     if "nearest_train_px" in numbers and usual > 0:
         numbers["memory_vs_real"] = numbers["nearest_train_px"] / usual
     for column in ("jerk", "acceleration"):
-        numbers |= _averaged(f"{column}_vs_real", _ratios(table, real, lambda part, c=column: _median(part[c])))
+        ratios = _ratios(table, real, lambda part, c=column: _median(part[c]))
+        if ratios:
+            numbers[f"{column}_vs_real"] = np.exp(np.mean(np.log(np.maximum(ratios, 1e-9))))
     spreads = [spread_px(part["track"]) for part in _classes(table) if len(part["label"]) > 1]
     numbers |= _averaged("spread_px", spreads)
     ratios = _ratios(table, real, lambda part: spread_px(part["track"]), least=2)

@@ -31,7 +31,8 @@ ANSWERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 RIVALS = {
     "frame_prediction": ("copy", "constant_velocity", "constant_acceleration"),
-    "frame_interpolation": ("interpolation",), "inpainting": ("interpolation",), "outpainting": ("constant_velocity",),
+    "frame_interpolation": ("copy", "interpolation"), "inpainting": ("copy", "interpolation"),
+    "outpainting": ("copy", "constant_velocity"),
 }
 """The trivial answers that a task of each family is to beat; all are shown."""
 

@@ -16,10 +16,10 @@ NOTE = (
     "Distance in pixels from the object to its true place, the mean over the frames in which its centre is hidden. A "
     "frame in which not exactly one object is found counts as half the picture's diagonal; 'where found' leaves such "
     "frames out. The trivial answers know the exact track of the frames in which the object is given, and stay within "
-    "the picture. Against trivial: the error over that of the best answer the task is to beat (frame prediction: "
-    "copying, constant velocity and acceleration; interpolation and inpainting: the straight line; outpainting: "
-    "constant velocity). 'Late' is 4 frames and more from the nearest given one. Unseen: clips whose object is hidden "
-    "throughout."
+    "the picture. Against trivial: the error over that of the best answer the task is to beat: copying, and for frame "
+    "prediction constant velocity and acceleration, for interpolation and inpainting the straight line, for "
+    "outpainting constant velocity. 'Late' is 4 frames and more from the nearest given one. Unseen: clips whose object "
+    "is hidden throughout."
 )
 
 
