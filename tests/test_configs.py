@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt import VideoTokenizer, experiment, modes
+from videogvt import VideoTokenizer, experiment, kinds, modes
 from videogvt.inputs.sources import open_source
 from videogvt.nn.classifiers import make_classifier
 from videogvt.recipes.perceptual import Perceptual
@@ -81,7 +81,7 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     config = module(name).get_config(variant)
     assert config.name.startswith(name) and (variant in config.name or "-" not in config.name)
     monkeypatch.setattr(experiment, "open_source", BlackClips)
-    monkeypatch.setattr(experiment.perceptual, "load", untrained_judge)
+    monkeypatch.setattr(kinds.perceptual, "load", untrained_judge)
     built = experiment.build(config, tmp_path)
     recipe, batch = built.recipe, built.data.first_batch
     state = Program(recipe, built.plan, batch).abstract

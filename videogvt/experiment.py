@@ -1,4 +1,4 @@
-"""From a config to a run: each section is splatted into the object it configures, and every cross-check is made here.
+"""From a config to a run: each section is splatted into the object it configures, and every cross-check is made.
 
 ``build`` is the only place that sees a ``ConfigDict``. What leaves it is an ``Experiment`` of finished objects.
 """
@@ -16,22 +16,11 @@ from ml_collections import ConfigDict
 
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import check_keys, configure
-from videogvt.core.trees import frozen
-from videogvt.evals import trivial
-from videogvt.evals.classification import ClassificationEval
-from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.inputs.sources import ClipSource, open_source
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
-from videogvt.nn.classifiers import make_classifier
-from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
-from videogvt.recipes import perceptual
-from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
-from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.start import Start
-from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
+from videogvt.kinds import KINDS
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.cost import matrix_product_rate, step_flops
@@ -116,10 +105,11 @@ def build(
     for section in kind.sections:
         if section not in config:
             raise ValueError(f"The config has no section {section!r}; it needs {', '.join(kind.sections)}.")
-    data = _training_data(config, data_dir)
+    data = kind.data(config, _training_data(config, data_dir), data_dir)
     plan = _plan(config, data)
     recipe = kind.recipe(config, plan, data)
-    evaluators = _evaluators(config, data, kind.evaluator(config, recipe, plan, data), kind.fields, data_dir)
+    evaluators = _evaluators(config, recipe, data, kind.evaluator(config, recipe, plan, data), kind.fields, data_dir)
+    evaluators |= kind.further(config, recipe, plan, data, functools.partial(_open_part, config, data_dir))
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
 
 
@@ -156,6 +146,10 @@ def open_for_evaluation(
     return TransformedSource.of(source, make_transforms("evals", config["evals"]))
 
 
+def _open_part(config: Mapping[str, Any], data_dir, split: str, fields: Sequence[str]) -> ClipSource:
+    return open_for_evaluation(config, split, fields, data_dir)
+
+
 def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
     section = dict(config["train"])
     check_keys("train", section, ("steps", "epochs", "log_every", "save_every", "keep", "best", "best_mode", "show"))
@@ -176,7 +170,8 @@ def plain(tree: Any) -> Any:
 
 
 def _evaluators(
-    config: Mapping[str, Any], data: TrainingData, evaluator: Callable[..., Evaluator], fields: Sequence[str], data_dir
+    config: Mapping[str, Any], recipe: Recipe, data: TrainingData, evaluator: Callable[..., Evaluator],
+    fields: Sequence[str], data_dir,
 ) -> dict[str, Evaluator]:
     """"validation" every so many steps, on a part; "test" and "ood", where there are such splits, once at the end."""
     section = config["evals"]
@@ -188,101 +183,8 @@ def _evaluators(
             last = split != "validation"
             evaluators[split] = evaluator(
                 source=open_for_evaluation(config, split, fields, data_dir), split=split, seed=config["seed"],
-                weights="ema", when=When(end=True) if last else When(every=section["every"], end=True),
+                weights="ema" if recipe.losses.ema_decay else "params",
+                when=When(end=True) if last else When(every=section["every"], end=True),
                 batch_size=section["batch_size"], limit=None if last else section["limit"],
             )
     return evaluators
-
-
-def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
-    model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
-    frames, height, width = data.first_batch["video"].shape[1:4]
-    model.latent_shape((frames, height, width))
-    discriminator = config["discriminator"]
-    check_keys("generator", config["generator"], ("train_only", "restart_below"))
-    network = perceptual.load(**config["perceptual"]) if config["perceptual"] else None
-    return TokenizerRecipe(
-        model=model,
-        losses=configure(TokenizerLosses, "losses", config["losses"]),
-        optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
-        discriminator=configure(Discriminator, "discriminator", frozen(discriminator)) if discriminator else None,
-        perceptual=network.features if network else None,
-        frozen={"perceptual": network.params} if network else {},
-        start=_start(config),
-        **config["generator"],
-    )
-
-
-def _start(config: Mapping[str, Any]) -> Start | None:
-    """Another run's weights, where ``config.init_from`` names one."""
-    if "init_from" not in config or config["init_from"]["workdir"] is None:
-        return None
-    return configure(Start, "init_from", config["init_from"])
-
-
-def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
-    """Evaluators of a tokenizer; at the end an untrained one of the same size stands beside it."""
-    train = TransformedSource.of(data.source, make_transforms("evals", config["evals"]))
-    answers = {
-        "background": trivial.background, "mean_frame": trivial.mean_frame,
-        "nearest_clip": trivial.NearestClip(train),
-    }
-
-    def untrained() -> TrainState:
-        other = dataclasses.replace(recipe, start=None), dataclasses.replace(plan, seed=plan.seed + 1)
-        return Program(*other, data.first_batch).fresh()
-
-    def evaluator(*, split: str, **common) -> ReconstructionEval:
-        return ReconstructionEval(
-            split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
-            answers=answers, untrained=None if split == "validation" else untrained, **common,
-        )
-
-    return evaluator
-
-
-def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> ClassifierRecipe:
-    classes = data.source.class_names
-    if len(classes) < 2:
-        raise ValueError(f"{data.source} has {len(classes)} classes; a classifier needs two at least. Name a data set "
-                         "with labels; of a folder of videos, the subfolders are the classes.")
-    return ClassifierRecipe(
-        model=make_classifier(config["classifier"], len(classes)),
-        losses=configure(ClassifierLosses, "losses", config["losses"]),
-        optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
-    )
-
-
-def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
-    """Evaluators of a classifier; chance stands beside it."""
-    return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of training, which ``config.recipe`` names.
-
-    Attributes:
-      sections: what its config must have.
-      recipe: makes it from config, plan and training data.
-      evaluator: of config, recipe, plan and training data, makes the function that makes a split's evaluator.
-      fields: what its evaluators read, as far as the data have it.
-    """
-
-    sections: tuple[str, ...]
-    recipe: Callable[..., Recipe]
-    evaluator: Callable[..., Callable[..., Evaluator]]
-    fields: tuple[str, ...]
-
-
-KINDS: Mapping[str, Kind] = {
-    "tokenizer": Kind(
-        ("data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals",
-         "mesh"),
-        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS),
-    ),
-    "classifier": Kind(
-        ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
-        _classifier, _classification, ("video", "label", "id"),
-    ),
-}

@@ -108,3 +108,19 @@ def test_lecam_pulls_only_logits_beyond_the_other_side_s_mean():
     real, fake = jnp.asarray([1.0, 3.0]), jnp.asarray([-2.0, 0.0])
     np.testing.assert_allclose(losses.lecam(real, fake, ema_real=0.5, ema_fake=-0.5), 2.5**2 + 1.5**2)
     np.testing.assert_allclose(losses.lecam(real, fake, ema_real=-5.0, ema_fake=5.0), 0.0)
+
+
+def test_token_cross_entropy_by_hand():
+    logits = jnp.log(jnp.asarray([[[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]]]))
+    targets = jnp.asarray([[0, 2]])
+    np.testing.assert_allclose(losses.token_cross_entropy(logits, targets), [[-math.log(0.7), -math.log(0.25)]],
+                               rtol=1e-6)
+    smooth = -0.9 * math.log(0.7) - 0.1 * (math.log(0.7) + math.log(0.2) + math.log(0.1)) / 3
+    found = losses.token_cross_entropy(logits, targets, label_smoothing=0.1)
+    np.testing.assert_allclose(found[0, 0], smooth, rtol=1e-6)
+
+
+def test_weighted_mean_is_each_row_s_own_and_bears_an_empty_one():
+    values, weights = jnp.asarray([[1.0, 2.0, 6.0], [3.0, 4.0, 5.0]]), jnp.asarray([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(losses.weighted_mean(values, weights), [3.5, 0.0], rtol=1e-6)
+    assert np.isfinite(jax.grad(lambda v: losses.weighted_mean(v, weights).sum())(values)).all()

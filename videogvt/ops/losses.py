@@ -1,4 +1,5 @@
-"""The losses of the tokenizer, each a pure function of arrays that returns an unweighted float32 scalar.
+"""The losses of tokenizer and transformers, each a pure function of arrays that returns an unweighted float32 scalar,
+unless it says otherwise.
 
 Sources: MAGVIT (arXiv 2212.05199) and its released code; R1 (1801.04406); LeCam (2104.03310); LFQ (2310.05737).
 """
@@ -157,3 +158,25 @@ def lecam(real_logits, fake_logits, ema_real, ema_fake):
     """
     above, below = real_logits.mean() - ema_fake, ema_real - fake_logits.mean()
     return jnp.square(jax.nn.relu(above)) + jnp.square(jax.nn.relu(below))
+
+
+# Tokens
+
+
+def token_cross_entropy(logits_BNK, targets_BN, *, label_smoothing: float = 0.0):
+    """Cross-entropy of every token in nats, (B, N), over the classes of the last axis.
+
+    Args:
+      logits_BNK: what cannot be the answer is cut off, so that it takes no share.
+      targets_BN: the answers, 0 to K - 1.
+      label_smoothing: share of the target that is spread evenly over all K classes.
+    """
+    log_BNK = jax.nn.log_softmax(logits_BNK.astype(jnp.float32))
+    answer_BN = jnp.take_along_axis(log_BNK, targets_BN[..., None], axis=-1)[..., 0]
+    return -(1 - label_smoothing) * answer_BN - label_smoothing * log_BNK.mean(-1)
+
+
+def weighted_mean(values_BN, weights_BN):
+    """The mean of each row, (B,): the weighted sum over ``sum of weights + 1e-8``, as MAGVIT's code has it; 0 for a row
+    without weight."""
+    return (values_BN * weights_BN).sum(-1) / (weights_BN.sum(-1) + 1e-8)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.trees import frozen
+from videogvt.inputs.clip_shape import clip_shape
 from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import chunk_starts, crossfade
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
@@ -48,15 +49,17 @@ class VideoTokenizer:
       config: its fields, plain values.
       window: frames of a window, a multiple of the time stride.
       batch_size: windows that are computed at once.
+      trained_on: (T, H, W) of the clips it was trained on; None where that is not known.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], params: Mapping[str, Any], *, window: int = WINDOW, batch_size: int = 8
+        self, config: Mapping[str, Any], params: Mapping[str, Any], *, window: int = WINDOW, batch_size: int = 8,
+        trained_on: tuple[int, int, int] | None = None,
     ):
         self.config = dict(config)
         self.network = networks.VideoTokenizer(**frozen(self.config))
         self.params = jax.device_put(params)
-        self.window, self.batch_size = window, batch_size
+        self.window, self.batch_size, self.trained_on = window, batch_size, trained_on
         if window < 1 or window % self.strides[0]:
             raise ValueError(f"window is {window}; expected a multiple of the time stride {self.strides[0]}.")
         if batch_size < 1:
@@ -85,7 +88,10 @@ class VideoTokenizer:
             if (weights, step) != ("ema", "best"):
                 raise ValueError(f"{folder} is an exported tokenizer with one set of weights; leave out weights, step.")
             config, params = read_bundle(folder)
-            return cls(config["tokenizer"], params, window=window, batch_size=batch_size)
+            if "tokenizer" not in config:
+                raise ValueError(f"{folder} holds a generator; load it with VideoGenerator.load.")
+            common = {"window": window, "batch_size": batch_size, "trained_on": clip_shape(config["run"]["data"])}
+            return cls(config["tokenizer"], params, **common)
         if not (folder / "config.json").exists():
             names = ", ".join(shipped()) or "none"
             raise FileNotFoundError(
@@ -96,7 +102,8 @@ class VideoTokenizer:
         networks_by_name = load_params(folder, weights, step)
         if "tokenizer" not in config or "generator" not in networks_by_name:
             raise ValueError(f"{folder} holds a run of {sorted(networks_by_name)}, which is no tokenizer's.")
-        return cls(config["tokenizer"], networks_by_name["generator"], window=window, batch_size=batch_size)
+        common = {"window": window, "batch_size": batch_size, "trained_on": clip_shape(config["data"])}
+        return cls(config["tokenizer"], networks_by_name["generator"], **common)
 
     def __repr__(self) -> str:
         return f"VideoTokenizer({self.num_codes} codes, strides {self.strides}, {self.hash})"
@@ -229,7 +236,7 @@ class VideoTokenizer:
 
     @functools.cached_property
     def _codes(self) -> Callable:
-        return self._compiled(lambda network, video_BTHWC: network.codes(_unit(video_BTHWC)))
+        return self._compiled(lambda network, video_BTHWC: network.codes(as_float(video_BTHWC)))
 
     @functools.cached_property
     def _embed(self) -> Callable:
@@ -254,8 +261,8 @@ class VideoTokenizer:
         return jax.jit(lambda params, array: self.network.apply({"params": params}, array, method=method))
 
 
-def _unit(video_BTHWC: jax.Array) -> jax.Array:
-    """Bytes as float32 in [0, 1]; done on the device, so that bytes travel."""
+def as_float(video_BTHWC: jax.Array) -> jax.Array:
+    """A uint8 video as float32 in [0, 1]; a float one as it is. Done on the device, so that bytes travel."""
     return video_BTHWC.astype(jnp.float32) / 255.0 if video_BTHWC.dtype == jnp.uint8 else video_BTHWC
 
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from videogvt.pretrained.tokenizer import as_float
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.tokenizer import as_float
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
 

@@ -1,15 +1,17 @@
-"""Starting a run from the weights of another: of the same networks, or of per-frame ones that are inflated."""
+"""Starting a run from the weights of another: of the same networks, of per-frame ones that are inflated, or of a
+transformer of one task that grows into one of many."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from videogvt.core.registry import unknown_name
+from videogvt.core.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
 from videogvt.train.checkpoint import load_weights
 from videogvt.train.state import TrainState
@@ -29,11 +31,13 @@ class Start:
       inflation: "central" or "average" (see ``nn.inflation``), for networks that may differ and in particular lack the
         time axis; "none" where they must be the same, leaf by leaf.
       step: "best", "last" or a number.
+      grow: what becomes of the other run's networks before they are compared, such as a ``Growth``; None for nothing.
     """
 
     workdir: os.PathLike
     inflation: Literal["central", "average", "none"] = "central"
     step: int | str = "best"
+    grow: Callable[[Any, Any], Any] | None = None
 
     def __post_init__(self):
         if self.inflation not in (*MODES, SAME):
@@ -62,8 +66,8 @@ class Start:
                 logging.warning("init_from: %s has no %s, which keeps its random weights.", self.workdir, name)
                 filled[name] = tree
             elif self.inflation == SAME:
-                self._check_same(name, tree, given[name])
-                filled[name] = given[name]
+                filled[name] = self.grow(tree, given[name]) if self.grow is not None else given[name]
+                self._check_same(name, tree, filled[name])
             else:
                 filled[name] = inflate(tree, given[name], mode=self.inflation)
         return filled
@@ -82,3 +86,44 @@ class Start:
                 f"{path}, {shapes[1].get(path, 'absent')} there and {shapes[0].get(path, 'absent')} here. Use the same "
                 f"config, or init_from.inflation = 'central' to take over what fits."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """Makes room in a transformer of one task for the tokens that a multi-task vocabulary adds (``core.vocabulary``).
+
+    Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
+    token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
+    token, begins as the class's. The rows of the special tokens that are new stay random.
+
+    Attributes:
+      vocabulary: the grown one.
+    """
+
+    vocabulary: Vocabulary
+
+    def __call__(self, wanted: Any, given: Any) -> Any:
+        """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
+        single = dataclasses.replace(self.vocabulary, multitask=False)
+        grown = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: self._grown(single, _at(wanted, path), path, np.asarray(leaf)), given
+        )
+        return grown if self.vocabulary.multitask else given
+
+    def _grown(self, single: Vocabulary, wanted: Any, path: Any, leaf: np.ndarray) -> np.ndarray:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if wanted is None or wanted.shape == leaf.shape:
+            return leaf
+        if "position_embeddings" in name and len(wanted) == len(leaf) + 1:
+            return np.concatenate([leaf[:1], leaf])
+        if ("word_embeddings" in name or "mlm_bias" in name) and len(leaf) == single.size:
+            rows = np.array(wanted)
+            rows[: single.mask], rows[self.vocabulary.mask] = leaf[: single.mask], leaf[single.mask]
+            return rows
+        return leaf
+
+
+def _at(tree: Any, path: Any) -> Any:
+    for entry in path:
+        tree = tree.get(entry.key) if tree is not None else None
+    return tree

@@ -12,6 +12,7 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import Quantized, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops import losses
+from videogvt.pretrained.tokenizer import as_float
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
@@ -239,8 +240,3 @@ class TokenizerRecipe:
 
     def _video(self, state: TrainState, codes_Bthw):
         return self.model.apply({"params": state.ema["generator"]}, codes_Bthw, method="video")
-
-
-def as_float(video_BTHWC: jax.Array) -> jax.Array:
-    """A uint8 video as float32 in [0, 1]; a float one as it is. Done on the device, so that bytes travel."""
-    return video_BTHWC.astype(jnp.float32) / 255.0 if video_BTHWC.dtype == jnp.uint8 else video_BTHWC

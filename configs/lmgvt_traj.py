@@ -1,0 +1,102 @@
+"""The causal baseline on trajectory videos: codes one after another, generation by class.
+
+    python run.py --config=configs/vqvae_traj.py      # first: the tokenizer, in runs/vqvae_traj
+    python run.py --config=configs/lmgvt_traj.py      # then this
+
+Variants: default, of the size and budget of configs/maskgvt_traj.py; tiny, two steps for the tests.
+
+The same data, codes, width and number of steps as the masked transformer's, so that twelve parallel steps and one step
+a token can be compared.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The config of a variant."""
+    variants = {"default": _default, "tiny": _tiny}
+    if variant not in variants:
+        raise ValueError(f"configs/lmgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
+    config = variants[variant]()
+    config.name = "lmgvt_traj" if variant == "default" else f"lmgvt_traj-{variant}"
+    return config
+
+
+def _default() -> ConfigDict:
+    config = ConfigDict()
+    config.recipe = "lm"
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.source = "trajectories"
+    config.data.options = ConfigDict({"config": "mono64"})
+    config.data.transforms = ConfigDict()
+    config.data.batch_size = 16
+
+    config.tokenizer = ConfigDict()
+    config.tokenizer.run = "runs/vqvae_traj"  # a run's directory, or the name of a tokenizer that ships ("traj64")
+    config.tokenizer.step = "best"
+
+    config.lm = ConfigDict()
+    config.lm.layers = 6
+    config.lm.hidden = 256
+    config.lm.heads = 4
+    config.lm.mlp = 1024
+    config.lm.dropout = 0.0
+
+    config.tasks = ConfigDict()
+    config.tasks.names = ("CG",)
+
+    config.decoding = ConfigDict()
+    config.decoding.temperature = 1.0
+
+    config.losses = ConfigDict()
+    config.losses.label_smoothing = 1e-4
+    config.losses.class_dropout = 0.0
+    config.losses.ema_decay = 0.0
+
+    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.96
+    config.optimizer.weight_decay = 0.045
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.warmup_steps = 100
+
+    config.train = ConfigDict()
+    config.train.steps = 1000
+    config.train.log_every = 50
+    config.train.save_every = 250
+    config.train.best = "eval/validation/loss"
+    config.train.best_mode = "min"
+    config.train.show = ("loss", "accuracy")
+
+    config.evals = ConfigDict()
+    config.evals.every = 250
+    config.evals.limit = 128  # clips of each split
+    config.evals.batch_size = 16
+
+    config.mesh = ConfigDict({"data": -1, "model": 1})
+    return config
+
+
+def _tiny() -> ConfigDict:
+    """Two steps for the tests; it learns nothing."""
+    config = _default()
+    config.data.options.config = "tiny"
+    config.data.batch_size = 4
+    config.tokenizer.run = "runs/vqvae_traj-tiny"
+    config.lm.layers = 1
+    config.lm.hidden = 16
+    config.lm.heads = 2
+    config.lm.mlp = 32
+    config.optimizer.warmup_steps = 1
+    config.train.steps = 2
+    config.train.log_every = 1
+    config.train.save_every = 1
+    config.evals.every = 1
+    config.evals.limit = 4
+    config.evals.batch_size = 4
+    return config

@@ -1,0 +1,177 @@
+"""The masked transformer on trajectory videos: generation by class, prediction, inter-, in- and outpainting.
+
+    python run.py --config=configs/vqvae_traj.py                # first: the tokenizer, in runs/vqvae_traj
+    python run.py --config=configs/maskgvt_traj.py              # then this: a laptop's two cores
+    python run.py --config=configs/maskgvt_traj.py --config.tokenizer.run=traj64    # or with the tokenizer that ships
+
+    python run.py --config=configs/maskgvt_traj.py --mode=generate --class=helical --number=4
+
+Variants by argument:
+
+    default     generation by class, minutes on two cores
+    long        generation by class and prediction from 8 frames; hours on two cores, minutes on a GPU
+    multitask   all ten tasks from one checkpoint
+    B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
+    tiny        two steps, for the tests
+
+To grow a trained single-task run into the multi-task one:
+
+    python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj
+
+Three quarters of the tokens are masked on average, evenly between a half and all (``masking.schedule``); the paper's
+curve is "cosine", and "fixed:0.75" masks three quarters of every clip. Without tasks that see pixels the codes of the
+training clips are written once, to the data root.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+ALL_TASKS = ("FP:8", "FI:4,4", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD", "CG", "CFP:8")
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The config of a variant."""
+    variants = {"default": _default, "long": _long, "multitask": _multitask, "B": _paper_b, "L": _paper_l,
+                "tiny": _tiny}
+    if variant not in variants:
+        raise ValueError(f"configs/maskgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
+    config = variants[variant]()
+    config.name = "maskgvt_traj" if variant == "default" else f"maskgvt_traj-{variant}"
+    return config
+
+
+def _default() -> ConfigDict:
+    config = ConfigDict()
+    config.recipe = "transformer"
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.source = "trajectories"
+    config.data.options = ConfigDict({"config": "mono64"})
+    config.data.transforms = ConfigDict()
+    config.data.batch_size = 16
+
+    config.tokenizer = ConfigDict()
+    config.tokenizer.run = "runs/vqvae_traj"  # a run's directory, or the name of a tokenizer that ships ("traj64")
+    config.tokenizer.step = "best"
+
+    config.transformer = ConfigDict()
+    config.transformer.layers = 6
+    config.transformer.hidden = 256
+    config.transformer.heads = 4
+    config.transformer.mlp = 1024
+    config.transformer.dropout = 0.0
+    config.transformer.attention_dropout = 0.0
+    config.transformer.norm = "pre"  # the paper's is "post", with 5,000 steps of warm-up
+
+    config.tasks = ConfigDict()
+    config.tasks.names = ("CG",)
+
+    config.masking = ConfigDict()
+    config.masking.schedule = "between:0.5,1"
+
+    config.decoding = ConfigDict()
+    config.decoding.steps = 12
+    config.decoding.schedule = "cosine"
+    config.decoding.choice_temperature = 4.5
+
+    config.losses = ConfigDict()
+    config.losses.label_smoothing = 1e-4
+    config.losses.class_dropout = 0.0
+    config.losses.ema_decay = 0.0
+
+    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.96
+    config.optimizer.weight_decay = 0.045
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.warmup_steps = 100
+
+    config.train = ConfigDict()
+    config.train.steps = 1000
+    config.train.log_every = 50
+    config.train.save_every = 250
+    config.train.best = "eval/validation/loss"
+    config.train.best_mode = "min"
+    config.train.show = ("loss", "masked_loss", "masked_accuracy")
+
+    config.evals = ConfigDict()
+    config.evals.every = 250
+    config.evals.limit = 128  # clips of each split
+    config.evals.batch_size = 16
+
+    config.mesh = ConfigDict({"data": -1, "model": 1})
+    return config
+
+
+def _long() -> ConfigDict:
+    """Longer, and with prediction from half of the frames."""
+    config = _default()
+    config.tasks.names = ("CG", "FP:8")
+    config.train.steps = 8000
+    config.train.save_every = 500
+    config.evals.every = 1000
+    return config
+
+
+def _multitask() -> ConfigDict:
+    """The ten tasks in turn, one a step, in equal shares."""
+    config = _long()
+    config.tasks.names = ALL_TASKS
+    config.tasks.mixing = "step"
+    return config
+
+
+def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
+    """The paper's transformer with the paper's settings, for generation by class."""
+    config = _default()
+    config.data.options.config = "mono128"
+    config.data.batch_size = 256
+    config.tokenizer.run = f"runs/vqvae_traj-{size}"
+    config.transformer = ConfigDict({
+        "layers": layers, "hidden": hidden, "heads": heads, "mlp": 4 * hidden, "dropout": 0.1,
+        "attention_dropout": 0.1, "norm": "post", "dtype": "bfloat16",
+    })
+    config.masking.schedule = "cosine"
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.warmup_steps = 5000
+    config.train.steps = 74_000
+    config.train.save_every = 1000
+    config.evals.every = 2000
+    config.evals.limit = 256
+    config.evals.batch_size = 64
+    return config
+
+
+def _paper_b() -> ConfigDict:
+    return _paper("B", 12, 768, 12)
+
+
+def _paper_l() -> ConfigDict:
+    config = _paper("L", 24, 1024, 16)
+    config.transformer.remat = True
+    return config
+
+
+def _tiny() -> ConfigDict:
+    """Two steps for the tests; it learns nothing."""
+    config = _multitask()
+    config.data.options.config = "tiny"
+    config.data.batch_size = 4
+    config.tokenizer.run = "runs/vqvae_traj-tiny"
+    config.transformer.layers = 1
+    config.transformer.hidden = 16
+    config.transformer.heads = 2
+    config.transformer.mlp = 32
+    config.tasks.names = ("CG", "FP:4", "IPC")
+    config.decoding.steps = 3
+    config.optimizer.warmup_steps = 1
+    config.train.steps = 2
+    config.train.log_every = 1
+    config.train.save_every = 1
+    config.evals.every = 1
+    config.evals.limit = 4
+    config.evals.batch_size = 4
+    return config

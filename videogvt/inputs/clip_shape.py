@@ -1,0 +1,40 @@
+"""Size and classes of the clips that a config trains on, told from the config alone: no data set is opened."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from videogvt.inputs.transforms import SampleFrames, make_transforms
+from videogvt.world.spec import SPECS
+
+
+def clip_shape(data: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """(T, H, W) of the clips that come out of a config's section ``data``; None where only the data set could tell."""
+    shape = _stored(data["source"], data["options"])
+    if shape is None:
+        return None
+    frames, height, width = shape
+    for transform in make_transforms("data", data):
+        if hasattr(transform, "size"):  # the other side follows from the clips
+            return None
+        frames = getattr(transform, "num_frames", frames)
+        height, width = getattr(transform, "height", height), getattr(transform, "width", width)
+        frames = 1 if isinstance(transform, SampleFrames) else frames
+    return frames, height, width
+
+
+def _stored(source: str, options: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    if source == "trajectories":
+        name = options.get("config", "mono64")
+        return _sides(vars(SPECS[name])) if isinstance(name, str) and name in SPECS else None
+    return _sides({"num_frames": 1, **options} if source == "images" else options)
+
+
+def _sides(fields: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    names = ("num_frames", "height", "width")
+    return tuple(fields[name] for name in names) if set(names) <= set(fields) else None
+
+
+def class_names(data: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Names by label of the clips of a config's section ``data``; None where only the data set could tell."""
+    name = data["options"].get("config", "mono64") if data["source"] == "trajectories" else None
+    return SPECS[name].families if isinstance(name, str) and name in SPECS else None

@@ -1,0 +1,207 @@
+"""The kinds of training that ``config.recipe`` names: how each makes recipe and evaluators of its sections of a config.
+
+A kind gets plain values. What it needs beyond them (the plan, the training data) is made before, in ``experiment``.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from videogvt.core.sections import check_keys, configure
+from videogvt.core.trees import frozen
+from videogvt.evals import trivial
+from videogvt.evals.classification import ClassificationEval
+from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
+from videogvt.evals.tokens import TokenEval
+from videogvt.inputs.training import TrainingData
+from videogvt.inputs.transformed import TransformedSource
+from videogvt.inputs.transforms import make_transforms
+from videogvt.nn.classifiers import make_classifier
+from videogvt.nn.discriminator import Discriminator
+from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.ops.masking import Masking
+from videogvt.pretrained import tokenizer as pretrained
+from videogvt.pretrained.generation import Stage, causal_generation, masked_generation
+from videogvt.pretrained.token_data import TokenData
+from videogvt.recipes import perceptual
+from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
+from videogvt.recipes.lm import LanguageRecipe
+from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.start import SAME, Growth, Start
+from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
+from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
+from videogvt.tasks import parse_task
+from videogvt.train.contracts import Evaluator, Plan, Recipe
+from videogvt.train.program import Program
+from videogvt.train.state import TrainState
+
+
+def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
+    model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
+    frames, height, width = data.first_batch["video"].shape[1:4]
+    model.latent_shape((frames, height, width))
+    discriminator = config["discriminator"]
+    check_keys("generator", config["generator"], ("train_only", "restart_below"))
+    network = perceptual.load(**config["perceptual"]) if config["perceptual"] else None
+    return TokenizerRecipe(
+        model=model,
+        losses=configure(TokenizerLosses, "losses", config["losses"]),
+        optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
+        discriminator=configure(Discriminator, "discriminator", frozen(discriminator)) if discriminator else None,
+        perceptual=network.features if network else None,
+        frozen={"perceptual": network.params} if network else {},
+        start=_start(config),
+        **config["generator"],
+    )
+
+
+def _start(config: Mapping[str, Any], **given: Any) -> Start | None:
+    """Another run's weights, where ``config.init_from`` names one."""
+    if "init_from" not in config or config["init_from"]["workdir"] is None:
+        return None
+    return configure(Start, "init_from", config["init_from"], **given)
+
+
+def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
+    """Evaluators of a tokenizer; at the end an untrained one of the same size stands beside it."""
+    train = TransformedSource.of(data.source, make_transforms("evals", config["evals"]))
+    answers = {
+        "background": trivial.background, "mean_frame": trivial.mean_frame,
+        "nearest_clip": trivial.NearestClip(train),
+    }
+
+    def untrained() -> TrainState:
+        other = dataclasses.replace(recipe, start=None), dataclasses.replace(plan, seed=plan.seed + 1)
+        return Program(*other, data.first_batch).fresh()
+
+    def evaluator(*, split: str, **common) -> ReconstructionEval:
+        return ReconstructionEval(
+            split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
+            answers=answers, untrained=None if split == "validation" else untrained, **common,
+        )
+
+    return evaluator
+
+
+def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> ClassifierRecipe:
+    classes = data.source.class_names
+    if len(classes) < 2:
+        raise ValueError(f"{data.source} has {len(classes)} classes; a classifier needs two at least. Name a data set "
+                         "with labels; of a folder of videos, the subfolders are the classes.")
+    return ClassifierRecipe(
+        model=make_classifier(config["classifier"], len(classes)),
+        losses=configure(ClassifierLosses, "losses", config["losses"]),
+        optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
+    )
+
+
+def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
+    """Evaluators of a classifier; chance stands beside it."""
+    return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
+
+
+def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TokenData:
+    """The training clips with the tokenizer that ``config.tokenizer`` names, as codes where no task sees pixels.
+
+    Raises:
+      FileNotFoundError: there is no such tokenizer.
+      ValueError: it was trained on clips of another size, or cannot read these.
+    """
+    section = config["tokenizer"]
+    check_keys("tokenizer", section, ("run", "step"))
+    tokenizer = pretrained.VideoTokenizer.load(section["run"], step=section["step"])
+    clips = TokenData(tokenizer=tokenizer, cached=False, data_dir=data_dir, **vars(data))
+    found, expected = clips.video_shape, tokenizer.trained_on
+    if expected not in (None, found):
+        raise ValueError(
+            f"config.data has clips of (T, H, W) = {found}; config.tokenizer.run = {section['run']!r} was trained on "
+            f"{expected}. Name the run of a tokenizer of such clips, or choose data of {expected}."
+        )
+    tokenizer.network.latent_shape(found)
+    given = any(parse_task(name, found[0]).visible(found).any() for name in config["tasks"]["names"])
+    return dataclasses.replace(clips, cached=not (given or data.transforms) and bool(data.source.split_hash))
+
+
+def _transformer(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:
+    generation = masked_generation(config, *_stage_of(data))
+    return TransformerRecipe(
+        generation=generation, masking=configure(Masking, "masking", config["masking"]),
+        **_learning(config, plan, data, generation),
+    )
+
+
+def _lm(config: Mapping[str, Any], plan: Plan, data: TokenData) -> LanguageRecipe:
+    generation = causal_generation(config, *_stage_of(data))
+    return LanguageRecipe(generation=generation, **_learning(config, plan, data, generation))
+
+
+def _stage_of(data: TokenData) -> tuple[VideoTokenizer, tuple[int, int, int], int]:
+    return data.tokenizer.network, data.video_shape, len(data.source.class_names)
+
+
+def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation: Stage) -> dict[str, Any]:
+    """What both recipes of the second stage learn with."""
+    return {
+        "losses": configure(TransformerLosses, "losses", config["losses"]),
+        "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
+        "frozen": {"tokenizer": jax.device_get(data.tokenizer.params)},
+        "start": _start(config, inflation=SAME, grow=Growth(generation.vocabulary)),
+    }
+
+
+def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callable[..., Evaluator]:
+    """Evaluators of a transformer on the codes of its split, on as many clips at the end as in every turn."""
+
+    def evaluator(*, limit: int | None, **common) -> TokenEval:
+        del limit
+        return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
+                         limit=config["evals"]["limit"], **common)
+
+    return evaluator
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of training, which ``config.recipe`` names.
+
+    Attributes:
+      sections: what its config must have.
+      recipe: makes it from config, plan and training data.
+      evaluator: of config, recipe, plan and training data, makes the function that makes a split's evaluator.
+      fields: what its evaluators read, as far as the data have it.
+      data: of config, clips in batches and the root of the data sets, makes the training data.
+      further: of config, recipe, plan, training data and a function (split, fields) that opens a source as evaluators
+        see it, makes evaluators by name besides those of the splits.
+    """
+
+    sections: tuple[str, ...]
+    recipe: Callable[..., Recipe]
+    evaluator: Callable[..., Callable[..., Evaluator]]
+    fields: tuple[str, ...]
+    data: Callable[..., TrainingData] = lambda config, data, data_dir: data
+    further: Callable[..., Mapping[str, Evaluator]] = lambda config, recipe, plan, data, opened: {}
+
+
+KINDS: Mapping[str, Kind] = {
+    "tokenizer": Kind(
+        ("data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals",
+         "mesh"),
+        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS),
+    ),
+    "classifier": Kind(
+        ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
+        _classifier, _classification, ("video", "label", "id"),
+    ),
+    "transformer": Kind(
+        ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",
+         "mesh"),
+        _transformer, _tokens, ("video", "label", "id"), data=_token_data,
+    ),
+    "lm": Kind(
+        ("data", "tokenizer", "lm", "tasks", "decoding", "losses", "optimizer", "train", "evals", "mesh"),
+        _lm, _tokens, ("video", "label", "id"), data=_token_data,
+    ),
+}

@@ -1,0 +1,266 @@
+"""From a task, a class and a video to a video: tokenizer and transformer together, as pure functions of their weights.
+
+A training recipe and a loaded generator hold the same objects, so that both see the same tokens and decode alike.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from videogvt.core.sections import check_keys, configure
+from videogvt.core.trees import frozen
+from videogvt.core.vocabulary import Vocabulary
+from videogvt.decode import AutoregressiveDecoding, ParallelDecoding
+from videogvt.nn.lm import CausalTransformer
+from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.transformer import MaskedTransformer
+from videogvt.pretrained.tokenizer import as_float
+from videogvt.tasks import TaskTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What the second stages have in common.
+
+    Attributes:
+      tokenizer: the first stage's network.
+      vocabulary: what the transformer's tokens mean.
+      tasks: which it is trained on, for clips of one shape.
+    """
+
+    tokenizer: VideoTokenizer
+    vocabulary: Vocabulary
+    tasks: TaskTable
+
+    @property
+    def video_shape(self) -> tuple[int, int, int]:
+        """(T, H, W) of the clips."""
+        return self.tasks.visible_nTHW.shape[1:]
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(t, h, w) of their codes."""
+        return self.tasks.visible_nthw.shape[1:]
+
+    @property
+    def num_tokens(self) -> int:
+        """N = t h w."""
+        t, h, w = self.latent_shape
+        return t * h * w
+
+    def tokens(self, tokenizer_params, batch: Mapping[str, jax.Array], task_B) -> tuple[jax.Array, jax.Array]:
+        """The codes of a batch's clips and of their padded conditions, both (B, t, h, w), from one call of the encoder.
+
+        Args:
+          tokenizer_params: weights of the tokenizer.
+          batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes``. The second result counts for
+            nothing with codes, and where no task is given pixels.
+          task_B: numbers of tasks.
+        """
+        if "codes" in batch:
+            return batch["codes"], batch["codes"]
+        video_BTHWC = as_float(batch["video"])
+        if not self.tasks.needs_condition:
+            codes_Bthw = self.codes(tokenizer_params, video_BTHWC)
+            return codes_Bthw, codes_Bthw
+        both = jnp.concatenate([video_BTHWC, self.tasks.condition_video(video_BTHWC, task_B)])
+        return tuple(jnp.split(self.codes(tokenizer_params, both), 2))
+
+    def condition(self, tokenizer_params, video_BTHWC, task_B) -> jax.Array:
+        """The codes (B, t, h, w) of the padded conditions of clips, of which only the given pixels count."""
+        if not self.tasks.needs_condition:
+            return jnp.zeros((len(task_B), *self.latent_shape), jnp.int32)
+        return self.codes(tokenizer_params, self.tasks.condition_video(as_float(video_BTHWC), task_B))
+
+    def codes(self, tokenizer_params, video_BTHWC) -> jax.Array:
+        """The codes (B, t, h, w) of clips, uint8 or float in [0, 1]."""
+        return self.tokenizer.apply({"params": tokenizer_params}, as_float(video_BTHWC), method="codes")
+
+    def video(self, tokenizer_params, codes_Bthw) -> jax.Array:
+        """The clips (B, T, H, W, 3), float32 in [0, 1], of codes."""
+        return self.tokenizer.apply({"params": tokenizer_params}, codes_Bthw, method="video")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedGeneration(Stage):
+    """A bidirectional transformer that fills in masked tokens (arXiv 2212.05199, 3.2 and 3.3).
+
+    Attributes:
+      transformer: the network; its sequence is the prefix and the codes.
+      decoding: how tokens are chosen.
+    """
+
+    transformer: MaskedTransformer
+    decoding: ParallelDecoding
+
+    def init(self, key: jax.Array) -> Any:
+        """Random parameters of the transformer."""
+        tokens_1L = jnp.zeros((1, self.transformer.sequence_length), jnp.int32)
+        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L)["params"]
+
+    def logits(self, params, tokens_BN, prefix_BP, segments_BN, *, train: bool = False, rngs=None) -> jax.Array:
+        """The logits (B, N, K) of the codes at the positions after the prefix; what is no code has none.
+
+        Args:
+          params: of the transformer.
+          tokens_BN: codes and MASK.
+          prefix_BP: see ``TaskTable.prefix``.
+          segments_BN: 1 where a condition token is shown; used by networks with ``segment_embeddings`` alone.
+          train, rngs: of the network.
+        """
+        start = prefix_BP.shape[1]
+        segments_BL = None
+        if self.transformer.segment_embeddings:
+            segments_BL = jnp.pad(segments_BN.astype(jnp.int32), ((0, 0), (start, 0)))
+        logits_BLV = self.transformer.apply(
+            {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1), segments_BL=segments_BL, train=train,
+            rngs=rngs,
+        )
+        return logits_BLV[:, start:, : self.vocabulary.num_codes]
+
+    def __call__(
+        self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B, *, keep_steps: bool = False
+    ) -> dict[str, Any]:
+        """Generates one clip a row.
+
+        Args:
+          params, tokenizer_params: the weights.
+          task_B: numbers of tasks in ``tasks``.
+          label_B: classes; a negative one is unconditional, and tasks without class ignore it.
+          video_BTHWC: clips, of which the given pixels count; nothing looks at them where no task is given any.
+          keys_B: a random key for each clip, which alone decides it.
+          keep_steps: keep the tokens of every decoding step.
+
+        Returns:
+          "video" (B,T,H,W,3) float32 in [0, 1], "codes" (B,t,h,w); also "steps", a ``decode.Steps``, if they are kept.
+        """
+        condition_BN = self.condition(tokenizer_params, video_BTHWC, task_B).reshape(len(task_B), -1)
+        visible_BN = self.tasks.visible(task_B).reshape(len(task_B), -1)
+        prefix_BP = self.tasks.prefix(task_B, label_B)
+
+        def conditional(tokens_BN):
+            shown_BN = visible_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
+            return self.logits(params, tokens_BN, prefix_BP, shown_BN)
+
+        def unconditional(tokens_BN):
+            prefix = self._unconditional_prefix(prefix_BP)
+            return self.logits(params, tokens_BN, prefix, jnp.zeros_like(visible_BN))
+
+        decoded = self.decoding(
+            conditional, condition_BN, visible_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
+            keys_B=keys_B, unconditional_fn=unconditional, keep_steps=keep_steps,
+        )
+        codes_Bthw = decoded.codes_BN.reshape(-1, *self.latent_shape)
+        result = {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
+        return result | {"steps": decoded.steps} if keep_steps else result
+
+    def _unconditional_prefix(self, prefix_BP):
+        """No class; and the task of generating all, where the network was trained on it."""
+        prefix_BP = prefix_BP.at[:, -1].set(self.vocabulary.unconditional)
+        if self.vocabulary.multitask and not self.tasks.visible_nTHW.any((1, 2, 3)).all():
+            prefix_BP = prefix_BP.at[:, 0].set(self.vocabulary.task("full_generation"))
+        return prefix_BP
+
+
+@dataclasses.dataclass(frozen=True)
+class CausalGeneration(Stage):
+    """A transformer that says one token after another; the paper's baseline.
+
+    Its sequence is the class and the codes, and its input is the mask id, as a beginning, followed by all but the last
+    of them.
+
+    Attributes:
+      transformer: the network, of 1 + N tokens.
+      decoding: how tokens are drawn.
+    """
+
+    transformer: CausalTransformer
+    decoding: AutoregressiveDecoding
+
+    def prefix(self, task_B, label_B) -> jax.Array:
+        """Beginning and class, (B, 2)."""
+        class_B1 = self.tasks.prefix(task_B, label_B)
+        return jnp.concatenate([jnp.full_like(class_B1, self.vocabulary.mask), class_B1], axis=1)
+
+    def init(self, key: jax.Array) -> Any:
+        """Random parameters of the transformer."""
+        return self.transformer.init(key, jnp.zeros((1, self.transformer.sequence_length), jnp.int32))["params"]
+
+    def logits(self, params, tokens_BN, prefix_B2, *, train: bool = False, rngs=None) -> jax.Array:
+        """The logits (B, 1 + N, V) of class and codes, each from what precedes it alone."""
+        inputs_BL = jnp.concatenate([prefix_B2, tokens_BN[:, :-1]], axis=1)
+        return self.transformer.apply({"params": params}, inputs_BL, train=train, rngs=rngs)
+
+    def __call__(self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B) -> dict[str, Any]:
+        """Generates one clip a row; see ``MaskedGeneration``. Pixels count for nothing."""
+        del video_BTHWC
+
+        def step(tokens_B, position, cache):
+            return self.transformer.apply({"params": params}, tokens_B, position, cache, method="step")
+
+        codes_BN = self.decoding(
+            step, self.transformer.init_cache(len(task_B)), self.prefix(task_B, label_B), num_tokens=self.num_tokens,
+            num_codes=self.vocabulary.num_codes, keys_B=keys_B,
+        )
+        codes_Bthw = codes_BN.reshape(-1, *self.latent_shape)
+        return {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
+
+
+def masked_generation(
+    config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
+) -> MaskedGeneration:
+    """What the sections ``tasks``, ``transformer`` and ``decoding`` describe.
+
+    Several tasks make the vocabulary a multi-task one; ``tasks.multitask`` says it of a single one.
+
+    Args:
+      config: plain values.
+      tokenizer: of the first stage.
+      video_shape: (T, H, W) of the clips.
+      num_classes: of the data; 0 for none.
+    """
+    vocabulary, tasks = _vocabulary_and_tasks(config, tokenizer, video_shape, num_classes)
+    length = vocabulary.prefix_length + tasks.visible_nthw[0].size
+    return MaskedGeneration(
+        tokenizer, vocabulary, tasks,
+        transformer=configure(MaskedTransformer, "transformer", frozen(config["transformer"]),
+                              vocab_size=vocabulary.size, sequence_length=length),
+        decoding=configure(ParallelDecoding, "decoding", config["decoding"]),
+    )
+
+
+def causal_generation(
+    config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
+) -> CausalGeneration:
+    """What the sections ``tasks``, ``lm`` and ``decoding`` describe.
+
+    Raises:
+      ValueError: a task is given pixels, or there are several.
+    """
+    vocabulary, tasks = _vocabulary_and_tasks(config, tokenizer, video_shape, num_classes)
+    if tasks.needs_condition or vocabulary.multitask:
+        raise ValueError(
+            f"config.tasks.names is {list(tasks.names)}; this transformer generates whole clips by class and nothing "
+            "else. Expected ['CG']; the masked transformer has the other tasks (config.recipe = 'transformer')."
+        )
+    return CausalGeneration(
+        tokenizer, vocabulary, tasks,
+        transformer=configure(CausalTransformer, "lm", frozen(config["lm"]), vocab_size=vocabulary.size,
+                              sequence_length=1 + tasks.visible_nthw[0].size),
+        decoding=configure(AutoregressiveDecoding, "decoding", config["decoding"]),
+    )
+
+
+def _vocabulary_and_tasks(config, tokenizer: VideoTokenizer, video_shape, num_classes: int):
+    section = dict(config["tasks"])
+    names = ("names", "weights", "rule", "released_prefix", "mixing", "multitask")
+    check_keys("tasks", section, names)
+    multitask = section.pop("multitask", len(section["names"]) > 1)
+    vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask)
+    return vocabulary, configure(
+        TaskTable.build, "tasks", section, video_shape=tuple(video_shape),
+        latent_shape=tokenizer.latent_shape(video_shape), vocabulary=vocabulary,
+    )

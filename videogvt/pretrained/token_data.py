@@ -1,0 +1,64 @@
+"""Training data of the second stage: clips beside the tokenizer that reads them, or their codes, written once."""
+
+import dataclasses
+import functools
+import os
+
+import grain
+import numpy as np
+
+from videogvt.inputs.sources import RecordSource
+from videogvt.inputs.training import TrainingData
+from videogvt.pretrained.codes import write_codes
+from videogvt.pretrained.tokenizer import VideoTokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenData(TrainingData):
+    """Clips in batches, or ``codes`` (B, t, h, w) in place of their ``video``.
+
+    Attributes:
+      tokenizer: reads the clips.
+      cached: codes instead of clips. They are written to the data root when training begins, unless they are there:
+        ``<data root>/codes/train-<hash of the split>-<hash of the tokenizer>``.
+      data_dir: root of the data sets; None for the environment's.
+      (others: see ``TrainingData``)
+    """
+
+    tokenizer: VideoTokenizer
+    cached: bool
+    data_dir: os.PathLike | None = None
+
+    def __post_init__(self):
+        if self.cached and (self.transforms or not self.source.split_hash):
+            raise ValueError(
+                f"The codes of {self.source} cannot be kept: {len(self.transforms)} transforms change its clips, and "
+                f"its hash is {self.source.split_hash!r}. Use cached=False."
+            )
+
+    def train(self) -> grain.DatasetIterator:
+        """A new iterator at the beginning; the codes are written first where they are missing."""
+        if not self.cached:
+            return super().train()
+        name = f"train-{self.source.split_hash[:8]}"
+        folder = write_codes(self.tokenizer, {"train": self.source}, name, self.data_dir)
+        fields = ("codes", *(field for field in self.source.fields if field == "label"))
+        return TrainingData(RecordSource(folder, "train", fields), self.batch_size, self.seed).train()
+
+    @property
+    def video_shape(self) -> tuple[int, int, int]:
+        """(T, H, W) of the clips."""
+        return self._first_clips["video"].shape[1:4]
+
+    @functools.cached_property
+    def first_batch(self) -> dict[str, np.ndarray]:
+        """This host's rows of batch 0, for shapes and dtypes; in place of codes that may not be there yet are zeros."""
+        if not self.cached:
+            return self._first_clips
+        grid = self.tokenizer.network.latent_shape(self.video_shape)
+        codes_Bthw = np.zeros((len(self._first_clips["video"]), *grid), np.int32)
+        return {"codes": codes_Bthw} | {name: rows for name, rows in self._first_clips.items() if name == "label"}
+
+    @functools.cached_property
+    def _first_clips(self) -> dict[str, np.ndarray]:
+        return next(super().train())

@@ -1,0 +1,212 @@
+"""Training the masked transformer on the codes of a frozen tokenizer (MAGVIT, arXiv 2212.05199, section 3.2)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from videogvt.ops.losses import token_cross_entropy, weighted_mean
+from videogvt.ops.masking import Masking
+from videogvt.pretrained.generation import MaskedGeneration, Stage
+from videogvt.recipes.optimizer import Adam
+from videogvt.train.contracts import Mean
+from videogvt.train.state import TrainState
+
+RATIOS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of masked tokens at which "loss" is asked, whatever the training's are, so that runs can be compared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerLosses:
+    """How a transformer is judged while it learns.
+
+    Attributes:
+      label_smoothing: share of the target that is spread evenly over all codes.
+      class_dropout: share of clips whose class is withheld, which guidance needs; none in the paper.
+      ema_decay: of a moving average of the weights, which then generates; 0, the paper's, for none.
+    """
+
+    label_smoothing: float = 1e-4
+    class_dropout: float = 0.0
+    ema_decay: float = 0.0
+
+    def __post_init__(self):
+        for name in ("label_smoothing", "class_dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"losses.{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class StageRecipe:
+    """What the recipes of the second stage have in common; the loop's socket, see ``train.contracts.Recipe``.
+
+    Batches have ``video``, or ``codes`` where no task is given pixels, and ``label`` where the data have classes. All
+    that is random in a step (tasks, masks, withheld classes, dropout) comes from its key and number.
+
+    Attributes:
+      generation: the networks, the vocabulary and the tasks.
+      losses: what it learns from.
+      optimizer: of the transformer.
+      frozen: {"tokenizer": its parameters}, an argument of the step that no gradient reaches.
+      start: fills in weights of another run at step 0; None to start from random ones.
+    """
+
+    generation: Stage
+    losses: TransformerLosses
+    optimizer: Adam
+    frozen: Mapping[str, Any]
+    start: Callable[[TrainState], TrainState] | None = None
+    sharding_rules: tuple[tuple[str, jax.sharding.PartitionSpec], ...] = ((".*", jax.sharding.PartitionSpec()),)
+
+    network = "transformer"
+
+    @property
+    def predict_fns(self) -> Mapping[str, Callable]:
+        """Functions of a state, which use the moving average where there is one.
+
+        "generate": (state, task_B, label_B, video_BTHWC, keys_B) -> {"video" in [0, 1], "codes"}; see
+        ``pretrained.generation``. "loss": (state, batch, task_B, keys_B) -> numbers (B,) by name, each clip's from its
+        own key alone. Of the tokenizer: "codes": (state, video_BTHWC) -> codes; "video": (state, codes_Bthw) -> videos
+        in [0, 1]; "reconstruct": (state, video_BTHWC) -> (video in [0, 1], codes).
+        """
+        return {"generate": self._generate, "loss": self._judge, "codes": self._codes, "video": self._video,
+                "reconstruct": self._reconstruct}
+
+    def with_decoding(self, **changes: Any) -> "StageRecipe":
+        """The same recipe with other fields of ``generation.decoding``."""
+        decoding = dataclasses.replace(self.generation.decoding, **changes)
+        return dataclasses.replace(self, generation=dataclasses.replace(self.generation, decoding=decoding))
+
+    def init(self, key: jax.Array, example_batch: Mapping[str, jax.Array]) -> TrainState:
+        """A random transformer, its optimizer, and a moving average equal to it if there is to be one."""
+        del example_batch  # the tokens' shape follows from the tasks
+        params = self.generation.init(key)
+        opt = self.optimizer.transformation().init(params)
+        ema = {self.network: params} if self.losses.ema_decay else {}
+        return TrainState.create(params={self.network: params}, opt={self.network: opt}, ema=ema)
+
+    def warm_start(self, state: TrainState) -> TrainState:
+        """Weights of another run, if the recipe was given a start."""
+        return self.start(state) if self.start is not None else state
+
+    def step(self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
+        """One update."""
+        task_key, label_key, loss_key = jax.random.split(key, 3)
+        task_B = self.generation.tasks.draw(state.step, task_key, len(next(iter(batch.values()))))
+        codes_Bthw, condition_Bthw = self.generation.tokens(state.frozen["tokenizer"], batch, task_B)
+        label_B = self._withheld(label_key, self._labels(batch, task_B))
+        params, opt = state.params[self.network], state.opt[self.network]
+        loss_grad = jax.grad(self._loss, has_aux=True)
+        grads, numbers = loss_grad(params, codes_Bthw, condition_Bthw, task_B, label_B, loss_key)
+        updates, opt = self.optimizer.transformation().update(grads, opt, params)
+        params = optax.apply_updates(params, updates)
+        ema = {}
+        if self.losses.ema_decay:
+            ema = {self.network: optax.incremental_update(params, state.ema[self.network], 1 - self.losses.ema_decay)}
+        numbers[f"grad_norm/{self.network}"] = Mean.of(optax.global_norm(grads))  # before it is clipped
+        numbers["learning_rate"] = Mean.of(self.optimizer.schedule()(state.step))
+        return state.replace(params={self.network: params}, opt={self.network: opt}, ema=ema), numbers
+
+    def weights(self, state: TrainState) -> Any:
+        """The parameters that predict: the moving average, or the last ones where there is none."""
+        return (state.ema if self.losses.ema_decay else state.params)[self.network]
+
+    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key):
+        """The loss and the step's numbers, as Means."""
+        raise NotImplementedError
+
+    def _judge(self, state: TrainState, batch, task_B, keys_B):
+        raise NotImplementedError
+
+    def _by_task(self, loss_B, task_B) -> dict[str, Mean]:
+        names = self.generation.tasks.names
+        return {f"loss/{name}": Mean.of(loss_B, task_B == index) for index, name in enumerate(names) if len(names) > 1}
+
+    def _labels(self, batch, task_B):
+        return batch["label"] if self.generation.vocabulary.num_classes else jnp.full_like(task_B, -1)
+
+    def _withheld(self, key, label_B):
+        if not self.losses.class_dropout:
+            return label_B
+        return jnp.where(jax.random.bernoulli(key, self.losses.class_dropout, label_B.shape), -1, label_B)
+
+    def _generate(self, state: TrainState, task_B, label_B, video_BTHWC, keys_B, **options):
+        arguments = state.frozen["tokenizer"], task_B, label_B, video_BTHWC, keys_B
+        return self.generation(self.weights(state), *arguments, **options)
+
+    def _codes(self, state: TrainState, video_BTHWC):
+        return self.generation.codes(state.frozen["tokenizer"], video_BTHWC)
+
+    def _video(self, state: TrainState, codes_Bthw):
+        return self.generation.video(state.frozen["tokenizer"], codes_Bthw)
+
+    def _reconstruct(self, state: TrainState, video_BTHWC):
+        codes_Bthw = self._codes(state, video_BTHWC)
+        return self._video(state, codes_Bthw), codes_Bthw
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerRecipe(StageRecipe):
+    """How to train a ``MaskedTransformer``: tasks drawn, condition and target encoded, tokens masked and named.
+
+    Attributes:
+      generation: a ``MaskedGeneration``.
+      masking: which tokens are hidden.
+      (others: see ``StageRecipe``)
+    """
+
+    generation: MaskedGeneration
+    masking: Masking
+
+    def __post_init__(self):
+        condition, kept = self.masking.condition, self.generation.decoding.keep_condition
+        if (condition in ("input->input", "cond->cond")) != kept:
+            raise ValueError(
+                f"masking.condition is {condition!r} and decoding.keep_condition is {kept}; condition tokens that are "
+                "fixed in training (input->input, cond->cond) are fixed in decoding, and no others. Change one of them."
+            )
+        block, grid = self.masking.block, self.generation.latent_shape
+        if any(cells % side for side, cells in zip(block, grid)):
+            raise ValueError(f"masking.block is {block}, which does not divide the grid {grid} of codes; take another.")
+
+    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key):
+        mask_key, dropout_key = jax.random.split(key)
+        visible_Bthw, mask = self.generation.tasks.visible(task_B), self.generation.vocabulary.mask
+        masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, mask)
+        prefix_BP = self.generation.tasks.prefix(task_B, label_B)
+        logits_BNK = self.generation.logits(
+            params, masked.inputs_BN, prefix_BP, masked.segments_BN, train=True, rngs={"dropout": dropout_key}
+        )
+        entropy_BN = token_cross_entropy(logits_BNK, masked.targets_BN, label_smoothing=self.losses.label_smoothing)
+        loss_B = weighted_mean(entropy_BN, masked.weights_BN)
+        right_BN = logits_BNK.argmax(-1) == masked.targets_BN
+        numbers = {
+            "loss": Mean.of(loss_B), "masked_loss": Mean.of(entropy_BN, masked.masked_BN),
+            "masked_accuracy": Mean.of(right_BN, masked.masked_BN), "mask_ratio": Mean.of(masked.masked_BN),
+        }
+        return loss_B.mean(), numbers | self._by_task(loss_B, task_B)
+
+    def _judge(self, state: TrainState, batch, task_B, keys_B):
+        """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
+
+        Without label smoothing, dropout and withheld classes. The masks follow from the keys.
+        """
+        generation, numbers = self.generation, {}
+        codes_Bthw, condition_Bthw = generation.tokens(state.frozen["tokenizer"], batch, task_B)
+        visible_Bthw, mask = generation.tasks.visible(task_B), generation.vocabulary.mask
+        prefix_BP = generation.tasks.prefix(task_B, self._labels(batch, task_B))
+        for ratio in RATIOS:
+            masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}")
+            alone = jax.vmap(lambda key, *grids, masking=masking: masking.sample(key, *(g[None] for g in grids), mask))
+            masked = jax.tree.map(lambda rows: rows[:, 0], alone(keys_B, codes_Bthw, condition_Bthw, visible_Bthw))
+            logits_BNK = generation.logits(self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN)
+            values = {"loss": token_cross_entropy(logits_BNK, masked.targets_BN),
+                      "accuracy": logits_BNK.argmax(-1) == masked.targets_BN}
+            numbers |= {f"masked_{ratio:.2f}/{name}": weighted_mean(value_BN, masked.masked_BN)
+                        for name, value_BN in values.items()}
+        means = {name: jnp.mean(jnp.stack([numbers[f"masked_{ratio:.2f}/{name}"] for ratio in RATIOS]), axis=0)
+                 for name in ("loss", "accuracy")}
+        return means | numbers
