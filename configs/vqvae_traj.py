@@ -40,20 +40,22 @@ def _default() -> ConfigDict:
     config.data.transforms = ConfigDict()
     config.data.batch_size = 4  # on two cores many small steps learn more than few large ones
 
-    config.tokenizer = ConfigDict()  # patches of 4 x 4 x 4 pixels: 4 x 16 x 16 codes for 16 x 64 x 64
+    config.tokenizer = ConfigDict()  # patches of 4 x 4 x 4 pixels, then halved: 4 x 8 x 8 codes for 16 x 64 x 64
     config.tokenizer.conv = "split"
     config.tokenizer.stem = (4, 4, 4)
-    config.tokenizer.filters = 96
-    config.tokenizer.channel_multipliers = (1,)
-    config.tokenizer.temporal_downsample = ()
-    config.tokenizer.encoder_blocks = (2, 0)
-    config.tokenizer.decoder_blocks = (3, 0)
-    config.tokenizer.norm_groups = 24
+    config.tokenizer.filters = 64
+    config.tokenizer.channel_multipliers = (1, 2)
+    config.tokenizer.temporal_downsample = (False,)
+    config.tokenizer.encoder_blocks = (1, 0, 0)  # codes that see little of their neighbours are easier to model
+    config.tokenizer.decoder_blocks = (1, 2, 0)
+    config.tokenizer.norm_groups = 16
     config.tokenizer.padding = "zero"
+    config.tokenizer.input_bias = 1.0  # the encoder sees what differs from white
+    config.tokenizer.input_scale = 2.0
     config.tokenizer.output_bias = 1.0  # training starts at the all-white video
     config.tokenizer.output_scale = 0.1
     config.tokenizer.quantizer = ConfigDict({
-        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.005, "latent_normalize": True,
+        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.0, "latent_normalize": True,
     })
 
     config.generator = ConfigDict()
@@ -72,17 +74,18 @@ def _default() -> ConfigDict:
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.warmup_steps = 50
+    config.optimizer.muon = True
 
     config.train = ConfigDict()
-    config.train.steps = 2400
+    config.train.steps = 3000
     config.train.log_every = 100
-    config.train.save_every = 400
+    config.train.save_every = 500
     config.train.best = "eval/validation/track_error_px_median"
     config.train.best_mode = "min"
     config.train.show = ("loss", "reconstruction", "batch_perplexity")
 
     config.evals = ConfigDict()
-    config.evals.every = 800
+    config.evals.every = 1000
     config.evals.limit = 256  # validation clips per turn
     config.evals.batch_size = 32
 
