@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """``VideoTokenizer``, which loads jax, is imported when it is asked for."""
-    if name == "VideoTokenizer":
-        return importlib.import_module("videogvt.pretrained.tokenizer").VideoTokenizer
+    """``VideoTokenizer`` and ``VideoGenerator``, which load jax, are imported when they are asked for."""
+    if name in ("VideoTokenizer", "VideoGenerator"):
+        return getattr(importlib.import_module("videogvt.pretrained"), name)
     raise AttributeError(f"module 'videogvt' has no attribute {name!r}")

@@ -1,9 +1,11 @@
 """What ``run.py`` can do.
 
-Every mode takes a config, the run's directory and the root of the data sets, each of the two None for its default.
-Imports stand inside the modes, so that looking at a data set does not load the training code.
+Every mode takes a config, the run's directory and the root of the data sets, each of the two None for its default;
+"generate" takes a ``Request`` as well. Imports stand inside the modes, so that looking at a data set does not load the
+training code.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
@@ -91,9 +93,108 @@ def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
         print(path)
 
 
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to generate; the flags of ``run.py``.
+
+    Attributes:
+      task: "CG", "FP:8", ...; None for the first that the generator was trained on.
+      label: a class by name or number; None for all in turn.
+      number: of clips.
+      seed: of all that is random.
+      video: a file of which a part is given; None for none.
+      index: of a clip of the data set that is given instead; None for none.
+      split: the data set's split that it is of.
+      frames: of each video; more than a clip has are predicted clip by clip. None for one clip.
+      given: frames that each further clip is predicted from; None for half a clip.
+      steps, temperature, choice_temperature, guidance: of the decoding; None for the run's own.
+      show_steps: also write how the first clip came about.
+      output: folder for the files; None for ``generated/<task>-<class>-seed<seed>`` in the run's directory, or in
+        ``runs/<name>`` for a generator that ships.
+    """
+
+    task: str | None = None
+    label: str | None = None
+    number: int = 4
+    seed: int = 0
+    video: str | None = None
+    index: int | None = None
+    split: str = "test"
+    frames: int | None = None
+    given: int | None = None
+    steps: int | None = None
+    temperature: float | None = None
+    choice_temperature: float | None = None
+    guidance: float | None = None
+    show_steps: bool = False
+    output: str | None = None
+
+    @property
+    def decoding(self) -> dict[str, float]:
+        """The fields of the decoding that are asked for."""
+        names = ("steps", "temperature", "choice_temperature", "guidance")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def generate(
+    config: ConfigDict | None, workdir: str | None, data_dir: str | None, request: Request = Request()
+) -> None:
+    """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
+    import pathlib
+
+    from videogvt.experiment import default_workdir
+    from videogvt.pretrained import VideoGenerator, shipped
+    from videogvt.report.samples import write_samples
+
+    names = list(shipped("generator"))
+    if workdir is None and config is None and not names:
+        raise ValueError("No generator ships with this version; name the run of one: --config=configs/maskgvt_traj.py")
+    source = str(workdir or (default_workdir(config) if config is not None else names[0]))
+    generator = VideoGenerator.load(source, data_dir=data_dir)
+    task = request.task or generator.tasks[0]
+    given = _given(generator, request, data_dir)
+    made = generator.generate(
+        task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps,
+        **request.decoding,
+    )
+    videos = made.videos
+    if request.frames is not None and request.frames > videos.shape[1]:
+        part = request.given or videos.shape[1] // 2
+        videos = generator.extend(
+            videos, request.frames, given=part, overlap=part // 2, seed=request.seed, **request.decoding
+        )
+    classes = [generator.class_names[label] if label >= 0 else "clip" for label in made.labels]
+    clips = [f"{name}-{place:03d}" for place, name in enumerate(classes)]
+    home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / source
+    about = {"generator": source, "tokenizer": generator.tokenizer.hash, "tasks": list(generator.tasks),
+             **dataclasses.asdict(request), "task": task, "classes": classes}
+    steps = generator.tokenizer.video(made.tokens[0]) if request.show_steps else None
+    name = f"{task}-{request.label or 'all'}-seed{request.seed}".replace(":", "")
+    folder = pathlib.Path(request.output or home / "generated" / name)
+    for path in write_samples(folder, videos, clips, about, {"codes": made.codes, "label": made.labels}, steps):
+        print(path)
+
+
+def _given(generator, request: Request, data_dir: str | None):
+    """The clip that is given, uint8 (T, H, W, 3), or None."""
+    from videogvt.experiment import open_for_evaluation
+    from videogvt.inputs.given import read_clip
+
+    if request.video is not None and request.index is not None:
+        raise ValueError(f"Found --video={request.video} and --index={request.index}; give one of them.")
+    if request.video is not None:
+        return read_clip(request.video, *generator.generation.video_shape)
+    if request.index is None:
+        return None
+    source = open_for_evaluation(generator.config, request.split, ("video",), data_dir)
+    if not 0 <= request.index < len(source):
+        raise ValueError(f"--index={request.index}: the split {request.split!r} has clips 0 to {len(source) - 1}.")
+    return source.read([request.index])["video"][0]
+
+
 MODES: dict[str, Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
-    "tokenize": tokenize,
+    "tokenize": tokenize, "generate": generate,
 }
 
 

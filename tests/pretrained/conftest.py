@@ -6,10 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from videogvt import pretrained
 from videogvt.core.trees import frozen
 from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.pretrained.generator import KINDS
 from videogvt.train.checkpoint import Checkpoints
-from videogvt.train.state import TrainState
+from videogvt.train.state import TrainState, tree_hash
 
 FIELDS = {
     "filters": 8, "channel_multipliers": [1, 2], "temporal_downsample": [True], "encoder_blocks": [0, 1, 0],
@@ -30,7 +32,8 @@ def workdir(tmp_path_factory):
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(2, state, {}, {"step": 2, "numbers": {}})
     data = {"source": "trajectories", "options": {"config": "tiny"}, "batch_size": 4, "transforms": {}}
-    config = {"name": "small", "seed": 3, "tokenizer": FIELDS, "data": data, "train": {"steps": 2}}
+    config = {"name": "small", "recipe": "tokenizer", "seed": 3, "tokenizer": FIELDS, "data": data,
+              "train": {"steps": 2}}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -41,3 +44,36 @@ def video():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (2, 10, 4, 4, 3), dtype=np.uint8)
     return coarse.repeat(4, axis=1).repeat(4, axis=2).repeat(4, axis=3)
+
+
+@pytest.fixture(scope="session")
+def generator_run(workdir, tmp_path_factory):
+    """The run of a small masked transformer on the codes of ``workdir``, written without training it."""
+    return write_run(tmp_path_factory.mktemp("runs") / "masked", workdir, "transformer", ("CG", "FP:4", "IPC"), {
+        "layers": 1, "hidden": 16, "heads": 2, "mlp": 32, "norm": "pre", "attention_dropout": 0.0,
+    }, {"steps": 3})
+
+
+@pytest.fixture(scope="session")
+def lm_run(workdir, tmp_path_factory):
+    """The run of a small causal transformer on the codes of ``workdir``, written without training it."""
+    network = {"layers": 1, "hidden": 16, "heads": 2, "mlp": 32}
+    return write_run(tmp_path_factory.mktemp("runs") / "causal", workdir, "lm", ("CG",), network, {})
+
+
+def write_run(folder, tokenizer_run, recipe, tasks, network, decoding):
+    tokenizer = pretrained.VideoTokenizer.load(tokenizer_run)
+    data = {"source": "trajectories", "options": {"config": "tiny"}, "batch_size": 4, "transforms": {}}
+    config = {
+        "name": folder.name, "recipe": recipe, "seed": 3, "data": data, recipe: network, "decoding": decoding,
+        "evals": {}, "tasks": {"names": list(tasks)}, "tokenizer": {"run": str(tokenizer_run), "step": "best"},
+    }
+    generation = KINDS[recipe](config, tokenizer.network, (8, 32, 32), 5)
+    params = jax.jit(generation.init)(jax.random.key(1))
+    params = jax.tree.map(lambda leaf: 3 * leaf, params)  # so that something hangs on what is asked
+    state = TrainState.create(params={recipe: params}, opt={})
+    meta = {"step": 2, "numbers": {}, "frozen": {"tokenizer": tree_hash(tokenizer.params)}}
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(2, state, {}, meta)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

@@ -15,6 +15,7 @@ The rules, which ``data/videos/README.md`` repeats for readers of the data:
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -129,6 +130,15 @@ def read_clip(path: str, frames_T: np.ndarray, name: str, framing: Framing) -> n
     """The frames of these numbers (never decreasing), uint8 (T,H,W,3)."""
     place = framing.place(name)
     return np.stack([framing(frame_HWC, place) for frame_HWC in _Player.of(path).show(frames_T.tolist())])
+
+
+def decode_frames(path: os.PathLike, count: int) -> list[np.ndarray]:
+    """The first frames of a video file, at most ``count``, each uint8 RGB (H, W, 3); needs PyAV."""
+    av = _av()
+    try:
+        return [_rgb(frame) for frame in itertools.islice(_decoded(path), count)]
+    except (av.error.FFmpegError, Unusable) as error:
+        raise ValueError(f"{path} cannot be read as a video: {error}.") from error
 
 
 class _Player:

@@ -1,12 +1,14 @@
-"""Trained tokenizers: loaded from a run or shipped with the package, used on whole videos, exported, and put to work.
+"""Trained tokenizers and generators: loaded from a run or shipped with the package, used, exported, and put to work.
 
-    from videogvt.pretrained import VideoTokenizer
+    from videogvt.pretrained import VideoGenerator, VideoTokenizer
     tokenizer = VideoTokenizer.load("runs/vqvae_traj")
+    generator = VideoGenerator.load("runs/maskgvt_traj")
 
-Every folder beside these files that holds a ``weights.npz`` is a tokenizer that can be loaded by the folder's name.
+Every folder beside these files that holds a ``weights.npz`` can be loaded by the folder's name.
 """
 
 from videogvt.pretrained.bundle import shipped
+from videogvt.pretrained.generator import VideoGenerator
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
-__all__ = ["VideoTokenizer", "shipped"]
+__all__ = ["VideoGenerator", "VideoTokenizer", "shipped"]

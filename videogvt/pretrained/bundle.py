@@ -1,9 +1,13 @@
-"""Bundles: a trained tokenizer as a folder of a few files that needs neither a checkpoint library nor a data set.
+"""Bundles: a trained network as a folder of a few files that needs neither a checkpoint library nor a data set.
 
-    weights.npz   the parameters, by path ("encoder/Conv_0/kernel"), float32
-    golden.npz    two clips, their codes and what they decode to, to check an installation by
-    config.json   the tokenizer's fields, its hash, the config of the run, and the SHA-256 of both files above
+    weights.npz   the parameters, by path ("encoder/Conv_0/kernel"), float32, or float16 of a generator
+    golden.npz    of a tokenizer two clips, their codes and what they decode to, to check an installation by; of a
+                  generator a clip of every class and its codes
+    config.json   what it is (see below), the config of the run, and the SHA-256 of both files above
     card.md       what it is, how it was trained, how well it does
+
+A tokenizer's config has its fields under "tokenizer" and its "hash"; a generator's has "generator": the name of the
+shipped tokenizer it goes with and the hash of that one's parameters, and size and classes of its clips.
 """
 
 import hashlib
@@ -27,9 +31,10 @@ class Bundle(NamedTuple):
     params: dict[str, Any]
 
 
-def shipped() -> dict[str, pathlib.Path]:
-    """The folders of the tokenizers that come with the package, by name."""
-    return {path.parent.name: path.parent for path in sorted(HOME.glob(f"*/{WEIGHTS}"))}
+def shipped(kind: str = "tokenizer") -> dict[str, pathlib.Path]:
+    """The folders of the tokenizers, or generators ("generator"), that come with the package, by name."""
+    folders = [path.parent for path in sorted(HOME.glob(f"*/{WEIGHTS}"))]
+    return {folder.name: folder for folder in folders if kind in json.loads((folder / CONFIG).read_text())}
 
 
 def is_bundle(folder: pathlib.Path) -> bool:
@@ -41,7 +46,8 @@ def write_bundle(
     folder: pathlib.Path, config: Mapping[str, Any], params: Mapping[str, Any], golden: Mapping[str, np.ndarray],
     card: str,
 ) -> None:
-    """Writes the files of a bundle into an existing folder; SHA-256 sums are added to the config."""
+    """Writes the files of a bundle into an existing folder, parameters as they are given; SHA-256 sums are added to the
+    config."""
     leaves = {path: np.asarray(leaf) for path, leaf in flatten_dict(params, sep="/").items()}
     files = {WEIGHTS: _npz(leaves), GOLDEN: _npz(golden)}
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}

@@ -1,0 +1,191 @@
+"""A loaded generator: the recipe's own clips, each from its key; given videos, long ones, clear refusals, the mode."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import videogvt
+from videogvt import modes
+from videogvt.inputs.given import read_clip
+from videogvt.pretrained import VideoGenerator, VideoTokenizer, bundle
+from videogvt.pretrained.export import export
+from videogvt.train.checkpoint import load_params
+from videogvt.world.spec import SPECS
+
+CLASSES = SPECS["tiny"].families
+
+
+@pytest.fixture(scope="module")
+def generator(generator_run):
+    return VideoGenerator.load(generator_run, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (4, 4, 4, 3), dtype=np.uint8).repeat(2, 0).repeat(8, 1).repeat(8, 2)
+
+
+def test_package_offers_it():
+    assert videogvt.VideoGenerator is VideoGenerator
+
+
+def test_clips_are_those_of_the_generation_itself(generator, generator_run):
+    made = generator.generate("CG", number=3, seed=5)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(5), np.arange(3))
+    params = load_params(generator_run)["transformer"]
+    wanted = generator.generation(
+        params, generator.tokenizer.params, np.zeros(3, np.int32), np.arange(3),
+        np.zeros((3, 8, 32, 32, 3), np.float32), keys,
+    )
+    np.testing.assert_array_equal(made.codes, wanted["codes"])
+    np.testing.assert_allclose(made.videos, wanted["video"], atol=1e-5)
+    assert made.labels.tolist() == [0, 1, 2] and made.videos.shape == (3, 8, 32, 32, 3)
+    np.testing.assert_allclose(generator.tokenizer.video(made.codes), made.videos, atol=1e-5)
+
+
+def test_clip_i_depends_on_seed_and_i_alone(generator):
+    many = generator.generate("CG", "helical", 5, seed=1)
+    few = generator.generate("CG", CLASSES.index("helical"), 3, seed=1)
+    np.testing.assert_array_equal(many.codes[:3], few.codes)
+    assert (many.codes[0] != many.codes[1]).any()
+    assert (generator.generate("CG", "helical", 1, seed=2).codes != many.codes[:1]).any()
+
+
+def test_only_given_pixels_count_and_missing_frames_may_be_missing(generator, clip):
+    whole = generator.generate("FP:4", number=2, video=clip)
+    np.testing.assert_array_equal(whole.codes, generator.generate("FP:4", number=2, video=clip[:4]).codes)
+    changed = clip.copy()
+    changed[4:] = 255 - changed[4:]
+    np.testing.assert_array_equal(whole.codes, generator.generate("FP:4", number=2, video=changed / 255.0).codes)
+    assert (generator.generate("FP:4", number=2, video=255 - clip).codes != whole.codes).any()
+    other = generator.generate("FP:2", number=2, video=clip[:2])  # not trained on, but of the same kind
+    assert other.codes.shape == whole.codes.shape and other.labels.tolist() == [-1, -1]
+
+
+def test_steps_and_decoding_can_be_asked_for(generator):
+    made = generator.generate("CG", number=3, keep_steps=True, steps=4)
+    assert made.tokens.shape == made.masked.shape == (3, 4, 2, 4, 4)
+    np.testing.assert_array_equal(made.tokens[:, -1], made.codes)
+    assert not made.masked[:, -1].any() and made.masked[:, 0].any()
+    np.testing.assert_array_equal(made.codes, generator.generate("CG", number=3, steps=4).codes)
+    assert (generator.generate("CG", number=3, temperature=0.0, steps=4).codes != made.codes).any()
+
+
+def test_long_videos_go_on(generator, clip):
+    video = np.stack([clip, clip])
+    longer = generator.extend(video, 15, given=4, seed=1, overlap=2)
+    assert longer.shape == (2, 15, 32, 32, 3)
+    np.testing.assert_allclose(longer[:, :6], video[:, :6] / 255, atol=1e-6)
+    np.testing.assert_array_equal(longer, generator.extend(video / np.float32(255), 15, given=4, seed=1, overlap=2))
+
+
+def test_the_causal_one_generates_too(lm_run):
+    generator = VideoGenerator.load(lm_run)
+    made = generator.generate(label="circular", number=3, seed=1)
+    assert made.codes.max() < 64 and made.videos.shape == (3, 8, 32, 32, 3)
+    np.testing.assert_array_equal(made.codes[:1], generator.generate(label="circular", number=1, seed=1).codes)
+    with pytest.raises(ValueError, match="decoding 'steps'.*Legal"):
+        generator.generate(steps=3)
+    with pytest.raises(ValueError, match="one after another|each decoding step"):
+        generator.generate(keep_steps=True)
+
+
+def test_refusals_list_what_is_legal(generator, generator_run, workdir, clip, tmp_path):
+    with pytest.raises(ValueError, match="class 'helix'. Did you mean 'helical'.*circular"):
+        generator.generate("CG", "helix")
+    with pytest.raises(ValueError, match="no class 7; there are 0 linear"):
+        generator.generate("CG", 7)
+    with pytest.raises(ValueError, match="task of this generator 'OPC'.*CG, FP:4, IPC"):
+        generator.generate("OPC", video=clip)
+    with pytest.raises(ValueError, match="decoding 'step'. Did you mean 'steps'"):
+        generator.generate("CG", step=3)
+    with pytest.raises(ValueError, match="'FP:4' needs a video"):
+        generator.generate("FP:4")
+    with pytest.raises(ValueError, match="'CG' is given no pixels"):
+        generator.generate("CG", video=clip)
+    with pytest.raises(ValueError, match="expects 4 to 8 frames of 32 x 32 pixels"):
+        generator.generate("FP:4", video=clip[:3])
+    with pytest.raises(ValueError, match="the task 'IPC' has no class here"):
+        generator.generate("IPC", "helical", video=clip)
+    with pytest.raises(FileNotFoundError, match="There is no generator 'nothing'"):
+        VideoGenerator.load("nothing")
+    with pytest.raises(ValueError, match="the run of a tokenizer, which generates nothing"):
+        VideoGenerator.load(workdir)
+
+
+def test_another_tokenizer_is_refused_with_both_hashes(generator_run):
+    with pytest.raises(ValueError, match=r"have the hash [0-9a-f]{16}; .* has [0-9a-f]{16}. Name the one") as refused:
+        VideoGenerator.load(generator_run, tokenizer="traj64")
+    assert "parameters" in str(refused.value)
+
+
+def test_export_keeps_half_precision_and_names_its_tokenizer(generator, generator_run, workdir, tmp_path, monkeypatch):
+    for folder, step in ((workdir, 2), (generator_run, 2)):
+        about = {"step": step, "total_steps": 2, "seconds": 1.0, "trained_by_commit": "abc"}
+        numbers = {"eval/test/loss": 3.5, "eval/test/real/loss": 1.25}
+        (folder / "eval.json").write_text(json.dumps({"about": about, **numbers}))
+        (folder / "environment.json").write_text(json.dumps({"devices": 1, "device": "cpu", "host_cores": 2}))
+    monkeypatch.setattr(bundle, "HOME", tmp_path)
+    with pytest.raises(ValueError, match="Export the tokenizer below"):
+        export(generator_run, tmp_path / "maker")
+    export(workdir, tmp_path / "small", tmp_path / "data")
+    folder = export(generator_run, tmp_path / "maker")
+    assert set(bundle.shipped()) == {"small"} and set(bundle.shipped("generator")) == {"maker"}
+    shipped = VideoGenerator.load("maker")
+    assert shipped.class_names == generator.class_names and shipped.tasks == generator.tasks
+    for ours, theirs in zip(jax.tree.leaves(generator.params), jax.tree.leaves(shipped.params), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+    golden = bundle.read_golden(folder)
+    assert golden["video"].shape == (5, 8, 32, 32, 3) and golden["label"].tolist() == [0, 1, 2, 3, 4]
+    card = (folder / "card.md").read_text()
+    for text in ('VideoGenerator.load("maker")', "CG, FP:4, IPC", "`small`, 32 codes a clip", "| loss | 3.5 | 1.25 |"):
+        assert text in card, text
+    with pytest.raises(ValueError, match="holds a tokenizer; load it with VideoTokenizer"):
+        VideoGenerator.load(tmp_path / "small")
+    with pytest.raises(ValueError, match="holds a generator; load it with VideoGenerator"):
+        VideoTokenizer.load(folder)
+
+
+def test_the_mode_writes_clips_codes_and_sheets(generator_run, clip, tmp_path, capsys):
+    np.savez(tmp_path / "clip.npz", video=clip)
+    request = modes.Request(task="FP:4", number=2, video=str(tmp_path / "clip.npz"), output=str(tmp_path / "out"),
+                            steps=2, show_steps=True)
+    modes.generate(None, str(generator_run), None, request)
+    written = {path.split("/")[-1] for path in capsys.readouterr().out.split()}
+    assert {"clip-000.gif", "clip-001.gif", "all.webp", "contact_sheet.png", "codes.npz", "steps.png", "steps.webp",
+            "about.json"} <= written
+    with Image.open(tmp_path / "out" / "clip-001.gif") as picture:
+        assert picture.n_frames == 8 and picture.size == (256, 256)
+    codes = np.load(tmp_path / "out" / "codes.npz")["codes"]
+    wanted = VideoGenerator.load(generator_run).generate("FP:4", number=2, video=clip, steps=2)
+    np.testing.assert_array_equal(codes, wanted.codes)
+    about = json.loads((tmp_path / "out" / "about.json").read_text())
+    assert about["task"] == "FP:4" and about["seed"] == 0 and about["clips"] == ["clip-000", "clip-001"]
+
+
+def test_the_mode_takes_a_clip_of_the_data_and_goes_on(generator_run, tmp_path, capsys):
+    request = modes.Request(task="FP:4", number=1, index=3, frames=12, output=str(tmp_path / "out"))
+    modes.generate(None, str(generator_run), str(tmp_path / "data"), request)
+    with Image.open(tmp_path / "out" / "clip-000.gif") as picture:
+        assert picture.n_frames == 12
+    with pytest.raises(ValueError, match="index=20: the split 'test' has clips 0 to 19"):
+        modes.generate(None, str(generator_run), str(tmp_path / "data"), modes.Request(task="FP:4", index=20))
+
+
+def test_clips_are_read_from_arrays_pictures_and_videos(clip, tmp_path):
+    np.save(tmp_path / "clip.npy", clip / 255.0)
+    np.testing.assert_array_equal(read_clip(tmp_path / "clip.npy", 8, 32, 32), clip)
+    frames = [Image.fromarray(frame) for frame in clip]
+    frames[0].save(tmp_path / "clip.webp", save_all=True, append_images=frames[1:], lossless=True, duration=40)
+    found = read_clip(tmp_path / "clip.webp", 4, 32, 32)
+    assert found.shape == (4, 32, 32, 3) and np.abs(found.astype(int) - clip[[0, 2, 4, 6]]).max() <= 2
+    assert read_clip(tmp_path / "clip.webp", 2, 16, 24).shape == (2, 16, 24, 3)
+    with pytest.raises(FileNotFoundError, match="There is no video .*nothing.gif"):
+        read_clip(tmp_path / "nothing.gif", 8, 32, 32)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match="broken.mp4 cannot be read as a video"):
+        read_clip(tmp_path / "broken.mp4", 8, 32, 32)

@@ -1,0 +1,231 @@
+"""A trained generator in two lines: videos by class, or from the given part of a video."""
+
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogvt.decode import extend
+from videogvt.inputs.clip_shape import class_names, clip_shape
+from videogvt.inputs.sources import open_source
+from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.pretrained.generation import MaskedGeneration, causal_generation, masked_generation
+from videogvt.pretrained.requests import Generation, given_clips, labels_of, with_decoding, with_task
+from videogvt.pretrained.tokenizer import VideoTokenizer
+from videogvt.train.checkpoint import choose_step, load_params, read_meta
+from videogvt.train.state import tree_hash
+
+KINDS = {"transformer": masked_generation, "lm": causal_generation}
+"""Kinds of runs that generate: ``config.recipe``, which is also the network's name, and what puts them together."""
+
+
+class Generated(NamedTuple):
+    """What was made.
+
+    Attributes:
+      videos: (n, T, H, W, 3) float32 in [0, 1].
+      codes: (n, t, h, w) int32.
+      labels: (n,) int32, the classes that were asked for; -1 where none was.
+      tokens, masked: (n, steps, t, h, w), the codes as each decoding step proposed them, and which of them it hid
+        again; None unless they were asked for.
+    """
+
+    videos: np.ndarray
+    codes: np.ndarray
+    labels: np.ndarray
+    tokens: np.ndarray | None = None
+    masked: np.ndarray | None = None
+
+
+class VideoGenerator:
+    """A transformer with its tokenizer.
+
+        from videogvt import VideoGenerator
+        generator = VideoGenerator.load("runs/maskgvt_traj")         # a run's directory, or the name of a shipped one
+        made = generator.generate("CG", label="helical", number=4)   # made.videos: (4, T, H, W, 3) in [0, 1]
+        made = generator.generate("FP:8", video=clip_THWC)           # goes on from the first 8 frames
+
+    Clip i depends on the seed and i alone, not on how many are made or at once.
+
+    Attributes:
+      generation: networks, vocabulary, tasks and decoding; see ``pretrained.generation``.
+      params: of the transformer, on the device.
+      tokenizer: the first stage.
+      class_names: by label; () without classes.
+      config: of the run.
+      batch_size: clips that are made at once.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], params: Mapping[str, Any], tokenizer: VideoTokenizer,
+        video_shape: tuple[int, int, int], class_names: Sequence[str], *, batch_size: int = 8,
+    ):
+        check_kind(config)
+        self.config, self.class_names, self.tokenizer = dict(config), tuple(class_names), tokenizer
+        self.generation = KINDS[config["recipe"]](config, tokenizer.network, tuple(video_shape), len(class_names))
+        self.params, self.batch_size = jax.device_put(params), batch_size
+        self._programs: dict[Any, Callable] = {}
+
+    @classmethod
+    def load(
+        cls, source: str | os.PathLike, *, weights: str = "ema", step: int | str = "best",
+        tokenizer: str | os.PathLike | None = None, data_dir: os.PathLike | None = None, batch_size: int = 8,
+    ) -> "VideoGenerator":
+        """A generator from a run's directory, from an exported folder, or by the name of a shipped one.
+
+        Args:
+          source: the directory or name; a directory of that name wins.
+          weights: "ema" (the parameters themselves where the run has no average) or "params", of a run.
+          step: "best", "last" or a number, of a run.
+          tokenizer: where the run's tokenizer lies now; None for where its config says.
+          data_dir: root of the data sets, which are asked for names of classes that the config does not tell.
+          batch_size: see the class.
+
+        Raises:
+          FileNotFoundError: there is no such generator or tokenizer; the message lists the shipped ones.
+          ValueError: the tokenizer is not the one that the transformer was trained with.
+        """
+        folder = pathlib.Path(source).expanduser()
+        if not folder.is_dir():
+            folder = shipped("generator").get(str(source), folder)
+        if is_bundle(folder):
+            if (weights, step) != ("ema", "best"):
+                raise ValueError(f"{folder} is an exported generator with one set of weights; leave out weights, step.")
+            config, params = read_bundle(folder)
+            params = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
+            if "generator" not in config:
+                raise ValueError(f"{folder} holds a tokenizer; load it with VideoTokenizer.load.")
+            facts = config["generator"]
+            found = VideoTokenizer.load(tokenizer or facts["tokenizer"])
+            _check_tokenizer(folder, facts["tokenizer_params"], found)
+            return cls(config["run"], params, found, facts["video_shape"], facts["class_names"], batch_size=batch_size)
+        if not (folder / "config.json").exists():
+            names = ", ".join(shipped("generator")) or "none"
+            raise FileNotFoundError(
+                f"There is no generator {str(source)!r}: expected the directory of a run (with config.json), an "
+                f"exported folder, or the name of a shipped generator ({names})."
+            )
+        config = json.loads((folder / "config.json").read_text())
+        check_kind(config)
+        params, section = load_params(folder, weights, step)[config["recipe"]], config["tokenizer"]
+        found = VideoTokenizer.load(tokenizer or section["run"], step="best" if tokenizer else section["step"])
+        _check_tokenizer(folder, read_meta(folder, choose_step(folder, step))["frozen"]["tokenizer"], found)
+        return cls(config, params, found, *_clips(config["data"], data_dir), batch_size=batch_size)
+
+    def __repr__(self) -> str:
+        return f"VideoGenerator({self.config['name']}, tasks {', '.join(self.tasks)})"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks it was trained on; prediction and interpolation also take other numbers of frames."""
+        return self.generation.tasks.names
+
+    def generate(
+        self, task: str | None = None, label: str | int | Sequence[str | int] | None = None, number: int = 4, *,
+        seed: int = 0, video=None, keep_steps: bool = False, **decoding: Any,
+    ) -> Generated:
+        """Makes clips.
+
+        Args:
+          task: "CG", "FP:8", ...; None for the first it was trained on. See ``tasks``.
+          label: a class, by name or number, or one for every clip; None for all classes in turn. For tasks by class.
+          number: of clips.
+          seed: of all that is random.
+          video: what is given, for tasks that see pixels: one clip (T, H, W, 3) for all, or (number, T, H, W, 3); uint8
+            or floats in [0, 1]. Frames after the last given one may be missing.
+          keep_steps: also return what each decoding step did.
+          decoding: fields of the decoding to change: steps, temperature, choice_temperature, guidance, schedule, ...
+
+        Raises:
+          ValueError: an unknown task, class or field, with the legal ones; a video that is missing or does not fit.
+        """
+        task = self.tasks[0] if task is None else task
+        if keep_steps and not isinstance(self.generation, MaskedGeneration):
+            raise ValueError("This generator draws its codes one after another; there are no decoding steps to keep.")
+        generation = with_decoding(with_task(self.generation, task, self.config["tasks"]), decoding)
+        labels = labels_of(task, label, number, self.class_names)
+        video_BTHWC = given_clips(generation, task, video, number)
+        program, keys_B = self._program(generation, keep_steps), _keys(seed, number)
+        size, parts = min(self.batch_size, 1 << (number - 1).bit_length()), []
+        task_B = np.full(size, generation.tasks.index(task), np.int32)
+        for start in range(0, number, size):
+            rows = np.minimum(np.arange(start, start + size), number - 1)
+            given = task_B, labels[rows], video_BTHWC[rows], keys_B[rows]
+            made = jax.device_get(program(self.params, self.tokenizer.params, *given))
+            parts.append(jax.tree.map(lambda array, kept=number - start: array[:kept], made))
+        made = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        steps = {}
+        if keep_steps:
+            steps = {name: getattr(made["steps"], name).reshape(number, -1, *generation.latent_shape)
+                     for name in ("tokens", "masked")}
+        return Generated(made["video"], made["codes"], labels, **steps)
+
+    def extend(
+        self, video_BTHWC, num_frames: int, *, given: int, overlap: int = 0, label=None, seed: int = 0, **decoding: Any
+    ) -> np.ndarray:
+        """Videos that go on: each clip is predicted from the last frames of what there is; see ``decode.extend``.
+
+        Args:
+          video_BTHWC: at least ``given`` frames, uint8 or floats in [0, 1].
+          num_frames: of the result.
+          given: frames that each clip is predicted from, fewer than a clip has.
+          overlap: frames that are faded from one prediction into the next.
+          label: a class, for generators trained on CFP; the others are trained on FP.
+          seed, decoding: see ``generate``.
+        """
+        task = f"{'FP' if label is None else 'CFP'}:{given}"
+        video_BTHWC = np.asarray(video_BTHWC)
+        video_BTHWC = video_BTHWC / np.float32(255) if video_BTHWC.dtype == np.uint8 else video_BTHWC
+        seeds = np.random.default_rng(seed)
+
+        def predict(condition_BTHWC, part):
+            options = {"seed": int(seeds.integers(2**31)), "video": condition_BTHWC, **decoding}
+            return self.generate(task, label, len(condition_BTHWC), **options).videos
+
+        return np.asarray(extend(predict, jnp.asarray(video_BTHWC), num_frames, given=given, overlap=overlap))
+
+    def _program(self, generation: Generation, keep_steps: bool) -> Callable:
+        """The compiled function; a generator keeps those it has made."""
+        name = generation.tasks.names, generation.decoding, keep_steps
+        if name not in self._programs:
+            options = {"keep_steps": True} if keep_steps else {}
+            self._programs[name] = jax.jit(functools.partial(generation, **options))
+        return self._programs[name]
+
+
+def check_kind(config: Mapping[str, Any]) -> None:
+    """An error unless a config's runs generate."""
+    if config["recipe"] not in KINDS:
+        raise ValueError(f"{config['name']} is the run of a {config['recipe']}, which generates nothing; expected one "
+                         f"of a {' or '.join(KINDS)}.")
+
+
+def _keys(seed: int, number: int) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), jnp.arange(number))
+
+
+def _check_tokenizer(folder: pathlib.Path, expected: str, tokenizer: VideoTokenizer) -> None:
+    found = tree_hash(tokenizer.params)
+    if found != expected:
+        raise ValueError(
+            f"{folder} was trained on a tokenizer whose parameters have the hash {expected}; {tokenizer} has {found}. "
+            "Name the one it was trained with: VideoGenerator.load(..., tokenizer=...)."
+        )
+
+
+def _clips(data: Mapping[str, Any], data_dir: os.PathLike | None) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """(T, H, W) and the classes of a run's training clips."""
+    shape, names = clip_shape(data), class_names(data)
+    if shape is None:
+        raise ValueError(f"The size of the clips cannot be told from the config's data {dict(data)}; name num_frames, "
+                         "height and width in its options.")
+    if names is None:
+        opened = open_source(data["source"], "train", fields=("video",), data_dir=data_dir, **data["options"])
+        names = opened.class_names
+    return shape, names

@@ -1,0 +1,131 @@
+"""What a caller asks of a generator, checked: tasks, decoding, classes and given videos."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from videogvt.core.registry import unknown_name
+from videogvt.pretrained.generation import CausalGeneration, MaskedGeneration
+from videogvt.tasks import TASKS, TaskTable
+
+Generation = MaskedGeneration | CausalGeneration
+
+
+def base_name(task: str) -> str:
+    """A task's name without numbers of given frames: "FP" of "FP:8"."""
+    return task.partition(":")[0]
+
+
+def with_task(generation: Generation, task: str, section: Mapping[str, Any]) -> Generation:
+    """The generation with a task in its table.
+
+    Args:
+      generation: what was trained.
+      task: one of its tasks, maybe with another number of given frames.
+      section: ``tasks`` of its config.
+
+    Raises:
+      ValueError: it was not trained on such a task; the message lists those it was.
+    """
+    names = generation.tasks.names
+    if task in names:
+        return generation
+    if base_name(task) not in map(base_name, names):
+        raise ValueError(unknown_name("task of this generator", task, names))
+    options = {name: section[name] for name in ("rule", "released_prefix") if name in section}
+    tasks = TaskTable.build(
+        (*names, task), video_shape=generation.video_shape, latent_shape=generation.latent_shape,
+        vocabulary=generation.vocabulary, **options,
+    )
+    return dataclasses.replace(generation, tasks=tasks)
+
+
+def with_decoding(generation: Generation, changes: Mapping[str, Any]) -> Generation:
+    """The generation with other fields in its decoding.
+
+    Raises:
+      ValueError: there is no such field, or its value is not usable.
+    """
+    legal = {field.name for field in dataclasses.fields(generation.decoding)} - {"keep_condition"}
+    for name in changes:
+        if name not in legal:
+            raise ValueError(unknown_name("field of this generator's decoding", name, legal))
+    return dataclasses.replace(generation, decoding=dataclasses.replace(generation.decoding, **changes))
+
+
+def labels_of(task: str, label: Any, number: int, class_names: Sequence[str]) -> np.ndarray:
+    """The class of each clip, (number,) int32; -1 where a task has none.
+
+    Args:
+      task: with a class or without.
+      label: a class by name or number, or one for every clip; None for all classes in turn.
+      number: of clips.
+      class_names: by label.
+
+    Raises:
+      ValueError: an unknown class, with the legal ones; labels that nobody can use.
+    """
+    if number < 1:
+        raise ValueError(f"number is {number}; expected at least 1.")
+    if not TASKS[base_name(task)].class_conditional or not class_names:
+        if label is not None:
+            raise ValueError(f"label is {label!r}; the task {task!r} has no class here. Leave it out.")
+        return np.full(number, -1, np.int32)
+    if label is None:
+        return np.arange(number, dtype=np.int32) % len(class_names)
+    alone = isinstance(label, str | int | np.integer)
+    asked = [label] * number if alone else list(label)
+    if len(asked) != number:
+        raise ValueError(f"Found {len(asked)} labels for {number} clips; give one, or one for every clip.")
+    return np.array([_label(one, class_names) for one in asked], np.int32)
+
+
+def _label(label: str | int, class_names: Sequence[str]) -> int:
+    if isinstance(label, str) and not label.isdecimal():
+        if label not in class_names:
+            raise ValueError(unknown_name("class", label, class_names))
+        return class_names.index(label)
+    if not 0 <= int(label) < len(class_names):
+        listing = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
+        raise ValueError(f"There is no class {label}; there are {listing}.")
+    return int(label)
+
+
+def given_clips(generation: Generation, task: str, video: Any, number: int) -> np.ndarray:
+    """The given clips, (number, T, H, W, 3), uint8 or float32; black ones for a task that sees no pixels.
+
+    Args:
+      generation: with the task in its table.
+      task: whose given frames must be there; what follows the last of them may be missing and is never looked at.
+      video: one clip for all, or one for each.
+      number: of clips.
+
+    Raises:
+      ValueError: the video is missing, not wanted, or does not fit.
+    """
+    visible_THW = generation.tasks.visible_nTHW[generation.tasks.index(task)]
+    if not visible_THW.any():
+        if video is not None:
+            raise ValueError(f"The task {task!r} is given no pixels; leave out the video.")
+        return np.broadcast_to(np.uint8(0), (number, *visible_THW.shape, 3))
+    if video is None:
+        raise ValueError(f"The task {task!r} needs a video, of which it is given a part; pass one.")
+    video = np.asarray(video)
+    rows = np.broadcast_to(video, (number, *video.shape)) if video.ndim == 4 else video
+    frames, *size = visible_THW.shape
+    needed = int(np.flatnonzero(visible_THW.any((1, 2)))[-1]) + 1
+    fits = rows.ndim == 5 and len(rows) == number and rows.shape[2:] == (*size, 3)
+    if not (fits and needed <= rows.shape[1] <= frames):
+        raise ValueError(
+            f"Found a video of shape {video.shape}; the task {task!r} expects {needed} to {frames} frames of "
+            f"{size[0]} x {size[1]} pixels: (T, H, W, 3), or one such clip for each of the {number}."
+        )
+    if rows.dtype != np.uint8:
+        low, high = float(rows.min()), float(rows.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"Found a video of {rows.dtype} from {low:g} to {high:g}; expected uint8, or floats in "
+                             "[0, 1].")
+        rows = rows.astype(np.float32)
+    return np.pad(rows, [(0, 0), (0, frames - rows.shape[1]), (0, 0), (0, 0), (0, 0)], mode="edge")

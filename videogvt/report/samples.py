@@ -1,0 +1,68 @@
+"""Generated clips as files: animations, codes, a contact sheet, and how the first of them came about."""
+
+import importlib.util
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from videogvt.report.images import animation, as_uint8, enlarge, merged, png, spread, strip
+from videogvt.train.contracts import Media
+
+FPS = 12.0
+COLUMNS = 8  # frames of a contact sheet
+
+
+def write_samples(
+    folder: pathlib.Path, videos: Sequence[np.ndarray], names: Sequence[str], about: Mapping[str, Any],
+    codes: Mapping[str, np.ndarray] | None = None, steps: np.ndarray | None = None,
+) -> list[pathlib.Path]:
+    """Writes a GIF of each clip, an MP4 too where PyAV is installed, and of all together a WebP and a contact sheet.
+
+    Args:
+      folder: made if it is not there; files of the same names are replaced.
+      videos: clips (T, H, W, 3) of one shape, in [0, 1].
+      names: of the clips' files, without suffix.
+      about: written to ``about.json``: what was asked for.
+      codes: arrays for ``codes.npz``; None for no such file.
+      steps: (S, T, H, W, 3), the first clip after each step of its decoding, for ``steps.webp`` and ``steps.png``.
+
+    Returns:
+      The paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scale = max(1, 256 // videos[0].shape[1])
+    frames = spread(len(videos[0]), COLUMNS)
+    files = {f"{name}.gif": Media.animation(enlarge(as_uint8(video), scale), FPS).data
+             for name, video in zip(names, videos, strict=True)}
+    files["all.webp"] = animation(videos, FPS, scale=max(1, scale // 2), slow=1.0)
+    files["contact_sheet.png"] = png(strip(videos, frames, scale=max(1, scale // 2)))
+    if codes is not None:
+        files["codes.npz"] = Media.arrays(**codes).data
+    if steps is not None:
+        files["steps.webp"] = animation(list(steps), FPS, scale=max(1, scale // 2), slow=1.0)
+        files["steps.png"] = png(strip([np.stack([merged(as_uint8(step)) for step in steps])], range(len(steps))))
+    files["about.json"] = (json.dumps({"clips": list(names), **about}, indent=2) + "\n").encode()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    paths = [folder / name for name in files]
+    if importlib.util.find_spec("av"):
+        paths += [write_mp4(folder / f"{name}.mp4", enlarge(as_uint8(video), scale))
+                  for name, video in zip(names, videos, strict=True)]
+    return paths
+
+
+def write_mp4(path: pathlib.Path, video_THWC: np.ndarray, fps: float = FPS) -> pathlib.Path:
+    """A uint8 clip with even sides as H.264; needs PyAV."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=round(fps))
+        stream.height, stream.width = video_THWC.shape[1:3]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "12"}
+        for frame_HWC in video_THWC:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_HWC, format="rgb24")))
+        container.mux(stream.encode())
+    return path
