@@ -2,6 +2,7 @@
 
 import re
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +13,15 @@ from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.classifiers import CLASSIFIERS, Classifier, make_classifier
 from videogvt.nn.classifiers.cnns import FrameCnnAttention
 from videogvt.nn.classifiers.heads import max_pool
+from videogvt.nn.classifiers.i3d import I3DClassifier, largest
 from videogvt.nn.classifiers.slowfast import R50, SlowFast
 from videogvt.nn.classifiers.vivit import ViViT
+from videogvt.nn.i3d import I3D
 
 VIDEO, LATENTS, CODES = (1, 16, 64, 64, 3), (1, 4, 16, 16, 16), (1, 4, 16, 16)
 NETWORKS = [name for name, kind in CLASSIFIERS.items() if issubclass(kind, Classifier)]
 PIXELS = [name for name in NETWORKS if CLASSIFIERS[name].sees == "pixels"]
-NORMED = ["frame_cnn_attention", "slowfast"]
+NORMED = ["frame_cnn_attention", "i3d", "slowfast"]
 TINY = {
     "linear_probe": {"num_codes": 7, "width": 3},
     "mlp": {"num_codes": 7, "width": 3, "hidden": 8},
@@ -26,6 +29,7 @@ TINY = {
     "code_transformer": {"num_codes": 7, "width": 3, "hidden": 8, "layers": 1, "num_heads": 2, "mlp": 8},
     "cnn3d": {"filters": (3, 4), "hidden": 8},
     "frame_cnn_attention": {"filters": (4, 4, 4), "width": 8, "temporal": (8, 8), "num_heads": 2, "hidden": 8},
+    "i3d": {},
     "slowfast": {"depths": (1, 1, 1, 1), "width": 4, "alpha": 2, "beta": 2},
     "vivit": {"hidden": 8, "num_heads": 2, "mlp": 8, "spatial_layers": 1, "temporal_layers": 1},
 }
@@ -66,8 +70,9 @@ def sizes(model, shape, dtype=jnp.float32):
         ("mlp", {}, LATENTS, "float32", (16_384 * 128 + 128 + 128 * 128 + 128 + 128 * 5 + 5, 0)),
         # a linear map, 36 places, 32 queries, the hidden layer over what they bring, the head
         ("attention_pooling", {}, LATENTS, "float32",
-         (16 * 64 + 64 + 36 * 64 + 64 * 32 + 32 * 64 * 128 + 128 + 128 * 5 + 5, 0)),
-        ("attention_pooling", {"num_codes": 1024}, CODES, "int32", (332_805, 0)),
+         (16 * 32 + 32 + 36 * 32 + 32 * 32 + 32 * 32 * 128 + 128 + 128 * 5 + 5, 0)),
+        ("attention_pooling", {"num_codes": 1024}, CODES, "int32",
+         (1024 * 32 + 36 * 32 + 32 * 32 + 32 * 32 * 128 + 128 + 128 * 5 + 5, 0)),
         # two linear maps, 256 places, three layers, the last norm, the head
         ("code_transformer", {}, LATENTS, "float32",
          (16 * 16 + 16 + 64 * 96 + 96 + 256 * 96 + 3 * (12 * 96**2 + 13 * 96) + 2 * 96 + 96 * 5 + 5, 0)),
@@ -89,6 +94,8 @@ def test_the_counts_of_the_networks_they_are_named_for():
     assert sizes(SlowFast(400, **R50 | {"alpha": 4, "lateral_frames": 7}), clip)[0] == 34_566_488
     base = ViViT(400, tubelet=(2, 16, 16), hidden=768, num_heads=12, mlp=3072, spatial_layers=12, temporal_layers=4)
     assert sizes(base, clip)[0] == 115_062_928
+    fixed = sizes(I3D(400), clip)[0]  # which counts the statistics among its parameters
+    assert sizes(I3DClassifier(400), clip) == (12_697_264, fixed - 12_697_264)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -113,7 +120,10 @@ def test_bfloat16_is_what_it_computes_in(name):
         assert set(re.findall(rf":(\w+)\[[\d,]*\] = {operation}\b", program)) <= {"f32", "i32"}
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+COMPILED = [pytest.param(name, marks=pytest.mark.slow) if name == "i3d" else name for name in NETWORKS]
+
+
+@pytest.fixture(scope="module", params=COMPILED)
 def trained(request):
     """A small network with random weights: gradients of a loss on both heads and its training heads; a function of
     inputs, which answers as in use."""
@@ -207,6 +217,14 @@ def test_maxima_of_whole_blocks():
     np.testing.assert_array_equal(max_pool(x, (1, 2, 2))[0, :, :, :, 0], [[[5, 7]], [[17, 19]]])
     with pytest.raises(ValueError, match=r"leaves nothing of a map of \(T, H, W\) = \(2, 3, 4\)"):
         max_pool(x, (4, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "window, strides", [((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (1, 1, 1)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2))])
+def test_maxima_by_shifts_are_those_of_windows(window, strides):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 7, 3)), jnp.float32)
+    expected = flax.linen.max_pool(x, window, strides, "SAME")
+    np.testing.assert_array_equal(quick_jit(lambda x: largest(x, window, strides))(x), expected)
 
 
 def test_errors_say_what_to_do():

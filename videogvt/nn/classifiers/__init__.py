@@ -15,6 +15,7 @@ from videogvt.core.trees import frozen
 from videogvt.nn.classifiers.cnns import Cnn3d, FrameCnnAttention
 from videogvt.nn.classifiers.codes import AttentionPooling, CodeTransformer, LinearProbe, Mlp
 from videogvt.nn.classifiers.heads import Classifier
+from videogvt.nn.classifiers.i3d import I3DClassifier
 from videogvt.nn.classifiers.judge import Judge
 from videogvt.nn.classifiers.slowfast import SlowFast
 from videogvt.nn.classifiers.vivit import ViViT
@@ -22,7 +23,7 @@ from videogvt.nn.classifiers.vivit import ViViT
 CLASSIFIERS: Mapping[str, type[nn.Module]] = {
     "judge": Judge, "linear_probe": LinearProbe, "mlp": Mlp, "attention_pooling": AttentionPooling,
     "code_transformer": CodeTransformer, "cnn3d": Cnn3d, "frame_cnn_attention": FrameCnnAttention,
-    "slowfast": SlowFast, "vivit": ViViT,
+    "i3d": I3DClassifier, "slowfast": SlowFast, "vivit": ViViT,
 }
 GIVEN = ("num_classes", "num_positions", "parent", "name")  # fields that no config sets
 

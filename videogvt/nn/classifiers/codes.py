@@ -95,7 +95,7 @@ class AttentionPooling(CodeClassifier):
       dropout: rate in it.
     """
 
-    width: int = 64
+    width: int = 32
     queries: int = 32
     hidden: int = 128
     dropout: float = 0.0
@@ -109,7 +109,7 @@ class AttentionPooling(CodeClassifier):
 
     @nn.compact
     def _forward(self, inputs, train: bool):
-        x_BthwD = nn.gelu(self._placed(self.cells(inputs, self.width)))
+        x_BthwD = nn.relu(self._placed(self.cells(inputs, self.width)))  # gelu costs more than all the rest here
         batch, *grid = x_BthwD.shape[:4]
         x_BND = x_BthwD.reshape(batch, -1, self.width)
         scores_BNA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BND)
