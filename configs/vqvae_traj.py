@@ -46,7 +46,7 @@ def _default() -> ConfigDict:
     config.tokenizer.filters = 64
     config.tokenizer.channel_multipliers = (1, 2)
     config.tokenizer.temporal_downsample = (False,)
-    config.tokenizer.encoder_blocks = (1, 0, 0)  # codes that see little of their neighbours are easier to model
+    config.tokenizer.encoder_blocks = (2, 0, 0)  # codes that see little of their neighbours are easier to model
     config.tokenizer.decoder_blocks = (1, 2, 0)
     config.tokenizer.norm_groups = 16
     config.tokenizer.padding = "zero"
@@ -77,15 +77,15 @@ def _default() -> ConfigDict:
     config.optimizer.muon = True
 
     config.train = ConfigDict()
-    config.train.steps = 3000
+    config.train.steps = 3600
     config.train.log_every = 100
-    config.train.save_every = 500
-    config.train.best = "eval/validation/track_error_px_median"
-    config.train.best_mode = "min"
+    config.train.save_every = 600
+    config.train.best = "eval/validation/psnr"  # place is learned first, colour last
+    config.train.best_mode = "max"
     config.train.show = ("loss", "reconstruction", "batch_perplexity")
 
     config.evals = ConfigDict()
-    config.evals.every = 1000
+    config.evals.every = 1200
     config.evals.limit = 256  # validation clips per turn
     config.evals.batch_size = 32
 
