@@ -76,7 +76,12 @@ def _default() -> ConfigDict:
     config.evals = ConfigDict()
     config.evals.every = 250
     config.evals.limit = 128  # clips of each split
-    config.evals.batch_size = 16
+    config.evals.batch_size = 20
+    config.evals.generation = ConfigDict()
+    config.evals.generation.judge = config_dict.placeholder(str)
+    config.evals.generation.judge = "runs/classifier_traj"  # a second opinion on classes; None for the oracle alone
+    config.evals.generation.per_class = 100
+    config.evals.generation.limit = 500
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
     return config
@@ -99,4 +104,5 @@ def _tiny() -> ConfigDict:
     config.evals.every = 1
     config.evals.limit = 4
     config.evals.batch_size = 4
+    config.evals.generation = ConfigDict({"judge": config_dict.placeholder(str), "per_class": 1, "limit": 2})
     return config

@@ -100,7 +100,12 @@ def _default() -> ConfigDict:
     config.evals = ConfigDict()
     config.evals.every = 250
     config.evals.limit = 128  # clips of each split
-    config.evals.batch_size = 16
+    config.evals.batch_size = 20
+    config.evals.generation = ConfigDict()  # what the last step generates, measured
+    config.evals.generation.judge = config_dict.placeholder(str)
+    config.evals.generation.judge = "runs/classifier_traj"  # a second opinion on classes; None for the oracle alone
+    config.evals.generation.per_class = 100
+    config.evals.generation.limit = 500  # clips to predict for each task
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
     return config
@@ -142,6 +147,7 @@ def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
     config.evals.every = 2000
     config.evals.limit = 256
     config.evals.batch_size = 64
+    config.evals.generation.judge = None  # train one on clips of this size first
     return config
 
 
@@ -174,4 +180,5 @@ def _tiny() -> ConfigDict:
     config.evals.every = 1
     config.evals.limit = 4
     config.evals.batch_size = 4
+    config.evals.generation = ConfigDict({"judge": config_dict.placeholder(str), "per_class": 1, "limit": 2})
     return config

@@ -20,7 +20,7 @@ from videogvt.inputs.sources import ClipSource, open_source
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
-from videogvt.kinds import KINDS
+from videogvt.kinds import KINDS, Kind
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.cost import matrix_product_rate, step_flops
@@ -108,7 +108,7 @@ def build(
     data = kind.data(config, _training_data(config, data_dir), data_dir)
     plan = _plan(config, data)
     recipe = kind.recipe(config, plan, data)
-    evaluators = _evaluators(config, recipe, data, kind.evaluator(config, recipe, plan, data), kind.fields, data_dir)
+    evaluators = _evaluators(config, recipe, data, kind.evaluator(config, recipe, plan, data), kind, data_dir)
     evaluators |= kind.further(config, recipe, plan, data, functools.partial(_open_part, config, data_dir))
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
 
@@ -171,12 +171,12 @@ def plain(tree: Any) -> Any:
 
 def _evaluators(
     config: Mapping[str, Any], recipe: Recipe, data: TrainingData, evaluator: Callable[..., Evaluator],
-    fields: Sequence[str], data_dir,
+    kind: Kind, data_dir,
 ) -> dict[str, Evaluator]:
     """"validation" every so many steps, on a part; "test" and "ood", where there are such splits, once at the end."""
     section = config["evals"]
-    check_keys("evals", section, ("every", "limit", "batch_size", "transforms"))
-    fields = tuple(name for name in fields if name in data.source.available)
+    check_keys("evals", section, ("every", "limit", "batch_size", "transforms", *kind.evals))
+    fields = tuple(name for name in kind.fields if name in data.source.available)
     evaluators = {}
     for split in ("validation", "test", "ood"):
         if split in data.source.splits:

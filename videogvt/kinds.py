@@ -14,6 +14,8 @@ from videogvt.core.sections import check_keys, configure
 from videogvt.core.trees import frozen
 from videogvt.evals import trivial
 from videogvt.evals.classification import ClassificationEval
+from videogvt.evals.generators import evaluators_of
+from videogvt.evals.judge import load_judge
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.evals.tokens import TokenEval
 from videogvt.inputs.training import TrainingData
@@ -163,6 +165,22 @@ def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callabl
     return evaluator
 
 
+def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened) -> Mapping[str, Evaluator]:
+    """Evaluators of what a transformer generates and predicts, at the end, where ``config.evals.generation`` is."""
+    evals = config["evals"]
+    if "generation" not in evals:
+        return {}
+    section = dict(evals["generation"])
+    check_keys("evals.generation", section, ("judge", "per_class", "limit"))
+    judge = section.pop("judge")
+    return evaluators_of(
+        recipe.predict_fns, recipe.generation.tasks, opened, seed=config["seed"], settings=config["decoding"],
+        weights="ema" if recipe.losses.ema_decay else "params", batch_size=evals["batch_size"],
+        judge=load_judge(judge, data.source.class_names) if judge is not None else None,
+        watch=isinstance(recipe, TransformerRecipe), **section,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """A kind of training, which ``config.recipe`` names.
@@ -175,6 +193,7 @@ class Kind:
       data: of config, clips in batches and the root of the data sets, makes the training data.
       further: of config, recipe, plan, training data and a function (split, fields) that opens a source as evaluators
         see it, makes evaluators by name besides those of the splits.
+      evals: keys of ``config.evals`` that only this kind knows.
     """
 
     sections: tuple[str, ...]
@@ -183,6 +202,7 @@ class Kind:
     fields: tuple[str, ...]
     data: Callable[..., TrainingData] = lambda config, data, data_dir: data
     further: Callable[..., Mapping[str, Evaluator]] = lambda config, recipe, plan, data, opened: {}
+    evals: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
@@ -198,10 +218,10 @@ KINDS: Mapping[str, Kind] = {
     "transformer": Kind(
         ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",
          "mesh"),
-        _transformer, _tokens, ("video", "label", "id"), data=_token_data,
+        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",),
     ),
     "lm": Kind(
         ("data", "tokenizer", "lm", "tasks", "decoding", "losses", "optimizer", "train", "evals", "mesh"),
-        _lm, _tokens, ("video", "label", "id"), data=_token_data,
+        _lm, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",),
     ),
 }
