@@ -130,7 +130,7 @@ def _provenance(run: Run) -> str:
         words.append(f"Trained for {about['seconds'] / 60:.1f} minutes on {about['examples']:,} clips.")
     if environment:
         words.append(f"{environment['devices']} x {environment['device']}, {environment['host_cores']} host cores.")
-    if "losses" in run.config and "classifier" not in run.config:
+    if "losses" in run.config and {"gan", "perceptual"} & set(run.config["losses"]):
         words.append(f"Adversarial loss {_switch(run.config['losses'], 'gan')}, "
                      f"perceptual loss {_switch(run.config['losses'], 'perceptual')}.")
     return " ".join(words)
