@@ -1,5 +1,6 @@
 """The step of the causal transformer: a golden one, a loss by hand, and a class learnt by heart."""
 
+import functools
 import json
 import pathlib
 
@@ -42,18 +43,19 @@ def test_loss_names_class_and_codes_from_what_precedes_them(causal):
     recipe, state, _, batch = causal
     generation, params = recipe.generation, state.params["lm"]
     task_B, label_B, key = jnp.zeros(4, jnp.int32), jnp.asarray(batch["label"]), jax.random.key(2)
-    codes, _ = generation.tokens(state.frozen["tokenizer"], batch, task_B)
-    loss, _ = recipe._loss(params, codes, codes, task_B, label_B, key)
+    codes = jax.jit(recipe.predict_fns["codes"])(state, batch["video"])
+    loss, _ = jax.jit(recipe._loss)(params, codes, codes, task_B, label_B, key)
     flat = np.asarray(codes).reshape(4, -1)
     sequence = np.concatenate([batch["label"][:, None] + CODES, flat], axis=1)
     inputs = np.concatenate([np.full((4, 1), generation.vocabulary.mask), sequence[:, :-1]], axis=1)
-    logits = generation.transformer.apply({"params": params}, inputs, train=True, rngs={"dropout": key})
+    network = jax.jit(functools.partial(generation.transformer.apply, train=True))
+    logits = network({"params": params}, inputs, rngs={"dropout": key})
     scores = np.asarray(logits, np.float64)
     log = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     size = generation.vocabulary.size
     target = (1 - 1e-4) * np.eye(size)[sequence] + 1e-4 / size
     assert float(loss) == pytest.approx(-(target * log).sum(-1).mean(), rel=1e-5)
-    judged = recipe.predict_fns["loss"](state, batch, task_B, jax.random.split(key, 4))
+    judged = jax.jit(recipe.predict_fns["loss"])(state, batch, task_B, jax.random.split(key, 4))
     assert judged["loss"].shape == judged["accuracy"].shape == (4,)
 
 

@@ -112,7 +112,7 @@ class Growth:
 
     def _grown(self, single: Vocabulary, wanted: Any, path: Any, leaf: np.ndarray) -> np.ndarray:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if wanted is None or wanted.shape == leaf.shape:
+        if wanted is None or wanted.shape == leaf.shape or wanted.shape[1:] != leaf.shape[1:]:
             return leaf
         if "position_embeddings" in name and len(wanted) == len(leaf) + 1:
             return np.concatenate([leaf[:1], leaf])
