@@ -12,6 +12,7 @@
 import sys
 
 from videogvt.core.backend import prepare_backend
+from videogvt.core.processes import together
 
 prepare_backend()  # before anything imports jax
 
@@ -24,6 +25,9 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, wi
 MODE = flags.DEFINE_enum("mode", "train", list(modes.MODES), modes.describe())
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; by default runs/<config>[-<variant>].")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Root of the data sets; default $VIDEOGVT_DATA or ~/.cache/videogvt.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "Process 0 of a run of many, host:port; auto asks the cluster.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the run has; see docs/cloud.md.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 REQUEST = {  # what --mode=generate makes; see modes.Request
     "task": flags.DEFINE_string("task", None, "generate: CG, FP:8, IPC, ...; by default the generator's first."),
@@ -55,7 +59,10 @@ def main(arguments: list[str]) -> None:
         return modes.generate(CONFIG.value, WORKDIR.value, DATA_DIR.value, request)
     if CONFIG.value is None:
         raise app.UsageError("Give a config: --config=configs/vqvae_traj.py")
-    modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
+    if MODE.value not in modes.SHARED:
+        return modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
+    with together(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):  # before anything asks jax for devices
+        modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
 
 
 if __name__ == "__main__":

@@ -22,21 +22,27 @@ def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
 
 def train(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Trains, or takes up the training where it stopped; evaluates; writes and prints the report."""
+    import jax
+
     from videogvt.experiment import build
 
-    experiment = build(config, workdir, data_dir)
-    if not experiment.finished:
+    experiment, first = build(config, workdir, data_dir), jax.process_index() == 0
+    if first and not experiment.finished:
         print(experiment.summary(), flush=True)
     experiment.fit()
-    report(config, workdir, data_dir)
+    if first:
+        report(config, workdir, data_dir)
 
 
 def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Evaluates the best checkpoint of a run again, and reports."""
+    import jax
+
     from videogvt.experiment import build
 
     build(config, workdir, data_dir).evaluate()
-    report(config, workdir, data_dir)
+    if jax.process_index() == 0:
+        report(config, workdir, data_dir)
 
 
 def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
@@ -196,6 +202,10 @@ MODES: dict[str, Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
     "tokenize": tokenize, "generate": generate,
 }
+
+
+SHARED = ("train", "eval")
+"""Modes that the processes of a run on many hosts do together; the others are done by a single process."""
 
 
 def describe() -> str:

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 HOST = """
 import json
-from videogvt.train.parallel import MeshShape, start_distributed
+from videogvt.core.processes import start_distributed
+from videogvt.train.parallel import MeshShape
 start_distributed(timeout_s=60)
 import jax
 import numpy as np

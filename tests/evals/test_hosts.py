@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 HOST = """
 import json, sys
-from videogvt.train.parallel import MeshShape, start_distributed
+from videogvt.core.processes import start_distributed
+from videogvt.train.parallel import MeshShape
 start_distributed(timeout_s=60)
 import jax, jax.numpy as jnp
 import numpy as np

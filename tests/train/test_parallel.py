@@ -20,7 +20,6 @@ from videogvt.train.parallel import (
     numeric,
     place,
     place_batch,
-    start_distributed,
     state_shardings,
 )
 from videogvt.train.state import TrainState
@@ -91,14 +90,6 @@ def test_placing_copies_and_checks_shapes():
     assert array.dtype == jnp.float32 and place({"a": array}, target)["a"] is not array
     with pytest.raises(ValueError, match=r"a has shape \(2,\); expected \(3,\)"):
         place({"a": np.ones(2)}, target)
-
-
-def test_a_single_process_starts_without_a_coordinator(monkeypatch):
-    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
-    start_distributed()
-    monkeypatch.setenv("JAX_PROCESS_ID", "first")
-    with pytest.raises(ValueError, match="JAX_PROCESS_ID is 'first'"):
-        start_distributed("localhost:1", count=2)
 
 
 ON_EIGHT = """

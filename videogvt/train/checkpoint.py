@@ -58,6 +58,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, Exception) and jax.process_count() > 1:
+            return  # closing waits for the other processes, which may be gone; this one is about to end
         if error is None:
             self.wait()
         self._manager.close()

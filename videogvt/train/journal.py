@@ -182,6 +182,7 @@ class Journal:
         row |= {name: _finite(float(value)) for name, value in numbers.items()}
         self._rows.write(json.dumps(row) + "\n")
         self._rows.flush()
+        os.fsync(self._rows.fileno())  # a bucket that is mounted keeps what was flushed to itself until then
         for name, value in numbers.items():
             self._events.add_scalar(name, value, step)
 

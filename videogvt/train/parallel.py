@@ -1,12 +1,12 @@
 """Devices: the mesh, one table of sharding rules, and the placing of states and batches.
 
-A mesh has two axes. ``data`` splits the batch; ``model`` splits parameters where the rules say so. Axis types are
-Auto: the compiler propagates shardings and inserts the communication, so a step is written as for one device and every
-mean over the batch is a mean over all of it.
+A mesh has two axes. ``data`` splits the batch; ``model`` splits parameters where the rules say so. With ``fsdp`` the
+parameters, their moments and averages are split along ``data`` besides, and put together where they are used. Axis
+types are Auto: the compiler propagates shardings and inserts the communication, so a step is written as for one device
+and every mean over the batch is a mean over all of it.
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,13 +21,35 @@ from videogvt.train.state import TrainState
 AXES = ("data", "model")
 Rules = Sequence[tuple[str, PartitionSpec]]
 
+RULES: Rules = (
+    (r"/(query|key|value)/kernel$", PartitionSpec(None, "model", None)),  # width, heads, width of a head
+    (r"/(query|key|value)/bias$", PartitionSpec("model", None)),
+    (r"/(self_)?attention/out/kernel$", PartitionSpec("model", None, None)),
+    (r"/(intermediate_output|mlp_in)/kernel$", PartitionSpec(None, "model")),
+    (r"/(intermediate_output|mlp_in)/bias$", PartitionSpec("model")),
+    (r"/(layer_output|mlp_out)/kernel$", PartitionSpec("model", None)),
+    (r".*", PartitionSpec()),
+)
+"""Of every recipe. The transformers' heads and the width inside their MLPs are split along ``model``, so that a layer
+needs two sums over that axis; all else, convolutions included, is whole on every device."""
+
+FSDP_LEAST = 1024
+"""Numbers that a parameter has at least if ``fsdp`` splits it: gathering smaller ones costs more than it saves."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MeshShape:
-    """How many devices lie along each axis; -1 for one of them means all that are left."""
+    """How many devices lie along each axis; -1 for one of them means all that are left.
+
+    Attributes:
+      data: devices that the batch is split over.
+      model: devices that the rules split parameters over; those of one host at most.
+      fsdp: whether parameters, moments and averages are split along ``data`` as well.
+    """
 
     data: int = -1
     model: int = 1
+    fsdp: bool = False
 
     def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
         """The mesh over these devices, by default all of all hosts."""
@@ -42,42 +64,13 @@ class MeshShape:
                 f"{self} takes {data} x {model} devices and there are {len(devices)}; choose sizes whose product is "
                 f"{len(devices)}, or -1 for one axis."
             )
-        return jax.make_mesh((data, model), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
-
-
-def start_distributed(
-    coordinator: str | None = None, count: int | None = None, index: int | None = None, timeout_s: int = 600
-) -> None:
-    """Joins the processes of a run on many hosts; call it before anything asks jax for devices.
-
-    Args:
-      coordinator: "host:port" of process 0; by default $JAX_COORDINATOR_ADDRESS. "auto" leaves all three to what the
-        cluster says (Cloud TPU, Slurm, Kubernetes, MPI). With neither, the run is a single process and nothing is done.
-      count: number of processes; by default $JAX_NUM_PROCESSES.
-      index: this process; by default $JAX_PROCESS_ID.
-      timeout_s: seconds to wait for the others to start.
-    """
-    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if not coordinator:
-        return
-    if coordinator == "auto":
-        jax.distributed.initialize(initialization_timeout=timeout_s)
-        return
-    count = _whole_number("JAX_NUM_PROCESSES") if count is None else count
-    index = _whole_number("JAX_PROCESS_ID") if index is None else index
-    if (count is None) != (index is None):
-        raise ValueError(
-            f"A coordinator {coordinator!r} with count {count} and index {index}: give both, by flags or by "
-            "$JAX_NUM_PROCESSES and $JAX_PROCESS_ID, or neither where the cluster tells."
-        )
-    jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout_s)
-
-
-def _whole_number(name: str) -> int | None:
-    text = os.environ.get(name)
-    if text is not None and not text.isdecimal():
-        raise ValueError(f"${name} is {text!r}; expected a whole number.")
-    return None if text is None else int(text)
+        mesh = jax.make_mesh((data, model), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
+        if any(len({device.process_index for device in row}) > 1 for row in mesh.devices):
+            raise ValueError(
+                f"{self} lays {model} devices of different hosts along the model axis, and a host has "
+                f"{jax.local_device_count()}; every host reads its own rows, so choose a divisor of that for model."
+            )
+        return mesh
 
 
 def path_name(path: Sequence[Any]) -> str:
@@ -118,19 +111,37 @@ def _axes(part: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return () if part is None else (part,) if isinstance(part, str) else tuple(part)
 
 
-def state_shardings(state: TrainState, rules: Rules, mesh: Mesh) -> TrainState:
+def split_along_data(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """The spec with the largest dimension that is whole, and that the data axis divides, split along it."""
+    parts, ways = [*spec, *[None] * (len(shape) - len(spec))], mesh.shape["data"]
+    free = [place for place, part in enumerate(parts) if part is None and shape[place] % ways == 0]
+    if not free or np.prod(shape) < FSDP_LEAST:
+        return spec
+    parts[max(free, key=lambda place: shape[place])] = "data"
+    return PartitionSpec(*parts)
+
+
+def state_shardings(state: TrainState, rules: Rules, mesh: Mesh, fsdp: bool = False) -> TrainState:
     """The sharding of every leaf of a state, which may be abstract.
 
-    Parameters and frozen parameters follow the rules. A leaf of ``ema`` or ``opt`` whose path ends in the path of a
-    parameter of its network, and which has its shape, is sharded like it (averages, Adam's moments). All else (counts,
-    factored moments, batch statistics, extras) is whole on every device.
+    Parameters and frozen parameters follow the rules; with ``fsdp`` the former are also split along ``data``. A leaf of
+    ``ema`` or ``opt`` whose path ends in the path of a parameter of its network, and which has its shape, is sharded
+    like it (averages, Adam's moments). All else (counts, factored moments, batch statistics, extras) is whole on every
+    device.
+
+    Raises:
+      ValueError: a rule cannot hold, or the mesh has a model axis along which nothing is split.
     """
     specs = {}
 
     def by_rule(path, leaf):
         name = path_name(path)
-        specs[name] = (leaf.shape, find_spec(rules, name, leaf.shape, mesh))
+        spec = find_spec(rules, name, leaf.shape, mesh)
+        specs[name] = (leaf.shape, split_along_data(spec, leaf.shape, mesh) if fsdp else spec)
         return NamedSharding(mesh, specs[name][1])
+
+    def frozen_by_rule(path, leaf):
+        return NamedSharding(mesh, find_spec(rules, path_name(path), leaf.shape, mesh))
 
     def inherited(path, leaf):
         network, *parts = path_name(path).split("/")
@@ -144,21 +155,29 @@ def state_shardings(state: TrainState, rules: Rules, mesh: Mesh) -> TrainState:
         return jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), tree)
 
     by_path = jax.tree_util.tree_map_with_path
+    params = by_path(by_rule, state.params)
+    if mesh.shape["model"] > 1 and not any("model" in _axes(part) for _, spec in specs.values() for part in spec):
+        raise ValueError(
+            f"The mesh has {mesh.shape['model']} devices along model and no parameter of {', '.join(state.params)} is "
+            "split there, so that they would all compute the same. Set config.mesh.model to 1; to hold large networks, "
+            "config.mesh.fsdp to True."
+        )
     return TrainState(
-        step=whole(state.step), params=by_path(by_rule, state.params), opt=by_path(inherited, state.opt),
+        step=whole(state.step), params=params, opt=by_path(inherited, state.opt),
         ema=by_path(inherited, state.ema), model_state=whole(state.model_state), extra=whole(state.extra),
-        frozen=by_path(by_rule, state.frozen),
+        frozen=by_path(frozen_by_rule, state.frozen),
     )
 
 
 def abstract_state(
-    init: Callable[[jax.Array, Any], TrainState], key: jax.Array, batch: Mapping[str, Any], rules: Rules, mesh: Mesh
+    init: Callable[[jax.Array, Any], TrainState], key: jax.Array, batch: Mapping[str, Any], rules: Rules, mesh: Mesh,
+    fsdp: bool = False,
 ) -> TrainState:
     """Shapes, dtypes and shardings of the state that ``init`` would make, without making it."""
     shapes = jax.eval_shape(init, key, batch)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        shapes, state_shardings(shapes, rules, mesh),
+        shapes, state_shardings(shapes, rules, mesh, fsdp),
     )
 
 

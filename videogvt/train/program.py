@@ -31,7 +31,7 @@ class Program:
         self._init_key, self._step_key = jax.random.split(jax.random.key(plan.seed))
         self._batch = parallel.global_shapes(batch)
         self.abstract = parallel.abstract_state(
-            self._init, self._init_key, self._batch, recipe.sharding_rules, self.mesh
+            self._init, self._init_key, self._batch, recipe.sharding_rules, self.mesh, plan.mesh.fsdp
         )
         self.frozen_hashes = {name: tree_hash(tree) for name, tree in recipe.frozen.items()}
         whole = NamedSharding(self.mesh, PartitionSpec())
@@ -55,9 +55,19 @@ class Program:
 
     def step(self, state: TrainState, batch: Mapping[str, Any]) -> tuple[TrainState, dict[str, Mean]]:
         """Starts one update and returns at once. The state given is used up, except for ``frozen``."""
-        placed = parallel.place_batch(batch, self.mesh)
-        new, numbers = self._step(state.replace(frozen={}), state.frozen, placed, self._step_key)
+        return self.step_with(self._step, state, batch)
+
+    def step_with(self, compiled: Any, state: TrainState, batch: Mapping[str, Any]) -> tuple[TrainState, dict]:
+        """``step`` by means of ``lower(state, batch).compile()``."""
+        new, numbers = compiled(*self._arguments(state, batch))
         return new.replace(frozen=state.frozen), numbers
+
+    def lower(self, state: TrainState, batch: Mapping[str, Any]) -> jax.stages.Lowered:
+        """The step for such a state and batch, not yet compiled."""
+        return self._step.lower(*self._arguments(state, batch))
+
+    def _arguments(self, state: TrainState, batch: Mapping[str, Any]):
+        return state.replace(frozen={}), state.frozen, parallel.place_batch(batch, self.mesh), self._step_key
 
     def _init(self, key: jax.Array, batch: Mapping[str, jax.Array]) -> TrainState:
         return self.recipe.init(key, batch).replace(frozen=dict(self.recipe.frozen))
