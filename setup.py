@@ -37,6 +37,7 @@ base = [
     "orbax-checkpoint>=0.12.8,<0.13",
     "pillow>=11,<14",
     "protobuf>=6.31.1,<7",  # tensorflow-metadata is generated with 6.31.1 and does not declare it
+    "scikit-learn>=1.6,<2",
     "scipy>=1.15,<2",
     "tensorboardX>=2.6.2,<3",
     "tensorflow-datasets>=4.9.10,<4.10",
@@ -50,13 +51,14 @@ extras = {
            "mlcroissant>=1.1,<2"],
     "beam": ["apache-beam>=2.77,<2.78"],
     "video": ["av>=18,<19"],
+    "cloud": ["kubernetes-validate>=1.31", "pyyaml>=6"],
     "weights": ["safetensors>=0.6,<1"],
-    "bench": ["scikit-learn>=1.6,<2", "magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
+    "bench": ["magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
 }
 extras["test"] = sorted({
-    "build>=1.2,<2", "import-linter>=2.5,<3", "pytest>=9,<10", "ruff>=0.17,<0.18", "scikit-learn>=1.6,<2",
-    "setuptools>=77", "wheel>=0.45",
-    *extras["tf"], *extras["beam"], *extras["video"], *extras["weights"],
+    "build>=1.2,<2", "import-linter>=2.5,<3", "pytest>=9,<10", "ruff>=0.17,<0.18", "setuptools>=77",
+    "wheel>=0.45",
+    *extras["tf"], *extras["beam"], *extras["video"], *extras["weights"], *extras["cloud"],
 })
 
 setup(
