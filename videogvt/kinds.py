@@ -21,11 +21,12 @@ from videogvt.evals.tokens import TokenEval
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
-from videogvt.nn.classifiers import make_classifier
+from videogvt.nn.classifiers import Classifier, make_classifier
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained import tokenizer as pretrained
+from videogvt.pretrained.examples import ExampleData, Examples, Opened
 from videogvt.pretrained.generation import Stage, causal_generation, masked_generation
 from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes import perceptual
@@ -88,21 +89,73 @@ def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingD
     return evaluator
 
 
+def examples_of(config: Mapping[str, Any], data_dir) -> Examples:
+    """The examples that ``config.examples`` describes, with the tokenizer that ``config.tokenizer`` names."""
+    tokenizer = None
+    if "tokenizer" in config:
+        check_keys("tokenizer", config["tokenizer"], ("run", "step"))
+        tokenizer = pretrained.VideoTokenizer.load(config["tokenizer"]["run"], step=config["tokenizer"]["step"])
+    return configure(Examples, "examples", config["examples"], seed=config["seed"], tokenizer=tokenizer,
+                     opened=Opened.of(config["data"], data_dir))
+
+
+def _example_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TrainingData:
+    """The clips as they are; as ``config.examples`` asks for them where there is such a section."""
+    if "examples" not in config:
+        return data
+    examples = examples_of(config, data_dir)
+    if data.transforms and (examples.field == "codes" or examples.target is not None):
+        raise ValueError(f"config.data.transforms change clips, but not their {examples.field} or positions that were "
+                         "made before; remove the transforms, or ask for the class of pixels alone.")
+    return ExampleData(examples=examples, **(vars(data) | {"source": examples.split("train")}))
+
+
 def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> ClassifierRecipe:
     classes = data.source.class_names
     if len(classes) < 2:
         raise ValueError(f"{data.source} has {len(classes)} classes; a classifier needs two at least. Name a data set "
                          "with labels; of a folder of videos, the subfolders are the classes.")
+    common = {
+        "losses": configure(ClassifierLosses, "losses", config["losses"]),
+        "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
+    }
+    if not isinstance(data, ExampleData):
+        return ClassifierRecipe(model=make_classifier(config["classifier"], len(classes)), **common)
+    examples, section, frozen_params = data.examples, dict(config["classifier"]), {}
+    if examples.input == "codes":
+        section["num_codes"] = examples.tokenizer.num_codes
+    positions = len(examples.scale[0]) if examples.target is not None else 0
+    model = make_classifier(section, len(classes) * examples.classes, positions)
+    sees = "codes" if examples.field == "codes" else "pixels"
+    if isinstance(model, Classifier) and model.sees != sees:
+        raise ValueError(f"config.classifier.network is {config['classifier']['network']!r}, which sees {model.sees}; "
+                         f"config.examples.input is {examples.input!r}. Change one of them.")
+    if bool(positions) != bool(common["losses"].position):
+        raise ValueError(f"losses.position is {common['losses'].position} and config.examples.target "
+                         f"{examples.target!r}; give both, or 0 and None.")
+    latents = examples.input == "latents"
+    if latents:
+        frozen_params = {"tokenizer": jax.device_get(examples.tokenizer.params)}
     return ClassifierRecipe(
-        model=make_classifier(config["classifier"], len(classes)),
-        losses=configure(ClassifierLosses, "losses", config["losses"]),
-        optimizer=configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
+        model=model, field=examples.field, tokenizer=examples.tokenizer.network if latents else None,
+        frozen=frozen_params, **common,
     )
 
 
 def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
     """Evaluators of a classifier; chance stands beside it."""
-    return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
+    if not isinstance(data, ExampleData):
+        return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
+    examples = data.examples
+
+    def evaluator(*, source, split: str, **common) -> ClassificationEval:
+        del source  # of clips as they are
+        return ClassificationEval(
+            source=examples.split(split), split=split, classify=recipe.predict_fns["answer"], field=examples.field,
+            target=examples.asked, scale=examples.scale if examples.target is not None else None, **common,
+        )
+
+    return evaluator
 
 
 def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TokenData:
@@ -213,7 +266,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "classifier": Kind(
         ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
-        _classifier, _classification, ("video", "label", "id"),
+        _classifier, _classification, ("video", "label", "id"), _example_data,
     ),
     "transformer": Kind(
         ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",

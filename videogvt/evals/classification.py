@@ -1,12 +1,13 @@
-"""How often a classifier names the class of a clip, beside chance.
+"""How often a classifier names the class of a clip, and how far off it places the object, beside chance.
 
 Every figure comes from a table with a row for each clip, so the padding of the last batch counts for nothing. Chance is
 the answer that knows only how frequent the classes of the split are: it always names the most frequent one, with the
-classes' shares as its probabilities. With K balanced classes it is right 1 / K of the time at a loss of ln K.
+classes' shares as its probabilities. With K balanced classes it is right 1 / K of the time at a loss of ln K. Of
+positions it names the mean of those that were learned from.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
 from videogvt.evals.tables import Columns, in_order
 from videogvt.inputs.sources import ClipSource
+from videogvt.inputs.targets import Target
 from videogvt.train.contracts import Media, When
 from videogvt.train.parallel import mesh_of, place_batch
 from videogvt.train.state import TrainState
@@ -26,12 +28,16 @@ class ClassificationEval:
     """Measures a classifier on one split.
 
     Attributes:
-      source: the split, opened with ``video``, ``label`` and ``id``; its classes have names.
+      source: the split, opened with ``field``, ``label`` and ``id``; its classes have names.
       split: its name; like ``seed`` and ``weights`` ("ema" or "params") it only stands among the facts.
-      classify: ``(state, video_BTHWC uint8) -> logits_BK``, traceable.
+      classify: ``(state, what is in the field) -> logits_BK``, traceable; or heads by name, "logits", "position" or
+        both.
       when: its schedule.
       batch_size: of all hosts together; it divides by the devices along the data axis.
       limit: only the first so many clips, or None for the whole split.
+      field: what the classifier sees: ``video``, uint8, or ``codes``.
+      target: what its positions are; None where it tells none.
+      scale: mean (P,) and standard deviation (P,) of the positions that it learned from, in which it answers.
     """
 
     source: ClipSource
@@ -42,6 +48,9 @@ class ClassificationEval:
     when: When
     batch_size: int
     limit: int | None = None
+    field: str = "video"
+    target: Target | None = None
+    scale: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self):
         self.clips = min(len(self.source), self.limit or len(self.source))
@@ -57,30 +66,65 @@ class ClassificationEval:
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip) and ``confusion`` (see ``confusion``)."""
-        names = self.source.class_names
-        table = self._measure(state)
-        counts_KK = confusion(table["label"], table["prediction"], len(names))
-        yield from figures(table, counts_KK, names).items()
-        yield "table", Media.arrays(**table)
-        yield "confusion", Media.arrays(counts_KK=counts_KK, class_names=np.array(names))
+        yield from results(self._measure(state), self.source.class_names, self.target, self.scale)
 
     def _measure(self, state: TrainState) -> Columns:
         mesh = mesh_of(state)
         if self._forward is None:
-            self._forward = jax.jit(
-                lambda state, video: jax.nn.log_softmax(self.classify(state, video)),
-                out_shardings=NamedSharding(mesh, PartitionSpec("data")),
-            )
+            self._forward = jax.jit(self._heads, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
         parts = []
         for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
-            log_BK = local_rows(self._forward(state, place_batch({"video": batch["video"]}, mesh)["video"]))
-            parts.append({
-                "id": np.asarray(batch["id"]).astype("S64"), "index": index_B, "mask": batch["mask"] > 0,
-                "label": batch["label"], "prediction": log_BK.argmax(-1), "probability": np.exp(log_BK.max(-1)),
-                "loss": -np.take_along_axis(log_BK, batch["label"][:, None], axis=1)[:, 0],
-                "named_right": log_BK.argmax(-1) == batch["label"],
-            })
+            seen = place_batch({self.field: batch[self.field]}, mesh)[self.field]
+            heads = {name: local_rows(head) for name, head in self._forward(state, seen).items()}
+            part = {"id": np.asarray(batch["id"]).astype("S64"), "index": index_B, "mask": batch["mask"] > 0,
+                    "label": batch["label"]}
+            if "logits" in heads:
+                part |= named(heads["logits"], batch["label"])
+            if "position" in heads:
+                part |= {"position": heads["position"], "true_position": batch["position"]}
+            parts.append(part)
         return in_order(gather(stack(parts)))
+
+    def _heads(self, state: TrainState, seen: jax.Array) -> Mapping[str, jax.Array]:
+        heads = self.classify(state, seen)
+        heads = dict(heads) if isinstance(heads, Mapping) else {"logits": heads}
+        return heads | ({"logits": jax.nn.log_softmax(heads["logits"])} if "logits" in heads else {})
+
+
+def named(log_BK: np.ndarray, label_B: np.ndarray) -> Columns:
+    """What is told by the logarithms of the classes' probabilities."""
+    prediction_B = log_BK.argmax(-1)
+    return {
+        "prediction": prediction_B, "probability": np.exp(log_BK.max(-1)), "log_probability": log_BK,
+        "loss": -np.take_along_axis(log_BK, label_B[:, None], axis=1)[:, 0], "named_right": prediction_B == label_B,
+    }
+
+
+def results(
+    table: Columns, names: tuple[str, ...], target: Target | None = None,
+    scale: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Iterator[tuple[str, float | Media]]:
+    """Figures and files of a table with a row for each clip; see ``ClassificationEval.run``.
+
+    Args:
+      table: with ``label`` and the columns of ``named``, or ``position`` and ``true_position`` (N, P), or both.
+      names: of the classes.
+      target, scale: see ``ClassificationEval``; positions in the file "table" are in the target's unit.
+    """
+    if "prediction" in table:
+        counts_KK = confusion(table["label"], table["prediction"], len(names))
+        yield from figures(table, counts_KK, names).items()
+        yield "confusion", Media.arrays(counts_KK=counts_KK, class_names=np.array(names))
+    if "position" in table:
+        mean_P, scale_P = scale
+        table |= {name: table[name] * scale_P + mean_P for name in ("position", "true_position")}
+        answers = {"": table["position"], "chance/": np.broadcast_to(mean_P, table["position"].shape)}
+        for row, answer_NP in answers.items():
+            errors = target.errors(answer_NP, table["true_position"])
+            table |= errors if not row else {}
+            yield from ((f"{row}{name}", float(error_N.mean())) for name, error_N in errors.items())
+        yield "clips", float(len(table["label"]))
+    yield "table", Media.arrays(**table)
 
 
 def confusion(label_N: np.ndarray, prediction_N: np.ndarray, classes: int) -> np.ndarray:

@@ -1,0 +1,132 @@
+"""Examples of a classifier: which clips, what is seen of them, what is asked, and what each control takes away."""
+
+import numpy as np
+import pytest
+
+from videogvt.inputs.sources import open_source
+from videogvt.inputs.targets import TARGETS
+from videogvt.pretrained import VideoTokenizer
+from videogvt.pretrained.examples import Examples, Opened
+from videogvt.world.example import example
+from videogvt.world.scene import draw_scene
+from videogvt.world.spec import SPECS
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    return Opened.of({"source": "trajectories", "options": {"config": "tiny"}}, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(workdir):
+    return VideoTokenizer.load(workdir, window=8, batch_size=32)
+
+
+def whole(source):
+    return source.read(range(len(source)))
+
+
+def test_labels_choose_as_many_clips_of_each_class(opened):
+    train = Examples("pixels", opened, labels=20, seed=1).split("train")
+    rows = whole(train)
+    assert np.bincount(rows["label"]).tolist() == [4] * 5 and set(train.fields) == {"video", "label", "id"}
+    for label, name, video in zip(rows["label"], rows["id"], rows["video"], strict=True):
+        truth = example(SPECS["tiny"], "train", int(name.split("/")[-1]))
+        assert truth["label"] == label
+        np.testing.assert_array_equal(truth["video"], video)
+    other = Examples("pixels", opened, labels=20, seed=2).split("train").rows
+    assert set(other) != set(train.rows) and len(Examples("pixels", opened, labels=20).split("test")) == 20
+    with pytest.raises(ValueError, match="labels is 21; expected a multiple of the 5 classes, at most 40"):
+        Examples("pixels", opened, labels=21).split("train")
+
+
+def test_codes_are_the_tokenizers_and_kept(opened, tokenizer):
+    test = whole(Examples("codes", opened, tokenizer=tokenizer).split("test"))
+    video = open_source("trajectories", "test", config="tiny", data_dir=opened.data_dir).read(range(20))["video"]
+    np.testing.assert_array_equal(test["codes"], tokenizer.codes(video))
+    assert "video" not in test and len(list((opened.data_dir / "codes").glob("test-*"))) == 1
+
+
+def test_controls_take_away_what_they_say(opened, tokenizer):
+    def codes(**fields):
+        return whole(Examples("codes", opened, tokenizer=tokenizer, **fields).split("test"))["codes"]
+
+    kept = codes()
+    still = codes(edit="first_frame")
+    np.testing.assert_array_equal(
+        still, tokenizer.codes(np.repeat(whole(Examples("pixels", opened).split("test"))["video"][:, :1], 8, axis=1)))
+    shuffled = codes(edit="shuffled_time")
+    assert (shuffled != kept).any()
+    np.testing.assert_array_equal(np.sort(shuffled.reshape(20, kept.shape[1], -1).sum(-1)),
+                                  np.sort(kept.reshape(20, kept.shape[1], -1).sum(-1)))
+    assert (codes(edit="untrained") != kept).any()
+    label = {edit: {split: whole(Examples("pixels", opened, edit=edit).split(split))["label"]
+                    for split in ("train", "test")} for edit in (None, "shuffled_labels", "rolled_labels")}
+    for edit in ("shuffled_labels", "rolled_labels"):
+        np.testing.assert_array_equal(label[edit]["test"], label[None]["test"])
+        assert np.bincount(label[edit]["train"]).tolist() == [8] * 5
+    np.testing.assert_array_equal(label["rolled_labels"]["train"], (label[None]["train"] + 1) % 5)
+    assert 0 < (label["shuffled_labels"]["train"] == label[None]["train"]).mean() < 0.6
+
+
+def test_tracks_are_statistics_and_the_start_alone_is_two_numbers(opened):
+    features = Examples("tracks", opened, labels=20).features("train")
+    assert {len(column) for column in features.values()} == {20} and "curvature/max" in features
+    start = Examples("tracks", opened, edit="start_position").features("test")
+    truth = open_source("trajectories", "test", config="tiny", data_dir=opened.data_dir,
+                        fields=("pixel_position",)).read(range(20))["pixel_position"]
+    assert set(start) == {"position/x/first", "position/y/first"}
+    np.testing.assert_allclose(start["position/x/first"], truth[:, 0, 0, 0], atol=0.3)
+    still = Examples("tracks", opened, edit="first_frame").features("test")
+    assert (still["speed/max"] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["next_pixel", "path", "next_world"])
+def test_positions_are_those_of_the_world(opened, name):
+    """One frame after the last, of the path itself, through the camera."""
+    asked = Examples("pixels", opened, target=name)
+    mean_P, scale_P = asked.scale
+    position = whole(asked.split("test"))["position"] * scale_P + mean_P
+    spec = SPECS["tiny"]
+    for index in range(5):
+        truth, scene = example(spec, "test", index), draw_scene(spec, "test", index)
+        place_13 = scene.paths[spec.families[index]].position(np.array([spec.num_frames / spec.fps]))
+        pixel, depth = scene.cameras[0, -1].project(place_13)
+        expected = {
+            "next_world": place_13[0],
+            "next_pixel": np.append(pixel, scene.cameras[0, -1].K[0, 0] * scene.radius / depth),
+            "path": np.concatenate([truth["pixel_position"][0], truth["radius_px"][0][:, None]], 1).ravel(),
+        }[name]
+        np.testing.assert_allclose(position[index], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_errors_are_distances():
+    true = np.array([[0.0, 0.0, 1.0], [0.0, 3.0, 4.0]])
+    off = true + np.array([[3.0, 4.0, 0.5], [0.0, 0.0, 0.0]])
+    pixel = TARGETS["next_pixel"].errors(off, true)
+    np.testing.assert_allclose(pixel["position_error"], [5.0, 0.0])
+    np.testing.assert_allclose(pixel["radius_error"], [0.5, 0.0])
+    metric = TARGETS["next_metric"].errors(true + np.array([0.0, 0.3, 0.4]), true)
+    np.testing.assert_allclose(metric["position_error"], [0.5, 0.5])
+    np.testing.assert_allclose(metric["position_error_share"], [0.5, 0.1])
+
+
+def test_what_does_not_fit_is_refused(opened):
+    with pytest.raises(ValueError, match="input in config.examples 'code'. Did you mean 'codes'"):
+        Examples("code", opened)
+    with pytest.raises(ValueError, match="name a config.tokenizer.run for codes and latents"):
+        Examples("codes", opened)
+    with pytest.raises(ValueError, match="'next_metric' needs all cameras; set config.examples.views"):
+        Examples("pixels", opened, target="next_metric")
+    with pytest.raises(ValueError, match="asks for no class and no target"):
+        Examples("pixels", opened, classes=False)
+    with pytest.raises(ValueError, match="'untrained' cannot be done to pixels"):
+        Examples("pixels", opened, edit="untrained")
+
+
+def test_features_of_an_encoder_are_standardized_over_the_training_clips(opened):
+    asked = Examples("features", opened, labels=20, encoder="tests.pretrained.test_encoders:mean_colour")
+    train = whole(asked.split("train"))["codes"]
+    assert train.shape == (20, 1, 1, 1, 3)
+    np.testing.assert_allclose(train.mean(0).ravel(), 0, atol=1e-3)
+    np.testing.assert_allclose(train.std(0).ravel(), 1, atol=1e-3)

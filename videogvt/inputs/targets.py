@@ -1,0 +1,97 @@
+"""What a classifier may be asked besides the class: where the object comes next, or where it was all along.
+
+The next position is one frame after the clip's last, from the clip's equation, filmed by the camera as it stood last.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from videogvt.world.equations import evaluate_equation
+
+Columns = Mapping[str, np.ndarray]
+CAMERA = ("camera_R", "camera_t")
+NEXT = ("equation", "fps", *CAMERA)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A position to be told, as P numbers: points of three numbers each.
+
+    Attributes:
+      doc: what it is, and what of it the clip determines.
+      fields: of a source that it is made of.
+      values: columns to (N, P), in its unit.
+      unit: of a point's place.
+      axes: numbers of a point that are its place; a third one beside two is the apparent radius.
+      views: cameras that have to be seen.
+    """
+
+    doc: str
+    fields: tuple[str, ...]
+    values: Callable[[Columns], np.ndarray]
+    unit: str
+    axes: int
+    views: int = 1
+
+    def errors(self, predicted_NP: np.ndarray, true_NP: np.ndarray) -> dict[str, np.ndarray]:
+        """How far off answers are, (N,) each, in the mean over a clip's points: "position_error" in the unit; of places
+        about a camera also "position_error_share", of the distance; and "radius_error" where a radius is told."""
+        off = (np.asarray(predicted_NP, np.float64) - true_NP).reshape(len(true_NP), -1, 3)
+        place = np.linalg.norm(off[..., : self.axes], axis=-1)
+        errors = {"position_error": place.mean(1)}
+        if self.axes == 2:
+            errors["radius_error"] = np.abs(off[..., 2]).mean(1)
+        elif self.views > 1:
+            distance = np.linalg.norm(true_NP.reshape(len(true_NP), -1, 3), axis=-1)
+            errors["position_error_share"] = (place / distance).mean(1)
+        return errors
+
+
+def _next_world(columns: Columns) -> np.ndarray:
+    frames = columns["camera_t"].shape[2]
+    times = frames / columns["fps"]
+    return np.stack([evaluate_equation(str(text), np.array([time]))[0]
+                     for text, time in zip(columns["equation"], times, strict=True)])
+
+
+def _next_metric(columns: Columns) -> np.ndarray:
+    R, t = columns["camera_R"][:, 0, -1], columns["camera_t"][:, 0, -1]
+    return np.einsum("nij,nj->ni", R, _next_world(columns)) + t
+
+
+def _next_pixel(columns: Columns) -> np.ndarray:
+    K, place = columns["camera_K"][:, 0, -1], _next_metric(columns)
+    pixel = np.einsum("nij,nj->ni", K, place / place[:, 2:])
+    now = columns["camera_R"][:, 0, -1, 2] * columns["position"][:, -1]
+    depth = now.sum(-1) + columns["camera_t"][:, 0, -1, 2]  # of the last frame
+    radius = columns["radius_px"][:, 0, -1] * depth / place[:, 2]
+    return np.concatenate([pixel[:, :2], radius[:, None]], axis=1)
+
+
+def _path(columns: Columns) -> np.ndarray:
+    points = np.concatenate([columns["pixel_position"][:, 0], columns["radius_px"][:, 0, :, None]], axis=-1)
+    return points.reshape(len(points), -1)
+
+
+TARGETS: Mapping[str, Target] = {
+    "next_pixel": Target(
+        "The next position in the picture and the apparent radius: what one view determines, as far as the motion goes "
+        "on as it did.", (*NEXT, "camera_K", "position", "radius_px"), _next_pixel, "px", 2,
+    ),
+    "path": Target(
+        "Position in the picture and apparent radius in every frame: what one view shows.",
+        ("pixel_position", "radius_px"), _path, "px", 2,
+    ),
+    "next_metric": Target(
+        "The next position in the left camera's frame, in metres: a calibrated stereo pair determines it.",
+        NEXT, _next_metric, "m", 3, views=2,
+    ),
+    "next_world": Target(
+        "The next position in the world, in metres, from one view. The clip determines the direction from the camera "
+        "alone: neither the ball's size (hence its distance) nor the camera's place is told, so no more can be learned "
+        "than what is usual. Height above the ground shows best, and where the camera stands does not show at all.",
+        NEXT, _next_world, "m", 3,
+    ),
+}
