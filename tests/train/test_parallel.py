@@ -15,11 +15,13 @@ from tests.train.toys import ToyRecipe, leaves, toy_run
 from videogvt.train.checkpoint import finished_steps
 from videogvt.train.loop import fit
 from videogvt.train.parallel import (
+    RULES,
     MeshShape,
     find_spec,
     numeric,
     place,
     place_batch,
+    split_along_data,
     state_shardings,
 )
 from videogvt.train.state import TrainState
@@ -64,6 +66,23 @@ def test_moments_and_averages_inherit_the_spec_of_their_parameter():
     assert found[".ema['net']['out']['kernel']"] == PartitionSpec("model")
     assert found[".model_state['net']['in']['kernel']"] == PartitionSpec()
     assert all(spec == PartitionSpec() for path, spec in found.items() if "count" in path)
+
+
+@pytest.mark.parametrize("spec, shape, expected", [
+    (PartitionSpec(None, "model"), (64, 512), PartitionSpec("data", "model")),
+    (PartitionSpec(), (3, 3, 3, 64, 128), PartitionSpec(None, None, None, None, "data")),
+    (PartitionSpec(), (1024, 6), PartitionSpec("data", None)),
+    (PartitionSpec(), (3, 1023), PartitionSpec()),  # nothing that 4 divides
+    (PartitionSpec(), (16, 16), PartitionSpec()),  # small
+])
+def test_fsdp_splits_the_largest_dimension_that_is_whole(spec, shape, expected):
+    assert split_along_data(spec, shape, WIDE) == expected
+
+
+def test_a_model_axis_that_splits_nothing_is_an_error():
+    state = TrainState.create(params={"net": {"kernel": jnp.ones((4, 8))}}, opt={})
+    with pytest.raises(ValueError, match="2 devices along model and no parameter of net is split there"):
+        state_shardings(state, RULES, WIDE)
 
 
 @pytest.mark.parametrize("shape, message", [
@@ -120,7 +139,7 @@ except ValueError as error:
 def on_eight(workdir, stop_at=-1):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     return subprocess.run([sys.executable, "-c", ON_EIGHT, str(workdir / "run"), str(stop_at)], env=environment,
-                          cwd=ROOT, capture_output=True, text=True, timeout=120)
+                          cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def assert_close(tree, other):
