@@ -44,6 +44,27 @@ def test_every_lowering_is_the_definition_values_and_gradients(padding, kernel_s
         np.testing.assert_allclose(one, other, atol=2e-4)
 
 
+@pytest.mark.parametrize("padding", ops.PAD_MODES)
+@pytest.mark.parametrize("widths", [((1, 1), (1, 1), (1, 1)), ((2, 0), (0, 0), (0, 3)), ((1, 4), (1, 2), (3, 1))])
+def test_padding_and_its_gradients_are_those_of_numpy_and_jax(padding, widths):
+    rng = np.random.default_rng(0)
+    video = rng.normal(size=(2, 2, 3, 5, 2)).astype(np.float32)
+    everywhere = ((0, 0), *widths, (0, 0))
+    weights = rng.normal(size=np.pad(video, everywhere).shape).astype(np.float32)
+    np.testing.assert_array_equal(ops.pad(video, widths, padding), np.pad(video, everywhere, NUMPY_MODES[padding]))
+
+    def gradients(padded):
+        def loss(video):
+            return (jnp.square(padded(video)) * weights).sum()
+
+        return jax.grad(loss)(video), jax.grad(lambda video: jnp.square(jax.grad(loss)(video)).sum())(video)
+
+    ours = gradients(lambda video: ops.pad(video, widths, padding))
+    theirs = gradients(lambda video: jnp.pad(video, everywhere, NUMPY_MODES[padding]))
+    for one, other in zip(ours, theirs):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+
+
 def test_reflection_repeats_the_element_of_an_axis_of_length_one():
     video = jnp.arange(12.0).reshape(1, 1, 3, 4, 1)
     padded = ops.pad(video, ((1, 1), (1, 1), (0, 0)), "reflect")

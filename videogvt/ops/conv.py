@@ -4,6 +4,7 @@ Which lowering runs is a property of the backend and not of the model: kernels a
 the same. XLA's own 3-D convolution is the right one on GPUs and TPUs and several times slower than a 2-D one on CPUs.
 """
 
+import functools
 import math
 from typing import Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 
-PAD_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge"}
+PAD_MODES = ("reflect", "zero", "replicate")
 LOWERINGS = ("auto", "native", "taps")
 Lowering = Literal["auto", "native", "taps"]
 Padding = Literal["reflect", "zero", "replicate"]
@@ -30,7 +31,50 @@ def pad(video_BTHWC, widths: tuple[tuple[int, int], ...], mode: Padding):
         raise ValueError(unknown_name("padding", mode, PAD_MODES))
     if not any(sum(width) for width in widths):
         return video_BTHWC
-    return jnp.pad(video_BTHWC, ((0, 0), *widths, (0, 0)), mode=PAD_MODES[mode])
+    if mode == "zero":
+        return jnp.pad(video_BTHWC, ((0, 0), *widths, (0, 0)))
+    for axis, width in enumerate(widths, start=1):
+        sources = _sources(video_BTHWC.shape[axis], width, mode)
+        if sources:
+            video_BTHWC = _extend(video_BTHWC, axis, width[0], sources)
+    return video_BTHWC
+
+
+def _sources(length: int, width: tuple[int, int], mode: Padding) -> tuple[int, ...]:
+    """The cells inside whose values stand in the cells outside, those before the axis and then those after it."""
+    outside = np.array([*range(-width[0], 0), *range(length, length + width[1])], int)
+    if mode == "replicate" or length == 1:
+        return tuple(np.clip(outside, 0, length - 1).tolist())
+    return tuple((length - 1 - np.abs(outside % (2 * length - 2) - (length - 1))).tolist())
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _extend(array, axis: int, before: int, sources: tuple[int, ...]):
+    """Copies of cells put before and after an axis.
+
+    XLA's own gradient of it adds as many mostly empty arrays as there are pieces, which takes longer on CPUs than the
+    convolution that follows; this one adds what came back to the cells outside to their sources, and no more.
+    """
+    copies = [jax.lax.slice_in_dim(array, source, source + 1, axis=axis) for source in sources]
+    return jax.lax.concatenate([*copies[:before], array, *copies[before:]], axis)
+
+
+def _extend_forward(array, axis, before, sources):
+    return _extend(array, axis, before, sources), None
+
+
+def _extend_backward(axis, before, sources, _, gradient):
+    length = gradient.shape[axis] - len(sources)
+    outside = [*range(before), *range(before + length, gradient.shape[axis])]
+    inside = jax.lax.slice_in_dim(gradient, before, before + length, axis=axis)
+    for place, source in zip(outside, sources):
+        cell = jax.lax.slice_in_dim(inside, source, source + 1, axis=axis)
+        cell += jax.lax.slice_in_dim(gradient, place, place + 1, axis=axis)
+        inside = jax.lax.dynamic_update_slice_in_dim(inside, cell, source, axis)
+    return (inside,)
+
+
+_extend.defvjp(_extend_forward, _extend_backward)
 
 
 def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowering = "auto"):
@@ -51,37 +95,32 @@ def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowerin
         raise ValueError(unknown_name("lowering", lowering, LOWERINGS))
     if lowering == "auto":
         lowering = "taps" if jax.default_backend() == "cpu" else "native"
-    time, *space = kernel.shape[:3]
-    if lowering == "taps":
-        # Without the barriers XLA on the CPU works out what leads to the input anew for every tap.
-        video_BTHWC = jax.lax.optimization_barrier(video_BTHWC)
-        return jax.lax.optimization_barrier(_conv_frames(*_fold_time(video_BTHWC, kernel, padding), padding))
-    if time == 1:
-        return _conv_frames(*_fold_time(video_BTHWC, kernel, padding), padding)
-    widths = same_padding((time, *space))
-    if padding != "zero":
-        video_BTHWC, widths = pad(video_BTHWC, widths, padding), ((0, 0),) * 3
+    # Without the barriers XLA on the CPU works out what leads to the input anew for every tap.
+    barrier = jax.lax.optimization_barrier if lowering == "taps" else lambda array: array
+    widths = same_padding(kernel.shape[:3])
+    video_BTHWC = barrier(video_BTHWC)
+    if padding != "zero" and kernel.shape[:3] != (1, 1, 1):
+        video_BTHWC, widths = barrier(pad(video_BTHWC, widths, padding)), ((0, 0),) * 3
+    if lowering == "taps" or kernel.shape[0] == 1:
+        return barrier(_conv_frames(*_fold_time(video_BTHWC, kernel, widths[0]), widths[1:]))
     return jax.lax.conv_general_dilated(
         video_BTHWC, kernel, (1, 1, 1), widths, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
-def _fold_time(video_BTHWC, kernel, padding):
+def _fold_time(video_BTHWC, kernel, frames_outside):
     """The time taps side by side as channels, and the 2-D kernel (kh, kw, kt * C, features) that sums over them."""
     time, height, width, channels, features = kernel.shape
-    frames = video_BTHWC.shape[1]
     if time > 1:
-        padded = pad(video_BTHWC, (same_padding((time,))[0], (0, 0), (0, 0)), padding)
+        padded = pad(video_BTHWC, (frames_outside, (0, 0), (0, 0)), "zero")
+        frames = padded.shape[1] - time + 1
         video_BTHWC = jnp.concatenate([padded[:, tap:tap + frames] for tap in range(time)], axis=-1)
     return video_BTHWC, kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, time * channels, features)
 
 
-def _conv_frames(video_BTHWC, kernel_hwio, padding):
+def _conv_frames(video_BTHWC, kernel_hwio, widths):
     """A 2-D convolution of every frame."""
     if kernel_hwio.shape[:2] == (1, 1):
         return jnp.einsum("bthwi,io->bthwo", video_BTHWC, kernel_hwio[0, 0])
-    widths = same_padding(kernel_hwio.shape[:2])
-    if padding != "zero":
-        video_BTHWC, widths = pad(video_BTHWC, ((0, 0), *widths), padding), ((0, 0),) * 2
     batch, frames, *frame_shape = video_BTHWC.shape
     out = jax.lax.conv_general_dilated(
         video_BTHWC.reshape(batch * frames, *frame_shape), kernel_hwio, (1, 1), widths,
