@@ -1,0 +1,73 @@
+"""What one training step of a recipe multiplies, counted from its networks and not from how they are lowered."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from videogvt.recipes.classifier import ClassifierRecipe
+from videogvt.recipes.tokenizer import TokenizerRecipe
+from videogvt.recipes.transformer import StageRecipe
+from videogvt.train.contracts import Recipe
+from videogvt.train.flops import count_flops
+from videogvt.train.state import TrainState
+
+TRAINED = 3
+"""Forward passes that a trained network costs: itself, and products of the same number for the gradients of its input
+and of its weights. What is computed again to save memory does not count."""
+
+JUDGED = 2 + TRAINED + 2 * TRAINED
+"""Forward passes of a discriminator: the gradient at the generator's clips, its training on them, and on real clips,
+where the penalty (R1) is itself a gradient at pixels, that is two passes, which are then trained."""
+
+
+def step_flops(recipe: Recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
+    """Twice the multiplications of one step's products and convolutions, as is usual: three times a forward pass.
+
+    Args:
+      recipe: of a tokenizer, a transformer, a language model or a classifier.
+      state: of which shapes count; ``frozen`` included.
+      batch: global, of which shapes count.
+
+    Raises:
+      TypeError: it is another kind of recipe.
+    """
+    if isinstance(recipe, TokenizerRecipe):
+        return _tokenizer(recipe, state, _clips(batch))
+    if isinstance(recipe, StageRecipe):
+        return _stage(recipe, state, batch)
+    if isinstance(recipe, ClassifierRecipe):
+        return TRAINED * _forward(recipe.model, state.params["classifier"], _clips(batch))
+    raise TypeError(f"Nothing is known of the work of {type(recipe).__name__}; add it to recipes/flops.py.")
+
+
+def _clips(batch) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(batch["video"].shape, jnp.float32)
+
+
+def _forward(model, params, *inputs, **options) -> float:
+    return count_flops(lambda params, *inputs: model.apply({"params": params}, *inputs, **options), params, *inputs)
+
+
+def _tokenizer(recipe: TokenizerRecipe, state: TrainState, video) -> float:
+    params = state.params["generator"]
+    total = TRAINED * _forward(recipe.model, params, video)
+    if recipe.train_only == "decoder":
+        total -= (TRAINED - 1) * _forward(recipe.model, params, video, method="encode")
+    if recipe.discriminator is not None:
+        total += JUDGED * _forward(recipe.discriminator, state.params["discriminator"], video)
+    if recipe.perceptual is not None:  # both clips forward, and the gradient at the pixels of one
+        total += 3 * count_flops(recipe.perceptual, state.frozen["perceptual"], video)
+    return total
+
+
+def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
+    generation = recipe.generation
+    rows, length = next(iter(batch.values())).shape[0], generation.transformer.sequence_length
+    tokens_BL = jax.ShapeDtypeStruct((rows, length), jnp.int32)
+    total = TRAINED * _forward(generation.transformer, state.params[recipe.network], tokens_BL)
+    if "codes" not in batch:  # the clips, and beside them their conditions, become codes
+        encode = _forward(generation.tokenizer, state.frozen["tokenizer"], _clips(batch), method="codes")
+        total += encode * (2 if generation.tasks.needs_condition else 1)
+    return total
