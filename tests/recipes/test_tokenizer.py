@@ -84,8 +84,10 @@ def test_networks_are_updated_at_the_same_old_parameters(gan_run, batch):
     recipe, states, _ = gan_run
     before, after = states[1].replace(step=jnp.int32(1)), states[2]
     video = jnp.asarray(batch["video"], jnp.float32) / 255.0
-    grads, (fake, _, _) = jax.grad(recipe._generator_loss, has_aux=True)(before.params["generator"], before, video)
-    judge = jax.grad(recipe._discriminator_loss, has_aux=True)(before.params["discriminator"], before, video, fake)[0]
+    rows, key = {"video": video}, jax.random.key(0)
+    grads, found = jax.grad(recipe._generator_loss, 1, has_aux=True)(before, before.params["generator"], rows, key)
+    rows |= {"reconstruction": found.rows["reconstruction"]}
+    judge = jax.grad(recipe._discriminator_loss, 1, has_aux=True)(before, before.params["discriminator"], rows, key)[0]
     for name, gradient in (("generator", grads), ("discriminator", judge)):
         updates, _ = recipe.optimizer.transformation().update(gradient, before.opt[name])
         expected = optax.apply_updates(before.params[name], updates)

@@ -65,6 +65,13 @@ class ClassifierRecipe:
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sharding_rules: Rules = RULES
 
+    def __post_init__(self):
+        if self.optimizer.accumulate > 1:
+            raise ValueError(
+                f"optimizer.accumulate is {self.optimizer.accumulate}; a classifier's norms look at the whole batch. "
+                "Leave it at 1, and lower data.batch_size."
+            )
+
     @property
     def predict_fns(self) -> Mapping[str, Callable]:
         """Functions of (state, videos uint8 or float in [0, 1], or codes); all use the moving average.

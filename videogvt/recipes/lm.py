@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from videogvt.ops.losses import token_cross_entropy
 from videogvt.pretrained.generation import CausalGeneration
+from videogvt.recipes.accumulation import Found
 from videogvt.recipes.transformer import StageRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
@@ -27,13 +28,16 @@ class LanguageRecipe(StageRecipe):
 
     network = "lm"
 
-    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key):
+    def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         del condition_Bthw  # there is none
+        return (codes_Bthw, task_B, label_B), key
+
+    def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
         entropy_BL, right_BL = self._named(
-            params, codes_Bthw, task_B, label_B, self.losses.label_smoothing, train=True, rngs={"dropout": key}
+            params, *rows, self.losses.label_smoothing, train=True, rngs={"dropout": key}
         )
         loss_B = entropy_BL.mean(-1)
-        return loss_B.mean(), {"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])}
+        return loss_B.mean(), Found(sums={"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])})
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy of each clip's codes, without label smoothing and dropout."""

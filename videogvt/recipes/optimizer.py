@@ -24,6 +24,7 @@ class Adam:
       muon: ours, False in the paper: parameters named "kernel" take orthogonalised momentum (Muon, K. Jordan 2024)
         in place of Adam's step, scaled to a root mean square of one like Adam's first step, so that one rate does
         for both. Kernels then learn in a half to a third of the steps.
+      accumulate: parts of the batch whose gradients are taken one after the other and averaged; see ``accumulation``.
     """
 
     learning_rate: float
@@ -35,8 +36,11 @@ class Adam:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     muon: bool = False
+    accumulate: int = 1
 
     def __post_init__(self):
+        if self.accumulate < 1:
+            raise ValueError(f"optimizer.accumulate is {self.accumulate}; expected the number of parts, at least 1.")
         if not 0 <= self.warmup_steps < self.total_steps:
             raise ValueError(
                 f"optimizer.warmup_steps is {self.warmup_steps} and the run has {self.total_steps} steps; "

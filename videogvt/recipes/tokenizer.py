@@ -1,6 +1,7 @@
 """Training the video tokenizer: a 3-D VQ autoencoder, alone or against a 3-D discriminator (paper 3.1)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -9,12 +10,14 @@ import jax.numpy as jnp
 import optax
 
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.quantizers import Quantized, restart_dead_codes
+from videogvt.nn.quantizers import perplexity, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops import losses
 from videogvt.pretrained.tokenizer import as_float
+from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
+from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState
 
 
@@ -96,7 +99,7 @@ class TokenizerRecipe:
     train_only: Literal["all", "decoder"] = "all"
     restart_below: float = 0.0
     start: Callable[[TrainState], TrainState] | None = None
-    sharding_rules: tuple[tuple[str, jax.sharding.PartitionSpec], ...] = ((".*", jax.sharding.PartitionSpec()),)
+    sharding_rules: Rules = RULES
 
     def __post_init__(self):
         if (self.losses.gan != "none") != (self.discriminator is not None):
@@ -144,37 +147,41 @@ class TokenizerRecipe:
 
     def step(self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
         """One simultaneous update of both networks (paper 3.1; the gradient of each at the same old parameters)."""
-        video_BTHWC = as_float(batch["video"])
-        generator_grad = jax.value_and_grad(self._generator_loss, has_aux=True)
-        (_, aux), grads = generator_grad(state.params["generator"], state, video_BTHWC)
-        reconstruction_BTHWC, quantized, numbers = aux
-        gradients, extra = {"generator": grads}, state.extra
+        parts, grads = self.optimizer.accumulate, {}
+        rows = {"video": as_float(batch["video"])}
+        loss = functools.partial(self._generator_loss, state)
+        grads["generator"], found = gradients(loss, state.params["generator"], rows, key, parts)
+        usage_K, extra = found.sums["usage"], state.extra
+        numbers = {**found.means, "batch_perplexity": perplexity(usage_K)}
         if self.discriminator is not None:
-            judge_grad = jax.value_and_grad(self._discriminator_loss, has_aux=True)
-            (_, (lecam, judged)), gradients["discriminator"] = judge_grad(
-                state.params["discriminator"], state, video_BTHWC, jax.lax.stop_gradient(reconstruction_BTHWC)
-            )
+            rows |= {"reconstruction": jax.lax.stop_gradient(found.rows["reconstruction"])}
+            loss = functools.partial(self._discriminator_loss, state)
+            grads["discriminator"], judged = gradients(loss, state.params["discriminator"], rows, key, parts)
+            lecam, judged = judged.means
             extra, numbers = extra | {"lecam": lecam}, numbers | judged
         params, opt = {}, {}
-        for name, grads in gradients.items():
-            updates, opt[name] = self._transformation(name).update(grads, state.opt[name], state.params[name])
+        for name, gradient in grads.items():
+            updates, opt[name] = self._transformation(name).update(gradient, state.opt[name], state.params[name])
             params[name] = optax.apply_updates(state.params[name], updates)
         ema = optax.incremental_update(params["generator"], state.ema["generator"], 1.0 - self.losses.ema_decay)
         if self.restart_below:
             codebooks = [tree["quantizer"]["codebook"] for tree in (params["generator"], ema)]
-            codebooks, usage, numbers["codes_restarted"] = self._restart(codebooks, extra["usage"], quantized, key)
+            codebooks, usage, numbers["codes_restarted"] = self._restart(
+                codebooks, extra["usage"], usage_K, found.rows["inputs"], key
+            )
             params["generator"], ema = (
                 tree | {"quantizer": {"codebook": codebook}}
                 for tree, codebook in zip((params["generator"], ema), codebooks, strict=True)
             )
             extra = extra | {"usage": usage}
-        numbers |= {f"grad_norm/{name}": optax.global_norm(grads) for name, grads in gradients.items()}
+        numbers |= {f"grad_norm/{name}": optax.global_norm(gradient) for name, gradient in grads.items()}
         numbers["learning_rate"] = self.optimizer.schedule()(state.step)
         state = state.replace(params=params, opt=opt, ema={"generator": ema}, extra=extra)
         return state, {name: Mean.of(value) for name, value in numbers.items()}
 
-    def _generator_loss(self, params, state: TrainState, video_BTHWC):
-        weights = self.losses
+    def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
+        del key  # nothing here is random
+        weights, video_BTHWC = self.losses, rows["video"]
         reconstruction_BTHWC, quantized = self.model.apply(
             {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
         )
@@ -195,26 +202,28 @@ class TokenizerRecipe:
             fake_B = self.discriminator.apply({"params": state.params["discriminator"]}, reconstruction_BTHWC)
             numbers["adversarial"] = losses.generator_gan(fake_B, weights.gan)
             total += weights.adversarial_weight(state.step) * numbers["adversarial"]
-        numbers = {"loss": total, **numbers, "batch_perplexity": quantized.stats["perplexity"]}
-        return total, (reconstruction_BTHWC, quantized, numbers)
+        own = {"reconstruction": reconstruction_BTHWC} if self.discriminator is not None else {}
+        own |= {"inputs": quantized.inputs_BthwD} if self.restart_below else {}
+        return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
 
-    def _discriminator_loss(self, params, state: TrainState, real_BTHWC, fake_BTHWC):
+    def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
+        del key  # nothing here is random
         weights, averages = self.losses, state.extra["lecam"]
-        real_B, penalty = losses.r1(lambda video: self.discriminator.apply({"params": params}, video), real_BTHWC)
-        fake_B = self.discriminator.apply({"params": params}, fake_BTHWC)
+        real_B, penalty = losses.r1(lambda video: self.discriminator.apply({"params": params}, video), rows["video"])
+        fake_B = self.discriminator.apply({"params": params}, rows["reconstruction"])
         adversarial = losses.discriminator_gan(real_B, fake_B, weights.gan)
         lecam = losses.lecam(real_B, fake_B, averages["real"], averages["fake"])
         total = adversarial + weights.r1 * penalty + weights.lecam * lecam
         means = {"real": real_B.mean(), "fake": fake_B.mean()}
         averages = optax.incremental_update(jax.lax.stop_gradient(means), averages, 1.0 - weights.ema_decay)
         numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
-        return total, (averages, {f"discriminator/{name}": value for name, value in numbers.items()})
+        return total, Found(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
 
-    def _restart(self, codebooks, usage_K, quantized: Quantized, key: jax.Array):
+    def _restart(self, codebooks, usage_K, now_K, inputs_BthwD, key: jax.Array):
         """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
-        usage_K = 0.99 * usage_K + 0.01 * quantized.stats["usage"]
+        usage_K = 0.99 * usage_K + 0.01 * now_K
         restarted = [
-            restart_dead_codes(codebook, usage_K, quantized.inputs_BthwD, key, threshold=self.restart_below)
+            restart_dead_codes(codebook, usage_K, inputs_BthwD, key, threshold=self.restart_below)
             for codebook in codebooks
         ]
         dead_K = restarted[0][1]

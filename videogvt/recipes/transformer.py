@@ -11,8 +11,10 @@ import optax
 from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
+from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
+from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState
 
 RATIOS = (0.25, 0.5, 0.75, 1.0)
@@ -59,7 +61,7 @@ class StageRecipe:
     optimizer: Adam
     frozen: Mapping[str, Any]
     start: Callable[[TrainState], TrainState] | None = None
-    sharding_rules: tuple[tuple[str, jax.sharding.PartitionSpec], ...] = ((".*", jax.sharding.PartitionSpec()),)
+    sharding_rules: Rules = RULES
 
     network = "transformer"
 
@@ -99,8 +101,9 @@ class StageRecipe:
         codes_Bthw, condition_Bthw = self.generation.tokens(state.frozen["tokenizer"], batch, task_B)
         label_B = self._withheld(label_key, self._labels(batch, task_B))
         params, opt = state.params[self.network], state.opt[self.network]
-        loss_grad = jax.grad(self._loss, has_aux=True)
-        grads, numbers = loss_grad(params, codes_Bthw, condition_Bthw, task_B, label_B, loss_key)
+        rows, loss_key = self._rows(codes_Bthw, condition_Bthw, task_B, label_B, loss_key)
+        grads, found = gradients(self._loss_of_rows, params, rows, loss_key, self.optimizer.accumulate)
+        numbers = dict(found.sums)
         updates, opt = self.optimizer.transformation().update(grads, opt, params)
         params = optax.apply_updates(params, updates)
         ema = {}
@@ -116,6 +119,14 @@ class StageRecipe:
 
     def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key):
         """The loss and the step's numbers, as Means."""
+        loss, found = self._loss_of_rows(params, *self._rows(codes_Bthw, condition_Bthw, task_B, label_B, key))
+        return loss, found.sums
+
+    def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
+        """What the network is given, drawn for the whole batch, and the key of what is drawn inside the network."""
+        raise NotImplementedError
+
+    def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
         raise NotImplementedError
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
@@ -172,13 +183,17 @@ class TransformerRecipe(StageRecipe):
         if any(cells % side for side, cells in zip(block, grid)):
             raise ValueError(f"masking.block is {block}, which does not divide the grid {grid} of codes; take another.")
 
-    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key):
+    def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         mask_key, dropout_key = jax.random.split(key)
         visible_Bthw, mask = self.generation.tasks.visible(task_B), self.generation.vocabulary.mask
         masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, mask)
+        return (masked, task_B, label_B), dropout_key
+
+    def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
+        masked, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
-            params, masked.inputs_BN, prefix_BP, masked.segments_BN, train=True, rngs={"dropout": dropout_key}
+            params, masked.inputs_BN, prefix_BP, masked.segments_BN, train=True, rngs={"dropout": key}
         )
         entropy_BN = token_cross_entropy(logits_BNK, masked.targets_BN, label_smoothing=self.losses.label_smoothing)
         loss_B = weighted_mean(entropy_BN, masked.weights_BN)
@@ -187,7 +202,7 @@ class TransformerRecipe(StageRecipe):
             "loss": Mean.of(loss_B), "masked_loss": Mean.of(entropy_BN, masked.masked_BN),
             "masked_accuracy": Mean.of(right_BN, masked.masked_BN), "mask_ratio": Mean.of(masked.masked_BN),
         }
-        return loss_B.mean(), numbers | self._by_task(loss_B, task_B)
+        return loss_B.mean(), Found(sums=numbers | self._by_task(loss_B, task_B))
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
