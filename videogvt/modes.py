@@ -181,6 +181,21 @@ def generate(
         print(path)
 
 
+def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Measures speed, memory and compile time of all that the config does, on untrained weights."""
+    from videogvt.bench import measure
+    from videogvt.experiment import build, default_workdir
+    from videogvt.report.grids import as_text
+
+    config = config.copy_and_resolve_references()
+    if "generation" in config.evals:  # nothing is judged here, and the judge need not be there
+        with config.unlocked():
+            del config.evals["generation"]
+    found = measure.measure(build(config, workdir, data_dir))
+    print("\n".join([*measure.facts(found["about"]), "", as_text(*measure.table(found["rows"]))]))
+    print(measure.write(found, workdir or default_workdir(config)))
+
+
 def _given(generator, request: Request, data_dir: str | None):
     """The clip that is given, uint8 (T, H, W, 3), or None."""
     from videogvt.experiment import open_for_evaluation
@@ -200,7 +215,7 @@ def _given(generator, request: Request, data_dir: str | None):
 
 MODES: dict[str, Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
-    "tokenize": tokenize, "generate": generate,
+    "tokenize": tokenize, "generate": generate, "bench": bench,
 }
 
 

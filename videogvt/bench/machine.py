@@ -1,0 +1,52 @@
+"""What the machine can do: its measured ceilings, and the memory that is in use."""
+
+import resource
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from videogvt.bench.timing import alternate
+
+
+def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int = 4) -> float:
+    """FLOP/s of square matrix products on one device, at jax's default precision; the median of repeats.
+
+    Args:
+      dtype: of the matrices.
+      size: of their sides; by default 2,048 on CPUs and 8,192 elsewhere.
+      products: in one call, one after the other, so that starting it does not count.
+    """
+    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+
+    @jax.jit
+    def chain(matrix):
+        for _ in range(products):
+            matrix = matrix @ matrix
+        return matrix
+
+    even = jnp.full((size, size), 1 / size, dtype)  # its own square, so that nothing overflows
+    return products * 2 * size**3 / alternate({"product": lambda: chain(even)}, repeats=5)["product"].median
+
+
+def copy_rate(megabytes: int | None = None) -> float:
+    """Bytes/s that one device reads and writes when it copies an array; the median of repeats.
+
+    Args:
+      megabytes: of the array, larger than any cache; by default 256 on CPUs and 1,024 elsewhere.
+    """
+    megabytes = megabytes or (256 if jax.default_backend() == "cpu" else 1024)
+    array = jnp.zeros(megabytes * 2**18, jnp.float32)
+    copy = jax.jit(lambda array: array + 1.0)
+    return 2 * array.nbytes / alternate({"copy": lambda: copy(array)}, repeats=5)["copy"].median
+
+
+def peak_memory() -> dict[str, int | None]:
+    """Bytes in use at most since the process began: of the process on the host ("host") and of the first device
+    ("device"), None where it does not tell, as CPUs."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    told = jax.local_devices()[0].memory_stats() or {}
+    return {
+        "host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "device": told.get("peak_bytes_in_use"),
+    }
