@@ -1,7 +1,8 @@
 """What decoding steps buy and what they cost, beside one token after another; printed whoever wins.
 
-    python benchmarks/decoding.py --workdir=runs/maskgvt_traj [--lm=runs/lmgvt_traj] [--judge=runs/classifier_traj]
-        [--steps=1,2,4,8,12,24,48] [--batches=1,8,32] [--per_class=20] [--tokens=256,1024] [--data_dir=DIR]
+    python benchmarks/decoding.py --workdir=runs/maskgvt_traj [--lm=runs/lmgvt_traj]
+        [--judge=runs/classifier_traj-judge] [--steps=1,2,4,8,12,24,48] [--batches=1,8,32] [--per_class=20]
+        [--tokens=256,1024] [--data_dir=DIR]
 
 The first table decodes with the run's own weights: quality of the clips beside real ones, and seconds and GFLOP of
 one call from noise to pixels at every batch size, the fastest of three. The second is the cost alone, from noise to

@@ -79,7 +79,7 @@ def _default() -> ConfigDict:
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()
     config.evals.generation.judge = config_dict.placeholder(str)
-    config.evals.generation.judge = "runs/classifier_traj"  # a second opinion on classes; None for the oracle alone
+    config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes, or None
     config.evals.generation.per_class = 100
     config.evals.generation.limit = 500
 

@@ -3,7 +3,7 @@
     python run.py --config=configs/vqvae_traj.py            # default: a laptop's two cores
     python run.py --config=configs/vqvae_traj.py:B          # the paper's B model, 128 px, for a GPU or TPU
 
-    python run.py --config=configs/classifier_traj.py       # trains the judge, the perceptual network of ...
+    python run.py --config=configs/classifier_traj.py:judge # trains the judge, the perceptual network of ...
     python run.py --config=configs/vqvae_traj.py:gan        # ... the default with GAN and perceptual loss
 
 Variants by argument: default, gan, B, L, B64, L64, tiny (for tests).
@@ -99,7 +99,7 @@ def _gan() -> ConfigDict:
     config.losses.gan = "non_saturating"
     config.losses.perceptual = 0.1
     config.discriminator = ConfigDict({"filters": 16, "channel_multipliers": (2, 4, 4)})
-    config.perceptual = ConfigDict({"network": "judge", "workdir": "runs/classifier_traj"})
+    config.perceptual = ConfigDict({"network": "judge", "workdir": "runs/classifier_traj-judge"})
     return config
 
 

@@ -16,11 +16,11 @@ from videogvt.train.program import Program
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
-def tiny(name):
+def variant(name, variant="tiny"):
     spec = importlib.util.spec_from_file_location(f"config_{name}", CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config("tiny")
+    return module.get_config(variant)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def data_dir(tmp_path_factory):
 def run(tmp_path_factory, data_dir):
     """The directory of a tiny classifier's finished run."""
     workdir = tmp_path_factory.mktemp("runs") / "classifier"
-    modes.train(tiny("classifier_traj"), workdir, data_dir)
+    modes.train(variant("classifier_traj", "judge_tiny"), workdir, data_dir)
     return workdir
 
 
@@ -47,13 +47,13 @@ def test_a_classifier_trains_evaluates_and_reports(run):
     step = numbers["about"]["step"]
     confusion = np.load(run / "media" / f"{step:08d}" / "eval/test/confusion.npz")
     assert confusion["counts_KK"].sum() == 20 and confusion["counts_KK"].shape == (5, 5)
-    assert "classifier_traj-tiny" in (run / "report.html").read_text()
+    assert "classifier_traj-judge_tiny" in (run / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")
 def tokenizer(run, data_dir, tmp_path_factory):
     """A tiny tokenizer that learns from the judge's features alone, and its state before and after one step."""
-    config = tiny("vqvae_traj")
+    config = variant("vqvae_traj")
     config.perceptual.network, config.perceptual.workdir = "judge", str(run)
     config.losses.perceptual, config.losses.reconstruction = 1.0, 0.0
     config.optimizer.warmup_steps = 0
@@ -81,7 +81,7 @@ def test_the_judge_itself_stays(run, tokenizer):
 
 
 def test_missing_weights_name_what_to_do(tmp_path, run):
-    command = r"python run.py --config=configs/classifier_traj.py --workdir=.*"
+    command = r"python run.py --config=configs/classifier_traj.py:judge --workdir=.*"
     with pytest.raises(FileNotFoundError, match=f"which holds no run. Train it first: {command}nowhere"):
         perceptual.load("judge", workdir=tmp_path / "nowhere")
     unfinished = tmp_path / "unfinished"
@@ -96,7 +96,7 @@ def test_missing_weights_name_what_to_do(tmp_path, run):
     with pytest.raises(ValueError, match="Did you mean 'resnet50'"):
         perceptual.load("resnet")
     with pytest.raises(ValueError, match="Did you mean 'workdir'"):
-        perceptual.load("judge", work_dir="runs/classifier_traj")
+        perceptual.load("judge", work_dir="runs/classifier_traj-judge")
 
 
 def test_another_kind_of_run_is_no_judge(tmp_path, run):
@@ -109,19 +109,19 @@ def test_another_kind_of_run_is_no_judge(tmp_path, run):
 
 
 def test_configs_that_do_not_fit(data_dir):
-    config = tiny("classifier_traj")
+    config = variant("classifier_traj", "judge_tiny")
     config.recipe = "clasifier"
     with pytest.raises(ValueError, match="config.recipe 'clasifier'. Did you mean 'classifier'"):
         experiment.build(config, None, data_dir)
-    config = tiny("classifier_traj")
+    config = variant("classifier_traj", "judge_tiny")
     config.losses.smoothing = 0.1
     with pytest.raises(ValueError, match="key of config.losses 'smoothing'. Did you mean 'label_smoothing'"):
         experiment.build(config, None, data_dir)
-    config = tiny("classifier_traj")
+    config = variant("classifier_traj", "judge_tiny")
     del config.classifier
     with pytest.raises(ValueError, match="no section 'classifier'"):
         experiment.build(config, None, data_dir)
-    config = tiny("vqvae_traj")
+    config = variant("vqvae_traj")
     config.losses.perceptual = 0.1
     with pytest.raises(ValueError, match="no perceptual network; configure both, or neither"):
         experiment.build(config, None, data_dir)

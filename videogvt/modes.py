@@ -15,8 +15,11 @@ Mode = Callable[[ConfigDict, str | None, str | None], None]
 
 def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Prints what a run will cost, and stops."""
-    from videogvt.experiment import build
+    from videogvt.experiment import build, default_workdir
+    from videogvt.study import plan_study
 
+    if config.recipe == "study":
+        return print(plan_study(config, workdir or default_workdir(config), data_dir))
     print(build(config, workdir, data_dir).summary())
 
 
@@ -24,8 +27,12 @@ def train(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
     """Trains, or takes up the training where it stopped; evaluates; writes and prints the report."""
     import jax
 
-    from videogvt.experiment import build
+    from videogvt.experiment import build, default_workdir
+    from videogvt.study import run_study
 
+    if config.recipe == "study":
+        run_study(config, workdir or default_workdir(config), data_dir)
+        return report(config, workdir, data_dir)
     experiment, first = build(config, workdir, data_dir), jax.process_index() == 0
     if first and not experiment.finished:
         print(experiment.summary(), flush=True)
@@ -38,9 +45,13 @@ def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
     """Evaluates the best checkpoint of a run again, and reports."""
     import jax
 
-    from videogvt.experiment import build
+    from videogvt.experiment import build, default_workdir
+    from videogvt.study import run_study
 
-    build(config, workdir, data_dir).evaluate()
+    if config.recipe == "study":
+        run_study(config, workdir or default_workdir(config), data_dir, again=True)
+    else:
+        build(config, workdir, data_dir).evaluate()
     if jax.process_index() == 0:
         report(config, workdir, data_dir)
 
@@ -49,9 +60,10 @@ def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> Non
     """Writes a run's HTML page from its files, and prints its table."""
     del data_dir
     from videogvt.experiment import default_workdir
-    from videogvt.report.run_report import write_report
+    from videogvt.report import run_report, study
 
-    page = write_report(workdir or default_workdir(config))
+    write = study.write_report if config.recipe == "study" else run_report.write_report
+    page = write(workdir or default_workdir(config))
     print(page.text)
 
 

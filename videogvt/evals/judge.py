@@ -15,7 +15,7 @@ from videogvt.nn.classifiers import make_classifier
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 
-TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py"
+TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py:judge"
 
 
 @dataclasses.dataclass(frozen=True)

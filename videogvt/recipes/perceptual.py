@@ -14,7 +14,7 @@ from videogvt.nn.resnet import ResNet50, load_resnet50
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 
-TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py"
+TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py:judge"
 
 
 class Perceptual(NamedTuple):
@@ -41,7 +41,7 @@ def load(network: str | None = None, **options: Any) -> Perceptual:
     return configure(NETWORKS[network], "perceptual", options)
 
 
-def judge(workdir: epath.PathLike = "runs/classifier_traj") -> Perceptual:
+def judge(workdir: epath.PathLike = "runs/classifier_traj-judge") -> Perceptual:
     """Feature maps of a classifier of clips that was trained here.
 
     Args:

@@ -1,0 +1,97 @@
+"""A study from its config to its report, every kind of row; and what its variants consist of."""
+
+import collections
+import json
+
+import numpy as np
+import pytest
+
+from tests.pretrained.conftest import workdir as tokenizer_run  # noqa: F401  (a fixture)
+from tests.test_classifier import variant
+from videogvt import modes
+from videogvt.study import protocol
+from videogvt.train.journal import WorkdirError, read_eval
+
+
+def count(name):
+    found = protocol.members(variant("classifier_traj", name))
+    assert len({member.name for member in found}) == len(found)
+    return found, collections.Counter(member.control is None for member in found)
+
+
+def test_the_default_is_three_rows_with_controls_for_codes():
+    found, kinds = count("default")
+    assert kinds == {True: 3 * 2 * 3, False: 5 * 3}
+    assert {member.row for member in found if member.control} == {"codes"}
+    steps = {member.config["train"]["steps"] for member in found
+             if member.labels == 8000 and member.config["recipe"] == "classifier"}
+    assert len(steps) == 1  # every network takes as many
+
+
+def test_every_row_can_be_asked_by_name_and_all_at_once():
+    rows = {member.row for member in count("all")[0]}
+    assert len(rows) == 12 and {"i3d", "slowfast", "vivit", "linear_probe", "tracks_linear"} <= rows
+    for row in rows:
+        assert {member.row for member in count(row)[0]} == {row}
+    assert {member.config["examples"]["target"] for member in count("positions")[0]} == {"next_pixel", "next_world"}
+    assert all(member.config["examples"]["views"] for member in count("stereo")[0])
+
+
+def test_misspelt_keys_are_named():
+    config = variant("classifier_traj", "tiny")
+    config.rows.codes.controls = ("first_frames",)
+    with pytest.raises(ValueError, match="'first_frames'. Did you mean 'first_frame'"):
+        protocol.members(config)
+    config = variant("classifier_traj", "tiny")
+    config.study.epochs = (1,)
+    with pytest.raises(ValueError, match="give as many passes as numbers of labels"):
+        protocol.members(config)
+
+
+@pytest.fixture(scope="module")
+def done(tokenizer_run, tmp_path_factory):  # noqa: F811
+    """The tiny study's directory, its config and the root of its data."""
+    config, data_dir = variant("classifier_traj", "tiny"), tmp_path_factory.mktemp("data")
+    config.rows.codes.tokenizer.run = str(tokenizer_run)
+    workdir = tmp_path_factory.mktemp("runs") / "study"
+    modes.train(config, workdir, data_dir)
+    return workdir, config, data_dir
+
+
+def test_a_study_trains_measures_and_reports(done):
+    workdir, _, _ = done
+    numbers = read_eval(workdir)
+    about = numbers.pop("about")
+    assert not about["unfinished"] and len(about["members"]) == 8 and len(about["verdict"]) == 2
+    for row in ("codes", "cnn3d", "tracks", "ensemble"):
+        for labels in (40, 20):
+            figures = [numbers[f"test/{row}/{labels}/accuracy{end}"] for end in ("_low", "", "_high")]
+            assert figures == sorted(figures) and figures[0] >= 0 and figures[2] <= 1
+    assert {"test/codes+shuffled_labels/40/accuracy", "test/codes+start_position/40/accuracy"} <= set(numbers)
+    assert numbers["test/codes/40/seeds"] == 1 and np.isfinite(numbers["ood/tracks/20/calibration_error"])
+    facts = {one["name"]: one for one in about["members"]}
+    assert facts["codes-40-seed0"]["parameters"] > 0 and facts["tracks-40-seed0"]["parameters"] is None
+    assert facts["codes-40-seed0"]["split_hashes"]["test"] == facts["cnn3d-40-seed0"]["split_hashes"]["test"]
+    page = (workdir / "report.html").read_text()
+    sections = "Controls", "Labels that it takes", "How sure it is", "Confusions", "Where it looks"
+    assert set(json.loads((workdir / "stress.json").read_text())) == {"codes", "cnn3d", "tracks"}
+    for words in ("95 % interval", "milliseconds a clip", *sections):
+        assert words in page
+
+
+def test_clips_worth_looking_at_are_kept(done):
+    with np.load(done[0] / "media" / "samples.npz") as arrays:
+        samples = dict(arrays)
+    assert (samples["choice"] == "example").sum() == 5 and samples["video"].shape[1:] == (8, 32, 32, 3)
+    np.testing.assert_allclose(samples["attention"].sum((1, 2, 3)), 1.0, rtol=1e-4)
+    wrong = samples["choice"] == "mistake"
+    assert (samples["prediction"][wrong] != samples["label"][wrong]).all()
+
+
+def test_another_config_in_the_same_directory_is_refused(done):
+    workdir, config, data_dir = done
+    other = config.copy_and_resolve_references()
+    other.rows.codes.optimizer.learning_rate = 1.0
+    with pytest.raises(WorkdirError, match="optimizer.learning_rate"):
+        modes.train(other, workdir, data_dir)
+    assert json.loads((workdir / "config.json").read_text())["rows"]["codes"]["optimizer"]["learning_rate"] == 3e-3

@@ -1,0 +1,234 @@
+"""The report of a study, from the files in its directory alone: verdict, defects, one table, and what is behind it."""
+
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from videogvt.evals.controls import CONTROLS, calibration, coverage
+from videogvt.report import page, study_figures
+from videogvt.report.figures import as_png
+from videogvt.report.grids import as_text
+from videogvt.report.images import animation
+from videogvt.report.run_report import Report
+from videogvt.study import stress
+from videogvt.study.findings import ENSEMBLE, Finished, finished_members
+from videogvt.study.showcase import FILE
+from videogvt.train import journal
+
+Numbers = Mapping[str, Any]
+SPLITS = ("test", "ood")
+
+
+def write_report(workdir: pathlib.Path | str) -> Report:
+    """Writes ``report.html`` into a study's directory.
+
+    Raises:
+      FileNotFoundError: there is no study, or nothing of it is finished.
+    """
+    workdir = pathlib.Path(workdir)
+    found = journal.read_eval(workdir)
+    if found is None:
+        raise FileNotFoundError(f"{workdir} holds no study with an eval.json; train it first.")
+    config = ConfigDict(json.loads((workdir / "config.json").read_text()))
+    about = found.pop("about")
+    path = page.write_page(workdir / "report.html", study_page(workdir, config, found, about))
+    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in SPLITS if _has(found, split)]
+    words = [" ".join(about["verdict"]), *(f"DEFECT: {defect['words']}" for defect in about["defects"])]
+    return Report(path, None, "\n\n".join([f"{config.name}: {words[0]}", *words[1:], *tables, f"Report: {path}"]))
+
+
+def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, about: Mapping[str, Any]) -> str:
+    """The whole page."""
+    done = finished_members(config, workdir)
+    kind = "verdict short" if about["defects"] else "verdict"
+    blocks = [page.paragraph(" ".join(about["verdict"]), kind), page.paragraph(_protocol(config, about), "note")]
+    if about["defects"]:
+        blocks.append(page.section("Defects", *(page.paragraph(defect["words"]) for defect in about["defects"])))
+    for split in SPLITS:
+        if _has(numbers, split):
+            blocks.append(page.section(f"Rows: {split}", page.table(*table(numbers, about, split), strong=2)))
+    blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
+               *_confusions(done), *_stress(workdir), *_clips(workdir)]
+    rows = [[one["name"], "–" if one["parameters"] is None else f"{one['parameters']:,}", f"{one['step']:,}",
+             f"{one['seconds']:,.0f}", f"{one['examples']:,}"] for one in about["members"]]
+    headings = ["training", "parameters", "chosen step", "seconds", "clips seen"]
+    blocks.append(page.section("Trainings", page.table(headings, rows)))
+    blocks.append(page.section("Configuration", page.code(json.dumps(config.to_dict(), indent=2))))
+    return page.document(f"{config.name}: report", *blocks)
+
+
+def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines: a line for every row and number of labels, the broken ones marked."""
+    shown = {
+        "accuracy": ("accuracy", "{:.1%}"), "span": ("95 % interval", ""), "seeds": ("seeds", "{:.0f}"),
+        "calibration_error": ("calibration error", "{:.3f}"), "position_error": ("position off by", "{:.2f}"),
+        "position_error_share": ("of the distance", "{:.1%}"), "radius_error": ("radius off by", "{:.2f}"),
+        "chance/position_error": ("mean position off by", "{:.2f}"),
+    }
+    groups = [(group["row"], group["labels"]) for group in about["groups"] if group["control"] is None]
+    groups += [(ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
+    lines, used = [], [name for name in shown if any(
+        f"{split}/{row}/{labels}/{'accuracy' if name == 'span' else name}" in numbers for row, labels in groups)]
+    broken = {defect["row"] for defect in about["defects"]}
+    for row, labels in groups:
+        figures = {name: numbers.get(f"{split}/{row}/{labels}/{name}") for name in (*shown, "accuracy_low",
+                                                                                   "accuracy_high")}
+        if any(value is not None for value in figures.values()):
+            cells = [_span(figures) if name == "span" else "–" if figures[name] is None
+                     else shown[name][1].format(figures[name]) + _unit(about, row, name) for name in used]
+            lines.append([f"{row} (DEFECT)" if row in broken else row, f"{labels:,}", *cells])
+    return ["row", "labels", *(shown[name][0] for name in used)], lines
+
+
+def _has(numbers: Numbers, split: str) -> bool:
+    return any(name.startswith(f"{split}/") for name in numbers)
+
+
+def _span(figures: Mapping[str, float | None]) -> str:
+    if figures["accuracy_low"] is None:
+        return "–"
+    return f"{figures['accuracy_low']:.1%} to {figures['accuracy_high']:.1%}"
+
+
+def _unit(about: Mapping[str, Any], row: str, name: str) -> str:
+    lengths = ("position_error", "radius_error", "chance/position_error")
+    return f" {about['targets'][row]['unit']}" if name in lengths and row in about["targets"] else ""
+
+
+def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
+    study = config.study
+    budget = ", ".join(f"{epochs} passes over {labels:,}" for labels, epochs in zip(study.labels, study.epochs))
+    missing = f" Not finished: {', '.join(about['unfinished'])}." if about["unfinished"] else ""
+    return (f"Every row learned from the same clips, with {study.seeds} seeds, each with clips of its own: {budget}; "
+            "models of tracks fit them at once. The checkpoint is the best on validation; test clips chose nothing. "
+            "Intervals: Student's t over the seeds and the chance of which clips are in the split, together. The "
+            f"ensemble is the mean of the rows' probabilities.{missing}")
+
+
+def _targets(about: Mapping[str, Any]) -> Iterator[str]:
+    if about["targets"]:
+        notes = [page.paragraph(f"{row}: {target['doc']}") for row, target in about["targets"].items()]
+        yield page.section("What was asked", *notes)
+
+
+def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
+    lines = []
+    for group in about["groups"]:
+        if group["control"] is None:
+            continue
+        row, control = group["row"], CONTROLS[group["control"]]
+        figures = {name: numbers.get(f"test/{row}+{group['control']}/{group['labels']}/{name}")
+                   for name in ("accuracy", "accuracy_low", "accuracy_high")}
+        own = numbers[f"test/{row}/{group['labels']}/accuracy"]
+        if figures["accuracy"] is not None:
+            must = f"chance, {about['chance']:.1%}" if control.lands == "chance" else f"below the row, {own:.1%}"
+            lines.append([row, control.text, f"{figures['accuracy']:.1%}", _span(figures), must])
+    if lines:
+        yield page.section("Controls", page.table(["row", "taken away", "accuracy", "95 % interval", "must be"], lines))
+
+
+def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
+    lines: dict[str, list[tuple[float, ...]]] = {}
+    for group in about["groups"]:
+        name = f"test/{group['row']}/{group['labels']}/accuracy"
+        if group["control"] is None and name in numbers:
+            figures = [numbers[f"{name}{end}"] for end in ("", "_low", "_high")]
+            lines.setdefault(group["row"], []).append((group["labels"], *figures))
+    if lines:
+        chart = study_figures.efficiency({row: sorted(points) for row, points in lines.items()}, about["chance"])
+        yield page.section("Labels that it takes", page.picture(as_png(chart), "accuracy over labels", frame=False))
+
+
+def _largest(done: Sequence[Finished]) -> dict[str, list[Finished]]:
+    """The seeds of every row at its largest number of labels, as far as they tell classes."""
+    rows: dict[str, list[Finished]] = {}
+    for one in sorted(done, key=lambda one: -one.member.labels):
+        if one.member.control is None and "prediction" in one.tables["test"]:
+            rows.setdefault(one.member.row, [])
+            if not rows[one.member.row] or rows[one.member.row][0].member.labels == one.member.labels:
+                rows[one.member.row].append(one)
+    return rows
+
+
+def _confidence(done: Sequence[Finished]) -> Iterator[str]:
+    tables = {row: [one.tables["test"] for one in part] for row, part in _largest(done).items()}
+    if not tables:
+        return
+    told = {row: tuple(np.concatenate([table[name] for table in part]) for name in ("probability", "named_right"))
+            for row, part in tables.items()}
+    reliable = {row: calibration(*pair) for row, pair in told.items()}
+    covered = {row: coverage(*pair) for row, pair in told.items()}
+    note = ("Left: of the clips where a row is so sure, how many it names right; on the diagonal it knows what it "
+            "knows. Right: accuracy where it answers only for the clips it is surest of.")
+    lines = [[row, f"{error:.3f}", *(_answered(covered[row], least) for least in (0.95, 0.99))]
+             for row, (error, _) in reliable.items()]
+    chart = study_figures.confidence({row: bins for row, (_, bins) in reliable.items()}, covered)
+    yield page.section(
+        "How sure it is", page.paragraph(note, "note"), page.picture(as_png(chart), "reliability", frame=False),
+        page.table(["row", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
+
+
+def _answered(curve: Mapping[str, np.ndarray], least: float) -> str:
+    """The largest share of clips that can be answered at this accuracy, and the confidence that it takes."""
+    good = np.flatnonzero(curve["accuracy"] >= least)
+    return f"{curve['coverage'][good[-1]]:.1%} (sure by {curve['threshold'][good[-1]]:.2f})" if len(good) else "none"
+
+
+def _confusions(done: Sequence[Finished]) -> Iterator[str]:
+    blocks = []
+    for row, part in _largest(done).items():
+        names = part[0].fact("test", "class_names")
+        counts = np.zeros((len(names),) * 2, int)
+        for one in part:
+            np.add.at(counts, (one.tables["test"]["label"], one.tables["test"]["prediction"]), 1)
+        lines = [[name, *map(str, line), f"{line[place] / max(line.sum(), 1):.1%}"]
+                 for place, (name, line) in enumerate(zip(names, counts))]
+        blocks += [page.heading(row), page.table(["", *names, "right"], lines)]
+    if blocks:
+        note = "True classes down, named ones across; all seeds, with the most labels."
+        yield page.section("Confusions", page.paragraph(note, "note"), *blocks)
+
+
+def _stress(workdir: pathlib.Path) -> Iterator[str]:
+    """Curves of robustness, and a table of what an answer costs."""
+    if not (workdir / stress.FILE).exists():
+        return
+    rows = json.loads((workdir / stress.FILE).read_text())
+    if rows:
+        clips = max(row["clips"] for row in rows.values())
+        note = (f"Accuracy on {clips:,} test clips that were spoilt, which no row was trained for: noise by its "
+                "standard deviation, blur by its width in pixels of a picture of 64, occlusion by the share that a "
+                "grey square hides. The cost is from pixels, codes included, in batches, on the device that is named.")
+        chart = study_figures.robustness({name: row["corruptions"] for name, row in rows.items()})
+        lines = [[name, f"{row['milliseconds']:.1f}", row["device"]] for name, row in rows.items()]
+        yield page.section(
+            "Spoilt clips, and what an answer costs", page.paragraph(note, "note"),
+            page.picture(as_png(chart), "accuracy over corruption", frame=False),
+            page.table(["row", "milliseconds a clip", "on"], lines))
+
+
+def _clips(workdir: pathlib.Path) -> Iterator[str]:
+    """Attention over space and time laid over clips, and the worst mistakes."""
+    if not (workdir / FILE).exists():
+        return
+    with np.load(workdir / FILE) as arrays:
+        samples = dict(arrays)
+    names = samples["class_names"]
+    for choice, title in (("mistake", "Worst mistakes"), ("example", "Where it looks")):
+        cards = []
+        for row in np.flatnonzero(samples["choice"] == choice):
+            video = samples["video"][row]
+            clips = [video]
+            if "attention" in samples:
+                clips.append(study_figures.lit(video, samples["attention"][row]))
+            words = (f"{samples['id'][row].decode()}: {names[samples['label'][row]]}, named "
+                     f"{names[samples['prediction'][row]]} with {samples['probability'][row]:.1%}")
+            clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), most=200_000)
+            cards.append(page.picture(clip, words, words))
+        if cards:
+            note = "The clip and, where the network can say, the clip lit where it looks, in the mean over its queries."
+            yield page.section(title, page.paragraph(note, "note"), page.row(*cards))

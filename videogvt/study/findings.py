@@ -1,0 +1,174 @@
+"""What a study found, from the files of its members: figures with intervals, defects and a verdict, as ``eval.json``.
+
+Figures are named ``<split>/<row>[+<control>]/<labels>/<figure>``. Besides the rows there is, where several tell
+classes, the row "ensemble": the mean of their probabilities, seed by seed.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
+from videogvt.evals.hosts import Columns
+from videogvt.inputs.targets import TARGETS
+from videogvt.study.protocol import Member, members
+from videogvt.train import journal
+from videogvt.train.checkpoint import load_params
+from videogvt.train.state import parameter_count
+
+ENSEMBLE = "ensemble"
+POSITION = ("position_error", "position_error_share", "radius_error", "chance/position_error")
+Group = tuple[str, str | None, int]  # row, control, labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A member that was trained and measured: what ``eval.json`` says, and its tables by split."""
+
+    member: Member
+    numbers: Mapping[str, Any]
+    tables: Mapping[str, Columns]
+
+    @classmethod
+    def read(cls, workdir: epath.Path, member: Member) -> "Finished | None":
+        """Of the study's directory; None while it is not finished."""
+        folder = epath.Path(workdir) / "members" / member.name
+        numbers = journal.read_eval(folder)
+        if numbers is None:
+            return None
+        tables = {}
+        for split in numbers["about"]["evaluators"]:
+            with np.load(folder / "media" / f"{numbers['about']['step']:08d}" / "eval" / split / "table.npz") as arrays:
+                tables[split] = dict(arrays)
+        return cls(member, numbers, tables)
+
+    def fact(self, split: str, name: str) -> Any:
+        """What an evaluator says about itself."""
+        return self.numbers["about"]["evaluators"][split][name]
+
+
+def finished_members(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
+    """Those of a study that are trained and measured."""
+    found = [Finished.read(epath.Path(workdir), member) for member in members(config)]
+    return [member for member in found if member is not None]
+
+
+def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
+    """Writes the study's ``eval.json`` from what is finished.
+
+    Raises:
+      ValueError: nothing is finished yet.
+    """
+    done = finished_members(config, workdir)
+    if not done:
+        raise ValueError(f"{workdir} holds no finished member of the study {config.name!r}; train it first.")
+    groups: dict[Group, list[Finished]] = collections.defaultdict(list)
+    for one in done:
+        groups[one.member.row, one.member.control, one.member.labels].append(one)
+    numbers, accuracy, chance = {}, {}, 0.0
+    for split in ("test", "ood"):
+        for group, part in groups.items():
+            if split in part[0].tables:
+                figures, known = _figures(split, part)
+                numbers |= {f"{split}/{_name(group)}/{name}": value for name, value in figures.items()}
+                accuracy |= {(split, group): known} if known else {}
+        for labels, known in _ensembles(split, groups).items():
+            accuracy[split, (ENSEMBLE, None, labels)] = known
+            numbers |= {f"{split}/{ENSEMBLE}/{labels}/{name}": value for name, value in _spread(known).items()}
+    tests = {group: known for (split, group), known in accuracy.items() if split == "test"}
+    if tests:
+        chance = next(one.numbers["eval/test/chance/accuracy"] for one in done if "eval/test/accuracy" in one.numbers)
+    broken = _defects(tests, chance)
+    most = max((labels for _, _, labels in tests), default=0)
+    rows = {row: known for (row, control, labels), known in tests.items()
+            if control is None and labels == most and row != ENSEMBLE}
+    said = verdict(rows, config.study.subject, broken, chance) if rows else ("No row tells classes.", "")
+    journal.write_eval(workdir, numbers, {
+        "verdict": list(said), "defects": [dataclasses.asdict(defect) for defect in broken], "chance": chance,
+        "subject": config.study.subject, "class_names": list(done[0].fact("test", "class_names")),
+        "unfinished": [member.name for member in members(config)
+                       if member.name not in {one.member.name for one in done}],
+        "groups": [{"row": row, "control": control, "labels": labels} for row, control, labels in groups],
+        "members": [_about(one, workdir) for one in done], "targets": _targets(done),
+    })
+
+
+def _name(group: Group) -> str:
+    row, control, labels = group
+    return f"{row}{f'+{control}' if control else ''}/{labels}"
+
+
+def _figures(split: str, part: Sequence[Finished]) -> tuple[dict[str, float], Interval | None]:
+    """Figures of the seeds of one group together, and the accuracy's interval."""
+    figures, known = {}, None
+    if "prediction" in part[0].tables[split]:
+        known = interval([one.numbers[f"eval/{split}/accuracy"] for one in part], len(part[0].tables[split]["label"]))
+        figures |= _spread(known)
+        errors = [calibration(one.tables[split]["probability"], one.tables[split]["named_right"])[0] for one in part]
+        figures["calibration_error"] = float(np.mean(errors))
+    for name in POSITION:
+        if f"eval/{split}/{name}" in part[0].numbers:
+            figures[name] = float(np.mean([one.numbers[f"eval/{split}/{name}"] for one in part]))
+    return figures, known
+
+
+def _spread(known: Interval) -> dict[str, float]:
+    return {"accuracy": known.mean, "accuracy_low": known.low, "accuracy_high": known.high,
+            "seeds": float(len(known.values))}
+
+
+def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[int, Interval]:
+    """The accuracy of the rows' mean probabilities, by number of labels, where two or more rows have the same seeds."""
+    found = {}
+    for labels in dict.fromkeys(group[2] for group in groups):
+        parts = [part for (_, control, count), part in groups.items()
+                 if control is None and count == labels and "log_probability" in part[0].tables.get(split, {})]
+        seeds = set.intersection(*({one.member.seed for one in part} for part in parts)) if len(parts) > 1 else set()
+        right = []
+        for seed in sorted(seeds):
+            tables = [one.tables[split] for part in parts for one in part if one.member.seed == seed]
+            mean_NK = np.mean([np.exp(table["log_probability"]) for table in tables], axis=0)
+            right.append(float((mean_NK.argmax(-1) == tables[0]["label"]).mean()))
+        if right:
+            found[labels] = interval(right, len(tables[0]["label"]))
+    return found
+
+
+def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
+    """Of all rows: at every number of labels beside chance, at that of the controls beside these too. With fewer labels
+    than the most, a row may have learned nothing yet."""
+    broken, most = [], max((labels for _, _, labels in tests), default=0)
+    for (row, control, labels), own in tests.items():
+        if control is None:
+            beside = {name: known for (of, name, count), known in tests.items()
+                      if of == row and name in CONTROLS and count == labels}
+            broken += [dataclasses.replace(defect, words=f"With {labels:,} labels, {defect.words}")
+                       for defect in defects(row, own, chance, beside)
+                       if labels == most or defect.rule != "not above chance"]
+    return broken
+
+
+def _about(one: Finished, workdir: epath.PathLike) -> dict[str, Any]:
+    """What is needed to repeat a member, and what it cost."""
+    about, member = one.numbers["about"], one.member
+    folder = epath.Path(workdir) / "members" / member.name
+    tracks = member.config["recipe"] == "tracks"
+    return {
+        "name": member.name, "row": member.row, "control": member.control, "labels": member.labels, "seed": member.seed,
+        "step": about["step"], "seconds": about["seconds"], "examples": about["examples"],
+        "config_hash": about["config_hash"], "commit": about["trained_by_commit"], "frozen": about["frozen"],
+        "parameters": None if tracks else parameter_count(load_params(folder)["classifier"]),
+        "split_hashes": {split: one.fact(split, "split_hash") for split in one.tables},
+    }
+
+
+def _targets(done: Sequence[Finished]) -> dict[str, dict[str, str]]:
+    """The positions that rows were asked for, in words."""
+    asked = {one.member.row: one.member.config["examples"]["target"] for one in done
+             if "target" in one.member.config["examples"]}
+    return {row: {"name": name, "unit": TARGETS[name].unit, "doc": TARGETS[name].doc} for row, name in asked.items()}

@@ -1,0 +1,94 @@
+"""What is left of a row's accuracy when videos are spoilt, and what an answer costs."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from videogvt.inputs.corruptions import corruption
+from videogvt.pretrained.examples import Examples
+from videogvt.study.findings import Finished, finished_members
+from videogvt.study.track_run import TrackRun
+from videogvt.train.evaluation import restore_state
+
+FILE = "stress.json"
+LEVELS: Mapping[str, tuple[float, ...]] = {
+    "noise": (0.05, 0.1, 0.2), "blur": (0.5, 1.0, 2.0), "occlusion": (0.05, 0.1, 0.2),
+}
+"""See ``inputs.corruptions``; no row has seen spoilt videos."""
+
+BATCH = 32
+Answer = Callable[[np.ndarray], np.ndarray]
+
+
+def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
+    """Writes ``stress.json``: by row, its accuracy on the first ``config.study.stress`` test clips, spoilt by name and
+    level, 0 being the clips as they are, and ``milliseconds`` a clip, from pixels, on the machine that ran it.
+
+    Of each row the member with the most labels and the first seed is asked; rows that tell no class or see several
+    cameras are left out. What is in the file already stays.
+    """
+    path = epath.Path(workdir) / FILE
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for row, one in _asked(config, workdir).items():
+        facts = {"member": one.member.name, "config_hash": one.numbers["about"]["config_hash"],
+                 "clips": min(config.study.stress, len(one.tables["test"]["label"]))}
+        if facts["clips"] and (row not in known or any(known[row][name] != value for name, value in facts.items())):
+            known[row] = facts | _measured(one, workdir, data_dir, facts["clips"])
+            path.write_text(json.dumps(known, indent=2))
+
+
+def _asked(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Finished]:
+    chosen: dict[str, Finished] = {}
+    for one in sorted(finished_members(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
+        views = "views" in one.member.config["examples"] and one.member.config["examples"]["views"]
+        if one.member.control is None and "prediction" in one.tables["test"] and not views:
+            chosen.setdefault(one.member.row, one)
+    return chosen
+
+
+def _measured(one: Finished, workdir: epath.PathLike, data_dir, clips: int) -> dict[str, Any]:
+    run = one.member.build(workdir, data_dir)
+    examples = run.examples if isinstance(run, TrackRun) else run.data.examples
+    source = examples.opened.split("test", ("video", "label", "fps"))
+    rows = source.read(range(clips))
+    answer = _answer(run, examples, float(rows["fps"][0]))
+    clean, curves = _right(answer, rows, rows["label"]), {}
+    for name, levels in LEVELS.items():
+        right = [_right(answer, corruption(name, level)(rows, range(clips)), rows["label"]) for level in levels]
+        curves[name] = {"levels": [0.0, *levels], "accuracy": [clean, *right]}
+    batch = np.resize(rows["video"], (BATCH, *rows["video"].shape[1:]))
+    began = time.perf_counter()
+    answer(batch)  # compiled before
+    return {"corruptions": curves, "milliseconds": 1000 * (time.perf_counter() - began) / BATCH,
+            "device": jax.devices()[0].device_kind}
+
+
+def _answer(run: Any, examples: Examples, fps: float) -> Answer:
+    """From videos, uint8 (``BATCH``, T, H, W, 3), to the classes that a run names."""
+    if isinstance(run, TrackRun):
+        model, names = run.learn(), tuple(examples.features("test"))
+
+        def named(video: np.ndarray) -> np.ndarray:
+            seen = examples.see(video, fps)
+            return model.predict({name: seen[name] for name in names})
+
+        return named
+    state = restore_state(run.recipe, run.data.first_batch, run.plan, run.workdir)
+    classify = jax.jit(run.recipe.predict_fns["classify"])
+    return lambda video: np.asarray(classify(state, examples.see(video, fps))).argmax(-1)
+
+
+def _right(answer: Answer, rows: Mapping[str, np.ndarray], label_N: np.ndarray) -> float:
+    """The accuracy, batch by batch, the last one filled up."""
+    found, video_NTHWC = [], rows["video"]
+    for start in range(0, len(video_NTHWC), BATCH):
+        part = video_NTHWC[start : start + BATCH]
+        full = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
+        found.append(answer(full)[: len(part)])
+    return float((np.concatenate(found) == label_N).mean())

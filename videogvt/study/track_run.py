@@ -1,0 +1,108 @@
+"""A run without a loop: a model of track features learns in one go and leaves the files that any run leaves."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+import videogvt
+from videogvt.core.sections import configure
+from videogvt.evals.classification import Columns, named, results
+from videogvt.kinds import examples_of
+from videogvt.nn.classifiers.tracks import TrackModel
+from videogvt.pretrained.examples import Examples
+from videogvt.train import journal
+from videogvt.train.contracts import Media
+
+LEAST = 1e-7  # probability of a class that a model rules out
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackRun:
+    """A model of tracks, ready to learn.
+
+    Attributes:
+      examples: what it learns from and is asked.
+      model: the model, which has learned nothing yet.
+      config: the resolved configuration, plain values.
+      workdir: where the run leaves its files.
+    """
+
+    examples: Examples
+    model: TrackModel
+    config: Mapping[str, Any]
+    workdir: epath.Path
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], workdir: epath.PathLike, data_dir: epath.PathLike | None) -> "TrackRun":
+        """The run that a config with the sections ``data``, ``examples`` and ``track_model`` describes."""
+        examples = examples_of(config, data_dir)
+        if examples.input != "tracks":
+            raise ValueError(f"config.examples.input is {examples.input!r}; models of tracks see 'tracks'.")
+        classes = len(examples.split("train").class_names)
+        model = configure(TrackModel, "track_model", config["track_model"], num_classes=classes, seed=config["seed"])
+        return cls(examples, model, config, epath.Path(workdir).absolute())
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has learned and was measured."""
+        return journal.read_eval(self.workdir) is not None
+
+    def fit(self) -> None:
+        """Learns, measures all splits and writes ``config.json``, ``eval.json`` and ``media/``."""
+        journal.claim_workdir(self.workdir, self.config)
+        if self.finished:
+            return
+        began, examples, train = time.monotonic(), self.examples, self.examples.split("train")
+        self.learn()
+        seconds = time.monotonic() - began
+        numbers, media, facts = {}, {}, {}
+        for split in (name for name in ("validation", "test", "ood") if name in train.splits):
+            facts[split] = self._facts(split)
+            scale = examples.scale if examples.target is not None else None
+            for name, value in results(self._table(split), train.class_names, examples.asked, scale):
+                (media if isinstance(value, Media) else numbers)[f"eval/{split}/{name}"] = value
+        journal.keep_media(self.workdir, 0, media)
+        journal.write_eval(self.workdir, numbers, {
+            "step": 0, "last_step": 0, "total_steps": 0, "seconds": seconds, "examples": len(train),
+            "seed": self.config["seed"], "config_hash": journal.config_hash(self.config),
+            "code_version": videogvt.__version__, "trained_by_commit": journal.commit(),
+            "evaluated_by_commit": journal.commit(), "frozen": {}, "evaluators": facts,
+        })
+
+    def learn(self) -> TrackModel:
+        """The model after it has learned from the training clips; nothing is written."""
+        examples, train = self.examples, self.examples.split("train")
+        known = train.read(range(len(train)))
+        return self.model.fit(
+            examples.features("train"), known["label"] if examples.classes else None,
+            known["position"] if examples.target is not None else None,
+        )
+
+    def evaluate(self) -> None:
+        """Nothing: what was learned is not kept, and would be learned again to the same figures."""
+
+    def summary(self) -> str:
+        """What it will cost, in a line."""
+        return f"{self.config['name']}: a model of tracks ({self.model.kind}); seconds to minutes of one core"
+
+    def _table(self, split: str) -> Columns:
+        source, features = self.examples.split(split), self.examples.features(split)
+        known = source.read(range(len(source)))
+        table = {"id": known["id"].astype("S64"), "index": np.arange(len(source)), "label": known["label"]}
+        if self.examples.classes:
+            share_NK = np.maximum(self.model.predict_proba(features), LEAST)
+            table |= named(np.log(share_NK / share_NK.sum(1, keepdims=True)), known["label"])
+        if self.examples.target is not None:
+            told = {"position": self.model.predict_position(features), "true_position": known["position"]}
+            table |= told
+        return table
+
+    def _facts(self, split: str) -> dict[str, Any]:
+        source = self.examples.split(split)
+        return {"split": split, "split_hash": source.split_hash, "clips": len(source), "seed": self.config["seed"],
+                "weights": "params", "class_names": list(source.class_names), "hosts": jax.process_count()}
