@@ -6,7 +6,7 @@
 Variants: default, of the size and budget of configs/maskgvt_traj.py; tiny, two steps for the tests.
 
 The same data, codes, width and number of steps as the masked transformer's, so that twelve parallel steps and one step
-a token can be compared.
+a token can be compared. Not trained to its end yet; no scores are claimed.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -38,10 +38,10 @@ def _default() -> ConfigDict:
     config.tokenizer.step = "best"
 
     config.lm = ConfigDict()
-    config.lm.layers = 6
-    config.lm.hidden = 256
-    config.lm.heads = 4
-    config.lm.mlp = 1024
+    config.lm.layers = 4
+    config.lm.hidden = 192
+    config.lm.heads = 3
+    config.lm.mlp = 768
     config.lm.dropout = 0.0
 
     config.tasks = ConfigDict()
@@ -53,12 +53,13 @@ def _default() -> ConfigDict:
     config.losses = ConfigDict()
     config.losses.label_smoothing = 1e-4
     config.losses.class_dropout = 0.0
-    config.losses.ema_decay = 0.0
+    config.losses.ema_decay = 0.99
 
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
 
     config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 4e-3
+    config.optimizer.muon = True
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.96
     config.optimizer.weight_decay = 0.045
@@ -66,7 +67,7 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 100
 
     config.train = ConfigDict()
-    config.train.steps = 1000
+    config.train.steps = 1500
     config.train.log_every = 50
     config.train.save_every = 250
     config.train.best = "eval/validation/loss"

@@ -6,7 +6,7 @@
 
 Variants by argument:
 
-    default   the network of vqvae_traj.py on 16 x 64 x 64 clips, 4 x 16 x 16 codes, for a laptop
+    default   a small network on 16 x 64 x 64 clips, 4 x 16 x 16 codes, for a laptop
     gan       the same with a small discriminator, whose gradient the generator feels from step 2000 on
     B64, B    the paper's network and losses at 64 px and at 128 px, for a GPU or TPU
     tiny      two steps, for the tests
