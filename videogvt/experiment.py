@@ -99,6 +99,9 @@ def build(
     """
     workdir = epath.Path(workdir or default_workdir(config)).absolute()
     config = config.to_dict()
+    if config["recipe"] == "study":
+        raise ValueError(f"{config['name']} is a study, which is many runs, and this mode is for one; modes train, "
+                         "plan, eval and report know studies. Name a single run, such as its variant 'judge'.")
     if config["recipe"] not in KINDS:
         raise ValueError(unknown_name("config.recipe", config["recipe"], KINDS))
     kind = KINDS[config["recipe"]]

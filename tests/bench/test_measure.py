@@ -24,7 +24,8 @@ def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  
     monkeypatch.setattr(machine, "matrix_rate", functools.partial(machine.matrix_rate, size=128))
     monkeypatch.setattr(machine, "copy_rate", functools.partial(machine.copy_rate, megabytes=1))
     stage = name in ("maskgvt_traj", "lmgvt_traj")
-    config = tiny(name, request.getfixturevalue("tokenizer_run")) if stage else module(name).get_config("tiny")
+    variant = "judge_tiny" if name == "classifier_traj" else "tiny"  # its "tiny" is a study of many classifiers
+    config = tiny(name, request.getfixturevalue("tokenizer_run")) if stage else module(name).get_config(variant)
     if stage:
         config.evals.generation.judge = "runs/nowhere"  # which nothing here needs
     modes.MODES["bench"](config, str(home / f"bench-{name}"), str(home / "data"))

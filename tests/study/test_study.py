@@ -48,6 +48,11 @@ def test_misspelt_keys_are_named():
         protocol.members(config)
 
 
+def test_a_mode_for_one_run_says_so(tmp_path):
+    with pytest.raises(ValueError, match="classifier_traj-tiny is a study, which is many runs"):
+        modes.MODES["bench"](variant("classifier_traj", "tiny"), tmp_path, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def done(tokenizer_run, tmp_path_factory):  # noqa: F811
     """The tiny study's directory, its config and the root of its data."""
