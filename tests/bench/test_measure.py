@@ -19,7 +19,8 @@ PREDICTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", PREDICTIONS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "lmgvt_traj" else []) for name in PREDICTIONS])
 def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setattr(machine, "matrix_rate", functools.partial(machine.matrix_rate, size=128))
     monkeypatch.setattr(machine, "copy_rate", functools.partial(machine.copy_rate, megabytes=1))

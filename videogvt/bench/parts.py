@@ -69,7 +69,7 @@ class Subject:
         yield self.training()
         functions, clips = self.recipe.predict_fns, self.data.batch_size
         for name, key in (("encode", "codes"), ("decode", "video"), ("reconstruct", "reconstruct"),
-                          ("classify", "classify")):
+                          ("classify", "answer")):
             if key in functions:
                 yield self._prediction(name, functions[key], self._inputs(key, clips), self._read)
         if "generate" in functions:

@@ -38,7 +38,7 @@ def step_flops(recipe: Recipe, state: TrainState, batch: Mapping[str, Any]) -> f
     if isinstance(recipe, StageRecipe):
         return _stage(recipe, state, batch)
     if isinstance(recipe, ClassifierRecipe):
-        return TRAINED * _forward(recipe.model, state.params["classifier"], _clips(batch))
+        return TRAINED * count_flops(recipe.predict_fns["answer"], state, batch[recipe.field])
     raise TypeError(f"Nothing is known of the work of {type(recipe).__name__}; add it to recipes/flops.py.")
 
 
