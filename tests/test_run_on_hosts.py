@@ -31,7 +31,7 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path):
     processes = [start(tmp_path / "two", address, "--num_processes=2", f"--process_id={index}") for index in range(2)]
     processes.append(start(tmp_path / "one"))
     try:
-        outputs = [process.communicate(timeout=900) for process in processes]
+        outputs = [process.communicate(timeout=1500) for process in processes]
     finally:
         for process in processes:
             process.kill()
