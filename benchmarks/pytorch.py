@@ -25,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from videogvt.bench.timing import Timing, alternate
 from videogvt.report.grids import as_text
 from videogvt.train.journal import environment
 from videogvt.train.state import parameter_count
+from videogvt.train.timing import Timing, alternate
 
 
 class Block(nn.Module):

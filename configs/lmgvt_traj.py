@@ -79,7 +79,6 @@ def _default() -> ConfigDict:
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()
-    config.evals.generation.judge = config_dict.placeholder(str)
     config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes, or None
     config.evals.generation.per_class = 100
     config.evals.generation.limit = 500

@@ -21,10 +21,11 @@ from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
 from videogvt.kinds import KINDS, Kind
+from videogvt.recipes.flops import step_flops
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
-from videogvt.train.cost import matrix_product_rate, step_flops
-from videogvt.train.parallel import MeshShape
+from videogvt.train.machine import matrix_rate
+from videogvt.train.parallel import MeshShape, global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState, parameter_count
 
@@ -67,7 +68,9 @@ class Experiment:
         epoch = self.data.num_examples / self.data.batch_size
         networks = ", ".join(f"{name} {parameter_count(tree):,}" for name, tree in abstract.params.items())
         saved = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
-        flops, rate = step_flops(self.recipe, abstract, self.data.first_batch), matrix_product_rate()
+        shapes = global_shapes(numeric(self.data.first_batch))
+        flops = step_flops(self.recipe, abstract.replace(frozen=dict(self.recipe.frozen)), shapes)
+        rate = matrix_rate()
         minutes = self.plan.total_steps * flops / (0.5 * rate * len(jax.devices())) / 60
         return "\n".join([
             f"{self.name}: {self.data.num_examples:,} training clips, batch {self.data.batch_size}, {epoch:,.1f} steps "

@@ -10,7 +10,8 @@ import pytest
 from tests.test_configs import module
 from tests.test_stages import home, tiny, tokenizer_run  # noqa: F401
 from videogvt import modes
-from videogvt.bench import machine, measure
+from videogvt.bench import measure
+from videogvt.train import machine
 
 PREDICTIONS = {
     "vqvae_traj": ["encode", "decode", "reconstruct"], "classifier_traj": ["classify"],

@@ -10,8 +10,8 @@ from videogvt.evals.judge import Judge, load_judge
 from videogvt.train import journal
 
 
-def finished(workdir, recipe="classifier", names=("a", "b")):
-    journal.claim_workdir(workdir, {"recipe": recipe, "classifier": {}})
+def finished(workdir, recipe="classifier", names=("a", "b"), network="judge"):
+    journal.claim_workdir(workdir, {"recipe": recipe, "classifier": {"network": network}})
     journal.write_eval(workdir, {"eval/test/accuracy": 1.0}, {"evaluators": {"test": {"class_names": list(names)}}})
 
 
@@ -38,6 +38,9 @@ def test_what_is_no_judge_is_refused(tmp_path):
     finished(tmp_path / "tokenizer", "tokenizer")
     with pytest.raises(ValueError, match="holds a tokenizer"):
         load_judge(tmp_path / "tokenizer", ("a", "b"))
+    finished(tmp_path / "probe", network="linear_probe")
+    with pytest.raises(ValueError, match="holds a linear_probe; expected a judge"):
+        load_judge(tmp_path / "probe", ("a", "b"))
     finished(tmp_path / "other")
     with pytest.raises(ValueError, match="names the classes a, b; those of the clips are b, a"):
         load_judge(tmp_path / "other", ("b", "a"))

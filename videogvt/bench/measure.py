@@ -8,14 +8,14 @@ from typing import Any
 import jax
 from etils import epath
 
-from videogvt.bench import machine
 from videogvt.bench.parts import Part, Subject
-from videogvt.bench.timing import Timing, alternate, compiling_anew
 from videogvt.experiment import Experiment
 from videogvt.inputs.training import TrainingData
 from videogvt.report.grids import Table
+from videogvt.train import machine
 from videogvt.train.journal import environment
 from videogvt.train.state import parameter_count
+from videogvt.train.timing import Timing, alternate, compiling_anew
 
 FILE = "bench.json"
 BATCHES = 8  # of the input pipeline in one timing; more than it holds ready

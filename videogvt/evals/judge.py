@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from videogvt.nn.classifiers import make_classifier
-from videogvt.train import journal
-from videogvt.train.checkpoint import load_params
-
-TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py:judge"
+from videogvt.pretrained.judge import load_trained_judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,26 +46,12 @@ def load_judge(workdir: epath.PathLike, class_names: Sequence[str]) -> Judge:
 
     Raises:
       FileNotFoundError: there is no finished run.
-      ValueError: the run is not a classifier, or names other classes.
+      ValueError: the run is not a judge's, or names other classes.
     """
-    workdir = epath.Path(workdir)
-    final = journal.read_eval(workdir)
-    if final is None:
-        found = "a run that is not finished" if (workdir / "config.json").exists() else "no run"
-        raise FileNotFoundError(f"The judge is the trained classifier of {workdir}, which holds {found}. "
-                                f"Train it first: {TRAIN_JUDGE} --workdir={workdir}")
-    config = json.loads((workdir / "config.json").read_text())
-    if config["recipe"] != "classifier":
-        raise ValueError(f"The judge's workdir is {workdir}, which holds a {config['recipe']}; expected a classifier, "
-                         f"as {TRAIN_JUDGE} trains it.")
-    known = next(facts["class_names"] for facts in final["about"]["evaluators"].values())
-    if list(known) != list(class_names):
-        raise ValueError(f"The judge of {workdir} names the classes {', '.join(known)}; those of the clips are "
-                         f"{', '.join(class_names) or 'none'}. Train a judge on the same data set: {TRAIN_JUDGE}")
-    model = make_classifier(config["classifier"], num_classes=len(known))
+    model, params = load_trained_judge(workdir, "config.evals.generation.judge", class_names)
 
     def forward(params, video_BTHWC):
         features = model.apply({"params": params}, video_BTHWC, method="features")
         return features["logits"], features["pooled"]
 
-    return Judge(name=str(workdir), forward=forward, params=load_params(workdir)["classifier"])
+    return Judge(name=str(workdir), forward=forward, params=params)

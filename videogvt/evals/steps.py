@@ -1,7 +1,6 @@
 """What decoding costs, and what more steps buy: parallel decoding in so many steps beside one token after another."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from videogvt.evals.generation import Generate, GenerationEval
 from videogvt.train.contracts import Media
 from videogvt.train.flops import count_flops
 from videogvt.train.state import TrainState
+from videogvt.train.timing import alternate
 
 QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "frechet_traj",
            "fit_residual_px", "jerk_vs_real", "spread_vs_real", "memory_vs_real", "clips")
@@ -65,10 +65,5 @@ def compare(decoders: Sequence[Decoder], evaluator: GenerationEval, batches: Seq
 def cost(function: Callable, *arguments: Any, repeats: int = 3) -> dict[str, float]:
     """``seconds`` of the fastest of some calls of a compiled function, and its ``gflop``, see ``count_flops``."""
     compiled = jax.jit(function)
-    jax.block_until_ready(compiled(*arguments))  # compiles
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return {"seconds": min(seconds), "gflop": count_flops(function, *arguments) / 1e9}
+    timing = alternate({"call": lambda: compiled(*arguments)}, repeats=repeats)["call"]
+    return {"seconds": timing.spread[0], "gflop": count_flops(function, *arguments) / 1e9}

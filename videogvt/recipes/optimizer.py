@@ -23,7 +23,7 @@ class Adam:
       clip_norm: bound on the global norm of the gradient; None for none.
       muon: ours, False in the paper: parameters named "kernel" take orthogonalised momentum (Muon, K. Jordan 2024)
         in place of Adam's step, scaled to a root mean square of one like Adam's first step, so that one rate does
-        for both. Kernels then learn in a half to a third of the steps.
+        for both.
       accumulate: parts of the batch whose gradients are taken one after the other and averaged; see ``accumulation``.
     """
 

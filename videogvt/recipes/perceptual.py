@@ -1,6 +1,5 @@
 """Perceptual networks of the tokenizer, frozen: what ``config.perceptual`` names, with its weights, or an error."""
 
-import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,12 +8,8 @@ from etils import epath
 
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import configure
-from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.resnet import ResNet50, load_resnet50
-from videogvt.train import journal
-from videogvt.train.checkpoint import load_params
-
-TRAIN_JUDGE = "python run.py --config=configs/classifier_traj.py:judge"
+from videogvt.pretrained.judge import load_trained_judge
 
 
 class Perceptual(NamedTuple):
@@ -47,19 +42,7 @@ def judge(workdir: epath.PathLike = "runs/classifier_traj-judge") -> Perceptual:
     Args:
       workdir: of its finished run.
     """
-    workdir = epath.Path(workdir)
-    if journal.read_eval(workdir) is None:
-        found = "a run that is not finished" if (workdir / "config.json").exists() else "no run"
-        raise FileNotFoundError(
-            f"The perceptual network 'judge' needs the trained classifier of {workdir}, which holds {found}. "
-            f"Train it first: {TRAIN_JUDGE} --workdir={workdir}"
-        )
-    config = json.loads((workdir / "config.json").read_text())
-    if config["recipe"] != "classifier":
-        raise ValueError(f"config.perceptual.workdir is {workdir}, which holds a {config['recipe']}; expected a "
-                         f"classifier, as {TRAIN_JUDGE} trains it.")
-    params = load_params(workdir)["classifier"]
-    model = make_classifier(config["classifier"], num_classes=params["head"]["bias"].size)
+    model, params = load_trained_judge(workdir, "config.perceptual.workdir")
 
     def features(params, video_BTHWC):
         return model.apply({"params": params}, video_BTHWC, method="features")["map"]

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from videogvt.bench.timing import LEAST, Timing, alternate, compiling_anew
+from videogvt.train.timing import LEAST, Timing, alternate, compiling_anew
 
 
 def test_the_median_and_the_extremes():

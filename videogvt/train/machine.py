@@ -6,7 +6,7 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from videogvt.bench.timing import alternate
+from videogvt.train.timing import alternate
 
 
 def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int = 4) -> float:
