@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens
+from videogvt.ops.rotary import angles, rotate
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
 TINY = {"vocab_size": 11, "sequence_length": 6, "layers": 2, "hidden": 8, "heads": 2, "mlp": 12}
@@ -60,19 +61,23 @@ def dense(params, x):
     return x @ params["kernel"] + params["bias"]
 
 
-def self_attention(params, x):
+def self_attention(params, x, turned=None):
     """Of (L, D); also the probabilities (A, L, L)."""
     out, maps = params["out"]["bias"], []
     for head in range(params["query"]["kernel"].shape[1]):
         query, key, value = (
             x @ params[name]["kernel"][:, head] + params[name]["bias"][head] for name in ("query", "key", "value"))
+        if turned is not None:
+            query, key = (
+                np.asarray(rotate(vectors.astype(np.float32)[None, :, None], turned))[0, :, 0]
+                for vectors in (query, key))
         weights = np.exp(query @ key.T / np.sqrt(query.shape[-1]))
         maps.append(weights / weights.sum(-1, keepdims=True))
         out = out + maps[-1] @ value @ params["out"]["kernel"][head]
     return out, np.stack(maps)
 
 
-def reference(params, tokens, segments, norm):
+def reference(params, tokens, segments, norm, turned=None):
     """Logits (L, V) of one sequence and its attention maps (layers, A, L, L)."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     embed, head, maps = params["BertEmbed_0"], params["BertMlmLayer_0"], []
@@ -84,7 +89,7 @@ def reference(params, tokens, segments, norm):
     for index in range(2):
         attention, mlp = params[f"BertLayer_{index}"]["BertAttention_0"], params[f"BertLayer_{index}"]["BertMlp_0"]
         inputs = layer_norm(attention["attention_input_ln"], x) if norm == "pre" else x
-        mixed, found = self_attention(attention["self_attention"], inputs)
+        mixed, found = self_attention(attention["self_attention"], inputs, turned)
         maps.append(found)
         x = x + mixed if norm == "pre" else layer_norm(attention["attention_output_ln"], x + mixed)
         inputs = layer_norm(mlp["layer_input_ln"], x) if norm == "pre" else x
@@ -96,16 +101,19 @@ def reference(params, tokens, segments, norm):
     return x @ words.T + head["mlm_bias"]["bias"], np.stack(maps)
 
 
-@pytest.mark.parametrize("norm, segment_embeddings", [("post", False), ("post", True), ("pre", False)])
-def test_it_is_the_equations(norm, segment_embeddings):
-    model = tiny(norm=norm, segment_embeddings=segment_embeddings)
+@pytest.mark.parametrize("norm, segment_embeddings, rotary", [
+    ("post", False, False), ("post", True, False), ("pre", False, False), ("pre", False, True)])
+def test_it_is_the_equations(norm, segment_embeddings, rotary):
+    fields = {"rotary": True, "grid": (1, 2, 2), "hidden": 12} if rotary else {}
+    turned = angles((1, 2, 2), 2, 6) if rotary else None
+    model = tiny(norm=norm, segment_embeddings=segment_embeddings, **fields)
     params = params_of(model)
     logits = quick_jit(model.apply)({"params": params}, TOKENS, segments_BL=SEGMENTS)
     maps = quick_jit(lambda *args: model.apply(*args, segments_BL=SEGMENTS, method="attention_maps"))(
         {"params": params}, TOKENS)
     assert logits.dtype == maps.dtype == jnp.float32 and maps.shape == (2, 3, 2, 6, 6)
     for sample, (tokens, segments) in enumerate(zip(TOKENS, SEGMENTS)):
-        expected, expected_maps = reference(params, tokens, segments, norm)
+        expected, expected_maps = reference(params, tokens, segments, norm, turned)
         np.testing.assert_allclose(logits[sample], expected, atol=2e-5)
         np.testing.assert_allclose(maps[:, sample], expected_maps, atol=1e-5)
 
@@ -126,11 +134,18 @@ def test_totals(size, vocab_size, length, count):
     assert total(MaskedTransformer(vocab_size, length, **SIZES[size])) == count
 
 
+@pytest.mark.parametrize("grid", [None, (2, 2, 2)])
+def test_rotary_needs_a_grid_that_fits(grid):
+    with pytest.raises(ValueError, match=re.escape(f"at most sequence_length=6 of them; found grid={grid}")):
+        tiny(rotary=True, grid=grid)
+
+
 def test_variants_add_names_and_renumber_none():
     post, pre, segments, remat = (
         shapes(tiny(**fields)) for fields in ({}, {"norm": "pre"}, {"segment_embeddings": True}, {"remat": True}))
     assert segments == post | {"BertEmbed_0/segment_embeddings/embedding": [2, 8]}
     assert remat == post
+    assert shapes(tiny(rotary=True, grid=(1, 2, 2), hidden=12)) == shapes(tiny(hidden=12))
     moved = {path.replace("_output_ln", "_input_ln") for path in post}
     assert pre.keys() == moved | {"final_ln/scale", "final_ln/bias"}
 

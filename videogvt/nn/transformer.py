@@ -2,7 +2,7 @@
 
 MAGVIT (arXiv 2212.05199, section 3 and appendix) predicts all codes of a clip at once with BERT (arXiv 1810.04805).
 This is the one its released code builds, "simplified_bert", to the letter: names of parameters, post-norm layers,
-epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"`` is a variant of ours.
+epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"`` and ``rotary`` are variants of ours.
 
     x = drop(LN(word[token] + position[index] (+ segment[0 or 1])))              embedding, not scaled by sqrt(D)
     x = LN(x + drop(attention(x)));  x = LN(x + drop(W2 gelu(W1 x + b1) + b2))   every layer, post-norm
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
+from videogvt.ops.rotary import angles, rotate
 
 SIZES: Mapping[str, dict[str, int]] = {
     name: {"layers": layers, "hidden": hidden, "heads": heads, "mlp": 4 * hidden}
@@ -67,7 +68,7 @@ def attention_probabilities(query, key):
     return jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Style:
     """What all layers have in common: fields of ``MaskedTransformer``, what is asked of a call, makers of sublayers."""
 
@@ -78,6 +79,7 @@ class Style:
     attention_dropout: float
     pre_norm: bool
     attention: str | None
+    angles_Lp: np.ndarray | None
     dtype: Any
     param_dtype: Any
     train: bool
@@ -129,6 +131,8 @@ class SelfAttention(nn.Module):
         style = self.style
         heads = (style.heads, style.hidden // style.heads)
         query, key, value = (style.dense(heads, name)(x_BLD) for name in ("query", "key", "value"))
+        if style.angles_Lp is not None:
+            query, key = rotate(query, style.angles_Lp), rotate(key, style.angles_Lp)
         if style.maps or (style.train and style.attention_dropout):
             maps_BALL = attention_probabilities(query, key)
             dropped_BALL = nn.Dropout(style.attention_dropout)(maps_BALL, deterministic=not style.train)
@@ -223,6 +227,9 @@ class MaskedTransformer(nn.Module):
         ``SelfAttention`` for its cost.
       norm: "post", as released, or "pre", which trains deep models with less warm-up.
       attention: ``implementation`` of ``jax.nn.dot_product_attention``: None, "xla" or "cudnn".
+      rotary: whether queries and keys also turn with their place in the grid, ``ops.rotary``, beside the learned
+        positions. It has no parameters.
+      grid: (t, h, w) of the codes, the last positions of the sequence; needed with ``rotary``.
       segment_embeddings: whether positions that show a condition token get a vector of their own.
       remat: whether the backward pass computes every layer anew instead of storing what is inside.
       dtype: of the computation; statistics of norms, softmax and logits are float32 in any case.
@@ -239,6 +246,8 @@ class MaskedTransformer(nn.Module):
     attention_dropout: float = 0.1
     norm: Literal["post", "pre"] = "post"
     attention: Literal["xla", "cudnn"] | None = None
+    rotary: bool = False
+    grid: tuple[int, int, int] | None = None
     segment_embeddings: bool = False
     remat: bool = False
     dtype: Any = jnp.float32
@@ -249,6 +258,9 @@ class MaskedTransformer(nn.Module):
             raise ValueError(unknown_name("norm", self.norm, NORMS))
         if self.hidden % self.heads:
             raise ValueError(f"heads must divide hidden; found hidden={self.hidden} and heads={self.heads}.")
+        if self.rotary and (self.grid is None or math.prod(self.grid) > self.sequence_length):
+            raise ValueError(f"rotary=True needs the grid (t, h, w) of the codes, at most sequence_length="
+                             f"{self.sequence_length} of them; found grid={self.grid}.")
         super().__post_init__()
 
     def __call__(self, tokens_BL, *, segments_BL=None, train: bool = False):
@@ -271,7 +283,7 @@ class MaskedTransformer(nn.Module):
         tokens_BL, segments_BL = self._checked(tokens_BL, segments_BL)
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
-            self.attention, self.dtype, self.param_dtype, train, maps)
+            self.attention, self._angles(), self.dtype, self.param_dtype, train, maps)
         x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(tokens_BL, segments_BL)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []
@@ -281,6 +293,11 @@ class MaskedTransformer(nn.Module):
         if style.pre_norm:
             x_BLD = style.norm("final_ln")(x_BLD)
         return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD, words_VD), found
+
+    def _angles(self):
+        if not self.rotary:
+            return None
+        return angles(self.grid, self.sequence_length - math.prod(self.grid), self.hidden // self.heads)
 
     def _checked(self, tokens_BL, segments_BL):
         tokens_BL = jnp.asarray(tokens_BL)

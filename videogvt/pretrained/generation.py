@@ -227,7 +227,7 @@ def masked_generation(
     return MaskedGeneration(
         tokenizer, vocabulary, tasks,
         transformer=configure(MaskedTransformer, "transformer", frozen(config["transformer"]),
-                              vocab_size=vocabulary.size, sequence_length=length),
+                              vocab_size=vocabulary.size, sequence_length=length, grid=tasks.visible_nthw.shape[1:]),
         decoding=configure(ParallelDecoding, "decoding", config["decoding"]),
     )
 
