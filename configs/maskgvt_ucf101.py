@@ -12,7 +12,8 @@ The sequence is the class and 1,024 codes, as in the released code; the paper co
 Hardware and time, as published: B at 1.24 steps/s on 16 TPU-v2 chips, 17 hours for 74,000 steps (2000 epochs); L at
 2.70 steps/s on 32 TPU-v4 chips, 7.6 hours for as many. L recomputes its layers in the backward pass here.
 
-Scores, as published, of 16 x 128 x 128 clips by class, 4 x 10,000 of them against clips of the training set:
+Scores, as published, of 16 x 128 x 128 clips by class, 4 x 10,000 of them against clips of the training set; the last
+evaluation measures them where ``config.evals.generation`` names the networks' files (docs/fvd.md):
 
                         FVD          IS
     MAGVIT-B-CG         159 +- 2     83.55 +- 0.14
@@ -77,6 +78,12 @@ def _config(large: bool) -> ConfigDict:
     config.evals.every = 2000
     config.evals.limit = 256
     config.evals.batch_size = 64
+    config.evals.generation = ConfigDict({
+        "judge": config_dict.placeholder(str),  # workdir of a judge of these classes
+        "i3d": config_dict.placeholder(str),  # file of weights: measures FVD (docs/fvd.md)
+        "c3d": config_dict.placeholder(str),  # file of weights: measures the Inception Score
+        "fold_clips": 10_000, "folds": 4,
+    })
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
     return config
