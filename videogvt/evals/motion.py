@@ -34,7 +34,7 @@ def has_tracks(source: ClipSource) -> bool:
     least from first to last frame. Open the source with ``video``, ``fps`` and ``TRUTH`` as far as it has them."""
     if "fps" not in source.fields or set(TRUTH) <= set(source.fields):
         return "fps" in source.fields
-    video_BTHWC = source.read(range(min(PROBED, len(source))))["video"]
+    video_BTHWC = source.read(list(range(min(PROBED, len(source)))))["video"]
     return bool(motion_columns(video_BTHWC)["found"].all(axis=1).mean() >= 0.5)
 
 
