@@ -82,6 +82,10 @@ def _default() -> ConfigDict:
     config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes, or None
     config.evals.generation.per_class = 100
     config.evals.generation.limit = 500
+    config.evals.generation.i3d = config_dict.placeholder(str)  # file of weights: measures FVD (docs/fvd.md)
+    config.evals.generation.c3d = config_dict.placeholder(str)  # file of weights: measures the Inception Score
+    config.evals.generation.fold_clips = 10_000  # clips of each of the folds of both; the paper's numbers
+    config.evals.generation.folds = 4
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
     return config
@@ -104,5 +108,8 @@ def _tiny() -> ConfigDict:
     config.evals.every = 1
     config.evals.limit = 4
     config.evals.batch_size = 4
-    config.evals.generation = ConfigDict({"judge": config_dict.placeholder(str), "per_class": 1, "limit": 2})
+    config.evals.generation = ConfigDict({
+        "judge": config_dict.placeholder(str), "per_class": 1, "limit": 2, "i3d": config_dict.placeholder(str),
+        "c3d": config_dict.placeholder(str), "fold_clips": 2, "folds": 2,
+    })
     return config

@@ -13,7 +13,9 @@ Variants:
     released, released_L      multitask with the released code's choices: masked tokens rounded down, sliding regions
                               drawn on the latent grid, inpainting with the task token of outpainting
 
-Decoding plays no part in training. One trained network is measured by both protocols with
+Decoding plays no part in training. In every variant it scores as the released code does, by log-probabilities and
+rounded down (``config.decoding``), to which the published temperatures belong. One trained network is measured by both
+protocols with
 
     python run.py --config=configs/maskgvt_bair.py:debiased --workdir=runs/maskgvt_bair --mode=eval
 
@@ -81,6 +83,8 @@ def _config(large: bool) -> ConfigDict:
     config.tasks = ConfigDict({"names": ("FP",), "rule": "paper", "released_prefix": False})
     config.masking = ConfigDict({"schedule": "cosine", "rounding": "ceil", "weights": "mask+refine+recons"})
     config.decoding = ConfigDict({"steps": 12, "schedule": "cosine", "choice_temperature": 4.5})
+    config.decoding.confidence = "log"
+    config.decoding.rounding = "floor"
     config.losses = ConfigDict({"label_smoothing": 1e-4, "class_dropout": 0.0, "ema_decay": 0.0})
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
 

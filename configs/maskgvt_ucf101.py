@@ -7,12 +7,15 @@ Variants: B (default), L; released, released_L: the released code's choices wher
 here is the rounding of the number of masked tokens.
 
 The sequence is the class and 1,024 codes, as in the released code; the paper counts 1,026 with a task token, which
-``config.tasks.multitask = True`` adds. Inference takes 12 steps, cosine, choice temperature 4.5.
+``config.tasks.multitask = True`` adds. Inference takes 12 steps, cosine, choice temperature 4.5, and in every variant
+it scores as the released code does, by log-probabilities and rounded down, to which this temperature belongs; the
+paper's are ``config.decoding.confidence = "prob"`` and ``config.decoding.rounding = "ceil"``.
 
 Hardware and time, as published: B at 1.24 steps/s on 16 TPU-v2 chips, 17 hours for 74,000 steps (2000 epochs); L at
 2.70 steps/s on 32 TPU-v4 chips, 7.6 hours for as many. L recomputes its layers in the backward pass here.
 
-Scores, as published, of 16 x 128 x 128 clips by class, 4 x 10,000 of them against clips of the training set:
+Scores, as published, of 16 x 128 x 128 clips by class, 4 x 10,000 of them against clips of the training set; the last
+evaluation measures them where ``config.evals.generation`` names the networks' files (docs/fvd.md):
 
                         FVD          IS
     MAGVIT-B-CG         159 +- 2     83.55 +- 0.14
@@ -59,6 +62,8 @@ def _config(large: bool) -> ConfigDict:
     config.tasks = ConfigDict({"names": ("CG",), "multitask": False})
     config.masking = ConfigDict({"schedule": "cosine", "rounding": "ceil", "weights": "mask+refine+recons"})
     config.decoding = ConfigDict({"steps": 12, "schedule": "cosine", "choice_temperature": 4.5})
+    config.decoding.confidence = "log"
+    config.decoding.rounding = "floor"
     config.losses = ConfigDict({"label_smoothing": 1e-4, "class_dropout": 0.0, "ema_decay": 0.0})
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
 
@@ -77,6 +82,12 @@ def _config(large: bool) -> ConfigDict:
     config.evals.every = 2000
     config.evals.limit = 256
     config.evals.batch_size = 64
+    config.evals.generation = ConfigDict({
+        "judge": config_dict.placeholder(str),  # workdir of a judge of these classes
+        "i3d": config_dict.placeholder(str),  # file of weights: measures FVD (docs/fvd.md)
+        "c3d": config_dict.placeholder(str),  # file of weights: measures the Inception Score
+        "fold_clips": 10_000, "folds": 4,
+    })
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
     return config

@@ -165,3 +165,11 @@ def test_a_run_goes_on_only_with_its_own_tokenizer(home, tokenizer_run, tmp_path
     changed = dataclasses.replace(built, recipe=dataclasses.replace(built.recipe, frozen=other))
     with pytest.raises(ValueError, match="frozen networks have hashes .*Give the same weights"):
         changed.fit()
+
+
+def test_weights_of_published_figures_are_checked_before_training(home, tokenizer_run):
+    config = tiny("maskgvt_traj", tokenizer_run)
+    config.evals.generation.i3d = "nowhere.pt"
+    with pytest.raises(FileNotFoundError, match="config.evals.generation.i3d: The weights 'nowhere.pt' do not exist"):
+        experiment.build(config, home / "none", home / "data")
+    assert not (home / "none").exists()

@@ -16,6 +16,7 @@ from videogvt.evals import trivial
 from videogvt.evals.classification import ClassificationEval
 from videogvt.evals.generators import evaluators_of
 from videogvt.evals.judge import load_judge
+from videogvt.evals.published import Published
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.evals.tokens import TokenEval
 from videogvt.inputs.training import TrainingData
@@ -224,13 +225,15 @@ def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened)
     if "generation" not in evals:
         return {}
     section = dict(evals["generation"])
-    check_keys("evals.generation", section, ("judge", "per_class", "limit"))
+    scores = ("i3d", "c3d", "fold_clips", "folds")
+    check_keys("evals.generation", section, ("judge", "per_class", "limit", *scores))
     judge = section.pop("judge")
+    published = Published.of(**{name: section.pop(name) for name in scores if name in section})
     return evaluators_of(
         recipe.predict_fns, recipe.generation.tasks, opened, seed=config["seed"], settings=config["decoding"],
         weights="ema" if recipe.losses.ema_decay else "params", batch_size=evals["batch_size"],
         judge=load_judge(judge, data.source.class_names) if judge is not None else None,
-        watch=isinstance(recipe, TransformerRecipe), **section,
+        published=published, watch=isinstance(recipe, TransformerRecipe), **section,
     )
 
 

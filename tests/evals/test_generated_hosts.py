@@ -12,6 +12,7 @@ import pytest
 from tests.evals import bank
 from tests.evals.test_generation import make_eval as make_generation
 from tests.evals.test_prediction import make_eval as make_prediction
+from tests.evals.test_published import published
 from videogvt.train.contracts import Media
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,8 @@ print(json.dumps(figures(state.replace(step=place(np.zeros((), np.int32))))))
 
 
 def figures(state) -> dict[str, float]:
-    generation = make_generation(per_class=2, batch_size=4, samples=1, judge=bank.judge())
+    scores = published(fold_clips=3, folds=2)  # 6 clips: a batch of 4, and half of one
+    generation = make_generation(per_class=2, batch_size=4, samples=1, judge=bank.judge(), published=scores)
     prediction = make_prediction(bank.real, ("FP:3", "IPC"), batch_size=4, limit=6, samples=1)
     return {f"{place}/{name}": value for place, evaluator in enumerate((generation, prediction))
             for name, value in evaluator.run(state) if not isinstance(value, Media)}

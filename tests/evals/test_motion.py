@@ -5,6 +5,7 @@ import pytest
 
 from tests.evals import bank
 from videogvt.evals import motion
+from videogvt.inputs.sources import ArraySource
 
 TIME = np.arange(8.0)
 
@@ -123,3 +124,14 @@ def test_training_without_an_object_is_refused():
     blank = type(blank)({name: fields[name] for name in ("video", "label", "fps")}, bank.FAMILIES)
     with pytest.raises(ValueError, match="no motion to compare with"):
         motion.Training.of(blank, limit=4)
+
+
+def test_clips_are_of_tracked_objects_if_they_say_so_or_can_be_tracked():
+    def source(video, fields=("fps",)):
+        columns = {"video": video} | {name: bank.clips("train", 100)[name][:len(video)] for name in fields}
+        return ArraySource(columns, bank.FAMILIES)
+
+    balls = bank.clips("train", 100)["video"][:8]
+    noise = np.random.default_rng(0).integers(0, 256, balls.shape, np.uint8)
+    assert motion.has_tracks(source(balls)) and motion.has_tracks(source(noise, ("fps", *motion.TRUTH)))
+    assert not motion.has_tracks(source(balls, ())) and not motion.has_tracks(source(noise))

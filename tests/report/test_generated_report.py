@@ -106,6 +106,38 @@ def test_verdict_by_rule():
     assert "no more of the class asked for than chance" in generation.judge(grid(oracle_agreement=0.2)).sentence
 
 
+SCORES = {"fvd": 159.04, "fvd_std": 2.0, "fvd_clips": 100.0, "inception_score": 83.55, "inception_score_std": 0.14,
+          "inception_score_clips": 100.0}
+
+
+def test_published_figures_stand_beside_those_of_real_clips():
+    real = {"fvd": 12.5, "fvd_std": 0.5, "fvd_clips": 50.0, "inception_score": 97.0, "inception_score_std": 0.1}
+    said = "FVD 159 ± 2 (12.5 ± 0.5 of real clips). Inception Score 83.55 ± 0.14 (97 ± 0.1 of real clips)."
+    with_rule = grid(**SCORES)
+    with_rule["real"] |= real
+    judged = generation.judge(with_rule)
+    assert judged.good and judged.sentence.endswith(f"All 5 marks are met. {said}")
+    alone = {"": SCORES, "real": real}
+    assert generation.applies(alone) and generation.judge(alone).sentence == said
+    headings, lines = generation.table(alone)
+    assert headings == ["", "generated", "real clips"]
+    assert lines[0] == ["FVD (real clips: the floor)", "159.0", "12.5"] and lines[2][1:] == ["100", "50"]
+
+
+def test_a_run_with_published_figures_alone_has_a_report(tmp_path):
+    numbers = {f"eval/generation/{row}{name}": value for row in ("", "real/") for name, value in SCORES.items()}
+    facts = {"split": "test", "decoding": {}, "published": {
+        "i3d": {"network": "I3D, Kinetics-400", "sha256": "ab" * 32}, "fold_clips": 100, "folds": 2,
+        "real": "training split"}}
+    journal.claim_workdir(tmp_path, {"name": "maskgvt_ucf101", "seed": 0})
+    journal.write_eval(tmp_path, numbers, {
+        "step": 20, "last_step": 20, "total_steps": 20, "seconds": 90.0, "examples": 80, "seed": 0,
+        "trained_by_commit": "abc123", "evaluators": {"generation": facts}})
+    html = write_report(tmp_path).page.read_text()
+    assert "FVD by I3D, Kinetics-400, sha256 abababababab. 2 folds of 100 clips" in html
+    assert "of other numbers they do not compare" in html and "FVD 159 ± 2" in html
+
+
 def test_predictions_that_lose_are_named():
     lost = {"": {"tasks_beating_trivial": 1.0, "tasks": 2.0}, "FP": {"error_vs_trivial": 0.5, "frames": 3.0},
             "OPC": {"error_vs_trivial": 1.5, "frames": 3.0}}

@@ -3,7 +3,8 @@
 Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe``): the generator's clips;
 ``real`` ones of the split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones
 under ``shuffled`` labels, which is chance; training clips ``copied`` out, which have no distance to the training set;
-and the ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad.
+and the ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad. FVD
+and Inception Score, where their networks are named, are measured on clips of their own; see ``published``.
 """
 
 import dataclasses
@@ -18,7 +19,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from videogvt.evals.figures import by_class, confusion, figures
 from videogvt.evals.hosts import gather, local_rows, stack
 from videogvt.evals.judge import Judge
-from videogvt.evals.motion import Training, describe, mean_tracks, motion_columns, rows_of
+from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
+from videogvt.evals.published import Published
 from videogvt.evals.tables import Columns, in_order
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.frechet import frechet_between
@@ -45,8 +47,8 @@ class GenerationEval:
 
     Attributes:
       source: a split of real clips, opened with ``video`` and ``label``; its classes have names.
-      train: the training split, for ``motion.Training.of``; without the field ``fps`` it is not from a world of tracked
-        objects, and there are figures of the judge alone.
+      train: the training split, for ``motion.Training.of``; where it is not of tracked objects (``motion.has_tracks``),
+        there are figures of the judge, or published ones, alone.
       split: the source's name; like ``weights`` and ``settings`` (of the decoding) it only stands among the facts.
       seed: of the generated clips and of the choice of real ones.
       generate: the recipe's predict function, traceable; it must not change the state.
@@ -58,6 +60,7 @@ class GenerationEval:
       reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video, codes)`` of the tokenizer; or None for no such row.
         Real and reconstructed clips are measured once: the tokenizer is frozen.
       judge: a trained classifier; or None for no figures of its.
+      published: measures FVD and Inception Score against ``train``; or None for neither.
       unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
       samples: clips of each class to keep for the report.
       train_limit: only so many training clips; or None for all.
@@ -76,20 +79,23 @@ class GenerationEval:
     limit: int | None = None
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
     judge: Judge | None = None
+    published: Published | None = None
     unfold: Generate | None = None
     samples: int = 4
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_limit: int | None = None
 
     def __post_init__(self):
-        self.classes, self.has_tracks = len(self.source.class_names), "fps" in self.train.fields
+        self.classes, self.has_tracks = len(self.source.class_names), has_tracks(self.train)
         if self.classes < 1 or len(self.source) < 4:
             raise ValueError(f"{self.source} has {self.classes} classes and {len(self.source)} clips; generation by "
                              "class is measured beside at least 4 real clips of named classes.")
-        if not self.has_tracks and not self.judge:
-            raise ValueError(f"The clips of {self.train} have no field 'fps', so they are no world of tracked objects, "
-                             "and there is no judge: nothing can be measured. Name the workdir of a judge.")
-        wanted = self.per_class * self.classes
+        self._looks = self.has_tracks or self.judge is not None
+        if not self._looks and not self.published:
+            raise ValueError(f"The clips of {self.train} are not of tracked objects (a field 'fps', and tracks or what "
+                             "can be tracked), and there is no judge: nothing can be measured. Name the workdir of a "
+                             "judge, or the weights of FVD's network.")
+        wanted = (self.per_class if self._looks else max(self.samples, 1)) * self.classes
         self.clips = min(wanted, self.limit or wanted)
         self.real_clips = min(self.clips, len(self.source) // 2)
         order_N = np.random.default_rng(self.seed).permutation(len(self.source))
@@ -99,6 +105,9 @@ class GenerationEval:
         self._beside: dict[str, Columns] = {}
         self._others_features: np.ndarray | None = None
         self._forward = None
+        self._published_facts = None
+        if self.published:
+            self._published_facts = self.published.check(self._shape[0], len(self.train))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -108,16 +117,33 @@ class GenerationEval:
             "real_clips": self.real_clips, "weights": self.weights, "batch_size": self.batch_size,
             "task": self.task, "class_names": list(self.source.class_names), "decoding": dict(self.settings),
             "judge": self.judge.name if self.judge else None, "train_hash": self.train.split_hash,
-            "train_limit": self.train_limit,
+            "train_limit": self.train_limit, "published": self._published_facts,
         }
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip), ``real`` (the same of real clips),
         ``confusion_oracle`` and ``confusion_judge``, ``samples``, and ``unfolded`` where ``unfold`` is given."""
+        if self.published:
+            yield from self._published_figures(state)
+        tables = self._tables(state)
+        if self._looks:
+            yield from self._looked_at(tables)
+        if self.samples:
+            yield "samples", Media.arrays(**self._samples(state, tables))
+        if self.unfold:
+            yield "unfolded", Media.arrays(**self._unfolded(state))
+
+    def _tables(self, state: TrainState) -> dict[str, Columns]:
+        """A table for every row; labels alone where nothing looks at clips."""
+        if not self._looks:
+            return {"": {"label": np.arange(self.clips) % self.classes},
+                    "real": {"label": self.source.read(self._real.tolist())["label"]}}
         if not self._beside:
             self._training = Training.of(self.train, self.train_limit) if self.has_tracks else None
             self._beside = self._measure_beside(state)
-        tables = {"": self._measure(self._generated(state), self.clips)} | self._beside
+        return {"": self._measure(self._generated(state), self.clips)} | self._beside
+
+    def _looked_at(self, tables: dict[str, Columns]) -> Iterator[tuple[str, float | Media]]:
         diagonal = float(np.hypot(*self._shape[1:3]))
         for row, table in tables.items():
             numbers = figures(table, tables["real"], diagonal)
@@ -132,14 +158,20 @@ class GenerationEval:
             if named in tables[""]:
                 counts_KK = confusion(tables[""]["label"], tables[""][named], len(names), len(columns))
                 yield f"confusion_{judge}", Media.arrays(counts_KK=counts_KK, class_names=columns)
-        if self.samples:
-            yield "samples", Media.arrays(**self._samples(state, tables))
-        if self.unfold:
-            yield "unfolded", Media.arrays(**self._unfolded(state))
+
+    def _published_figures(self, state: TrainState) -> Iterator[tuple[str, float]]:
+        """FVD and Inception Score of clips of the classes of training clips; each of these is looked at once."""
+        order_N = self.published.order(len(self.train), self.seed)
+        seen_M, place_N = np.unique(order_N, return_inverse=True)
+        look = self.published.looking()
+        pool = self._columns(self._originals(seen_M, self.train), len(seen_M), look)
+        real = rows_of(pool, place_N)
+        made = self._columns(self._generated(state, real["claimed"]), len(order_N), look)
+        yield from self.published.figures(made, real, pool, self.seed)
 
     def asking(self, generate: Generate, task: int = 0) -> "GenerationEval":
         """The same evaluator of another generator, for figures alone; what it has measured of real clips stays."""
-        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0)
+        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0, published=None)
         other._training, other._beside, other._others_features = self._training, self._beside, self._others_features
         return other
 
@@ -199,9 +231,11 @@ class GenerationEval:
         for start in range(0, count, self.batch_size):
             yield (start + jax.process_index() * rows + np.arange(rows)).astype(np.int32)
 
-    def _originals(self, indices: np.ndarray) -> Clips:
+    def _originals(self, indices: np.ndarray, source: ClipSource | None = None) -> Clips:
+        source = self.source if source is None else source
+
         def clips(place_B):
-            batch = self.source.read(indices[np.minimum(place_B, len(indices) - 1)].tolist())
+            batch = source.read(indices[np.minimum(place_B, len(indices) - 1)].tolist())
             return batch["video"], batch["label"]
 
         return clips
@@ -216,27 +250,32 @@ class GenerationEval:
 
         return clips
 
-    def _generated(self, state: TrainState) -> Clips:
+    def _generated(self, state: TrainState, label_N: np.ndarray | None = None) -> Clips:
+        """Generated clips of these classes; None for all classes in turn."""
         mesh = mesh_of(state)
         if self._forward is None:
-            self._forward = self._jit(mesh, lambda state, place_B: _as_bytes(
-                self.generate(state, *self.inputs(place_B))["video"]))
+            self._forward = self._jit(mesh, lambda state, place_B, label_B: _as_bytes(
+                self.generate(state, *self.inputs(place_B, label_B))["video"]))
 
         def clips(place_B):
-            return local_rows(self._forward(state, place_batch({"place": place_B}, mesh)["place"])), (
-                place_B % self.classes)
+            label_B = place_B % self.classes if label_N is None else label_N[np.minimum(place_B, len(label_N) - 1)]
+            placed = place_batch({"place": place_B, "label": label_B.astype(np.int32)}, mesh)
+            return local_rows(self._forward(state, placed["place"], placed["label"])), label_B
 
         return clips
 
     def _jit(self, mesh, function: Callable):
         return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
 
-    def inputs(self, place_B: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """task_B, label_B, video_BTHWC and keys_B of the clips at these places."""
+    def inputs(
+        self, place_B: jax.Array, label_B: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """task_B, label_B, video_BTHWC and keys_B of the clips at these places; None is all classes in turn."""
         key = jax.random.key(self.seed)
         keys_B = jax.vmap(lambda place: jax.random.fold_in(key, place))(place_B)
         task_B = jnp.full(place_B.shape, self.task, jnp.int32)
-        return task_B, place_B % self.classes, jnp.zeros((*place_B.shape, *self._shape), jnp.float32), keys_B
+        label_B = place_B % self.classes if label_B is None else label_B
+        return task_B, label_B, jnp.zeros((*place_B.shape, *self._shape), jnp.float32), keys_B
 
     def _samples(self, state: TrainState, tables: dict[str, Columns]) -> Columns:
         """The first clips of every class with what the table says of them, and real ones of the same classes."""

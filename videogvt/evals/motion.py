@@ -25,6 +25,19 @@ TRUTH = ("pixel_position", "radius_px")
 """Fields that spare the tracking of training clips; they agree with the tracker to 0.1 px."""
 
 
+PROBED = 8
+"""Clips that are tracked to see whether a source without ``TRUTH`` is of tracked objects."""
+
+
+def has_tracks(source: ClipSource) -> bool:
+    """Whether clips are of tracked objects: they say where it is, or the first ones can be tracked, half of them at
+    least from first to last frame. Open the source with ``video``, ``fps`` and ``TRUTH`` as far as it has them."""
+    if "fps" not in source.fields or set(TRUTH) <= set(source.fields):
+        return "fps" in source.fields
+    video_BTHWC = source.read(list(range(min(PROBED, len(source)))))["video"]
+    return bool(motion_columns(video_BTHWC)["found"].all(axis=1).mean() >= 0.5)
+
+
 def background(video_BTHWC: np.ndarray) -> np.ndarray:
     """What stands still behind the object, uint8, broadcasting to the clips.
 

@@ -99,8 +99,11 @@ def require_frames(frames: int) -> None:
 
 def load_i3d(path: str, model: I3D = I3D()) -> dict[str, Any]:
     """Parameters of ``model`` from a state dict of pytorch-i3d; see ``nn.state_dicts`` for files and errors."""
-    return state_dicts.convert(model, (1, MIN_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), state_dicts.read(path, FORMAT),
-                               "pytorch-i3d's I3D")
+    state_dict = state_dicts.read(path, FORMAT)
+    try:
+        return state_dicts.convert(model, (1, MIN_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), state_dict, "pytorch-i3d's I3D")
+    except ValueError as error:
+        raise ValueError(f"{error} {FORMAT}") from None
 
 
 def _max_pool(x_BTHWC: jax.Array, window: tuple[int, ...], strides: tuple[int, ...]) -> jax.Array:

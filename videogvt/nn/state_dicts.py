@@ -5,6 +5,7 @@ Modules that take such weights name their submodules as the PyTorch module does;
 
 import pathlib
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -122,15 +123,22 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"Reading {file} needs safetensors: pip install safetensors.") from error
-    return load_file(file)
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged or no .safetensors file: {error}. Fetch or convert it again.") from error
 
 
 def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} is damaged, or no .npz file of plain arrays. Fetch it again.") from error
 
 
 READERS = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".npz": _read_npz}

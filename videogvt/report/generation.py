@@ -1,6 +1,7 @@
 """The sections of a report on generated clips: verdict, figures beside real clips and chance, clips, decoding steps."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,12 @@ FIGURES = {
     "nearest_train_px": ("distance to the nearest training track, px", "{:.2f}"),
     "memory_vs_real": ("the same, against real", "{:.2f}"),
     "clips": ("clips", "{:,.0f}"),
+    "fvd": ("FVD (real clips: the floor)", "{:.1f}"),
+    "fvd_std": ("its deviation over folds", "{:.1f}"),
+    "fvd_clips": ("clips of a fold of the FVD", "{:,.0f}"),
+    "inception_score": ("Inception Score", "{:.2f}"),
+    "inception_score_std": ("its deviation over folds", "{:.2f}"),
+    "inception_score_clips": ("clips of a fold of the score", "{:,.0f}"),
 }
 NOTE = (
     "Medians of clips: misfit, acceleration, jerk, distance to training. A clip without a track is named by nobody, is "
@@ -39,17 +46,26 @@ NOTE = (
     "in training between the 1st and the 99th percentile of the training clips of the class. frechet_traj is a Fréchet "
     "distance on our own classifier's features, no FVD."
 )
+PUBLISHED_FOLDS = (4, 10_000)
+"""Folds and their clips in the figures of UCF-101 (arXiv 2212.05199)."""
+SCORES = {"fvd": "FVD", "inception_score": "Inception Score"}
 LEVELS: Mapping[str, tuple[float, float, float]] = {"": (0.90, 0.60, 0.40), "long": (0.98, 0.90, 0.80)}
 """Least shares of clips with one object, of clips named right, and of those in the worst class, by variant."""
 
 
 def applies(grid: Grid) -> bool:
     """Whether an evaluator's numbers are those of generated clips."""
-    return "oracle_agreement" in grid[""] or "judge_agreement" in grid[""]
+    return any(figure in grid[""] for figure in ("oracle_agreement", "judge_agreement", *SCORES))
 
 
 def judge(grid: Grid, variant: str = "") -> Verdict:
-    """The verdict on generated clips: better than chance at all, and which marks of the variant are met."""
+    """The verdict on generated clips: better than chance at all, and which marks of the variant are met.
+
+    FVD and Inception Score are said beside those of real clips; there is no rule for them.
+    """
+    scores = "".join(f" {sentence}" for sentence in _scores(grid))
+    if "shuffled" not in grid:
+        return Verdict(good=True, sentence=scores.strip(), marks=())
     one, named, least = LEVELS.get(variant, LEVELS[""])
     marks = tuple(checked(mark, grid) for mark in (
         Mark(f"exactly one persistent object in at least {one:.0%} of clips", (("", "one_object_share"),),
@@ -72,7 +88,8 @@ def judge(grid: Grid, variant: str = "") -> Verdict:
         "It generates clips of their class, not everything as it should be" if better else
         "Its clips are no more of the class asked for than chance")
     return Verdict(good=better and not missed, marks=marks, sentence=f"{sentence}: {_facts(grid, by, figure)}. " + (
-        f"Missed: {'; '.join(missed)}." if missed else f"All {len(marks)} marks are met." if marks else "").strip())
+        f"Missed: {'; '.join(missed)}." if missed else f"All {len(marks)} marks are met." if marks else "").strip()
+        + scores)
 
 
 def _facts(grid: Grid, by: str, figure: str) -> str:
@@ -84,6 +101,14 @@ def _facts(grid: Grid, by: str, figure: str) -> str:
         own = grid[""]
         one = f"{own['one_object_share']:.1%} of {own['clips']:,.0f} clips show exactly one persistent object, "
     return f"{one}the {by} names the class asked for in {grid[''][figure]:.1%} ({', '.join(others)})"
+
+
+def _scores(grid: Grid) -> Iterator[str]:
+    """A sentence for every published figure."""
+    for figure, name in SCORES.items():
+        if figure in grid[""]:
+            shown = {row: f"{grid[row][figure]:.4g} ± {grid[row][figure + '_std']:.2g}" for row in ("", "real")}
+            yield f"{name} {shown['']} ({shown['real']} of real clips)."
 
 
 def table(grid: Grid) -> Table:
@@ -112,7 +137,8 @@ def class_table(grid: Grid) -> Table:
 def sections(run: Run, name: str) -> Iterator[str]:
     """The sections of one evaluator of generated clips."""
     grid, files, facts = run.grid(name), run.files.get(name, {}), run.about["evaluators"].get(name, {})
-    blocks = [page.paragraph(NOTE, "note"), page.table(*table(grid), strong=1)]
+    scored = [page.paragraph(_protocol(facts["published"]), "note")] if facts.get("published") else []
+    blocks = [page.paragraph(NOTE, "note"), *scored, page.table(*table(grid), strong=1)]
     if any(row.startswith("by_class/") for row in grid):
         blocks += [page.heading("By class, real clips in brackets"), page.table(*class_table(grid))]
     for judge_name in ("oracle", "judge"):
@@ -129,6 +155,17 @@ def sections(run: Run, name: str) -> Iterator[str]:
         yield page.section(f"Samples: {name}", *_samples(files["samples"]))
     if "unfolded" in files and name != "validation":
         yield page.section(f"Decoding, step by step: {name}", *_unfolded(files["unfolded"]))
+
+
+def _protocol(facts: Mapping[str, Any]) -> str:
+    """How published figures were measured, and with what."""
+    networks = "; ".join(f"{SCORES[figure]} by {facts[name]['network']}, sha256 {facts[name]['sha256'][:12]}"
+                         for name, figure in (("i3d", "fvd"), ("c3d", "inception_score")) if name in facts)
+    folds, clips = PUBLISHED_FOLDS
+    same = "" if (facts["folds"], facts["fold_clips"]) == PUBLISHED_FOLDS else (
+        f" Published figures have {folds} folds of {clips:,} clips; of other numbers they do not compare.")
+    return (f"{networks}. {facts['folds']} folds of {facts['fold_clips']:,} clips, of the classes of as many training "
+            f"clips and against these; the floor is between training clips that differ.{same}")
 
 
 def _samples(samples: Arrays) -> Iterator[str]:

@@ -213,7 +213,7 @@ class Plan:
       config: the resolved configuration as plain values; it is written beside the run, and a directory that holds
         another one is refused.
       free: dotted keys of ``config``, or beginnings of them, that may change when a run is taken up again, because
-        no result depends on them.
+        the training does not depend on them.
     """
 
     total_steps: int

@@ -1,0 +1,113 @@
+"""FVD and Inception Score of a generator of classes, by the protocol of MAGVIT (arXiv 2212.05199) for UCF-101.
+
+Real clips are those of the training split, in passes over it, each in an order of its own. The i-th generated clip is
+of the class of the i-th real one. Folds follow each other; their mean and population deviation are the figures. The
+networks are loaded when a run is built, to be checked, and when they measure; in between nothing holds them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from videogvt.evals import fvd
+from videogvt.evals.fvd import Folded, VideoNetwork
+from videogvt.evals.tables import Columns
+from videogvt.ops.frechet import frechet_between
+
+NAMES = {"i3d": "fvd", "c3d": "inception_score"}
+"""What each network is for."""
+BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Which published figures are measured, on how many clips.
+
+    Attributes:
+      networks: by their names in ``NAMES``, functions that load them.
+      fold_clips: generated clips of a fold, and as many real ones; the paper has 10,000.
+      folds: how many; the paper has 4.
+    """
+
+    networks: Mapping[str, Callable[[], VideoNetwork]]
+    fold_clips: int = 10_000
+    folds: int = 4
+
+    def __post_init__(self):
+        if self.fold_clips < 2 or self.folds < 1 or self.fold_clips * self.folds < 4:
+            raise ValueError(f"config.evals.generation has fold_clips={self.fold_clips} and folds={self.folds}; "
+                             "expected at least 2 clips, 1 fold and 4 clips in all (the paper: 10,000 and 4).")
+
+    @classmethod
+    def of(cls, i3d: str | None = None, c3d: str | None = None, **counts: int) -> "Published | None":
+        """From the files of weights that a config names; None where it names none."""
+        files = {"i3d": (fvd.i3d, i3d), "c3d": (fvd.c3d, c3d)}
+        networks = {name: partial(load, file) for name, (load, file) in files.items() if file is not None}
+        return cls(networks, **counts) if networks else None
+
+    def check(self, frames: int, train_clips: int) -> dict[str, Any]:
+        """What is needed to repeat the figures, after every file was read once.
+
+        Raises:
+          FileNotFoundError, ModuleNotFoundError, ValueError: a file is missing, cannot be read or holds other weights;
+            clips of so many frames are nothing for the networks; or there are fewer than 4 real clips.
+        """
+        if train_clips < 4:
+            raise ValueError(f"The training split has {train_clips} clips; the distance of real from real clips needs "
+                             "at least 4.")
+        facts = {}
+        for name, load in self.networks.items():
+            network = _loaded(name, load)
+            network.require_frames(frames)
+            facts[name] = dict(network.facts)
+        return facts | {"fold_clips": self.fold_clips, "folds": self.folds, "real": "training split"}
+
+    def looking(self) -> Callable[[np.ndarray], Columns]:
+        """A function of clips, uint8 (B, T, H, W, 3), with the logits (B, D) of every network; it holds the weights."""
+        networks = {name: _loaded(name, load) for name, load in self.networks.items()}
+        networks = {name: dataclasses.replace(network, params=jax.device_put(network.params))
+                    for name, network in networks.items()}
+        return lambda video_BTHWC: {
+            name: network(video_BTHWC, min(len(video_BTHWC), BATCH)) for name, network in networks.items()}
+
+    def order(self, clips: int, seed: int) -> np.ndarray:
+        """Places of the real clips of all folds in a split of ``clips``."""
+        rng, wanted = np.random.default_rng([seed, 2]), self.fold_clips * self.folds
+        return np.concatenate([rng.permutation(clips) for _ in range(-(-wanted // clips))])[:wanted]
+
+    def figures(self, made: Columns, real: Columns, pool: Columns, seed: int) -> Iterator[tuple[str, float]]:
+        """``fvd`` and ``inception_score``, with ``_std`` and the ``_clips`` of a fold, generated and ``real/``.
+
+        Args:
+          made, real: logits of all folds.
+          pool: logits of all real clips that were looked at, each once. ``real/fvd`` is the distance between two parts
+            of it that share no clip, of as many clips as a fold has, or of half the pool where that is less.
+          seed: of the parts.
+        """
+        if "i3d" in self.networks:
+            half = min(self.fold_clips, len(pool["i3d"]) // 2)
+            yield from _named("fvd", fvd.fvd(real["i3d"], made["i3d"], folds=self.folds), self.fold_clips)
+            yield from _named("real/fvd", self._apart(pool["i3d"], half, np.random.default_rng([seed, 3])), half)
+        if "c3d" in self.networks:
+            for row, columns in (("", made), ("real/", real)):
+                score = fvd.inception_score(columns["c3d"], folds=self.folds)
+                yield from _named(f"{row}inception_score", score, self.fold_clips)
+
+    def _apart(self, pool_MD: np.ndarray, half: int, rng: np.random.Generator) -> Folded:
+        orders = [rng.permutation(len(pool_MD)) for _ in range(self.folds)]
+        return Folded(tuple(frechet_between(pool_MD[one[:half]], pool_MD[one[half : 2 * half]]) for one in orders))
+
+
+def _named(name: str, figure: Folded, clips: int) -> Iterator[tuple[str, float]]:
+    yield from ((name, figure.mean), (f"{name}_std", figure.std), (f"{name}_clips", float(clips)))
+
+
+def _loaded(name: str, load: Callable[[], VideoNetwork]) -> VideoNetwork:
+    try:
+        return load()
+    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+        raise type(error)(f"config.evals.generation.{name}: {error}") from error
