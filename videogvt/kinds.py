@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
+from videogvt.core.registry import unknown_name
 from videogvt.core.sections import check_keys, configure
 from videogvt.core.trees import frozen
 from videogvt.evals import trivial
@@ -34,7 +36,7 @@ from videogvt.recipes import perceptual
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.start import SAME, Growth, Start
+from videogvt.recipes.start import SAME, CodebookWords, Growth, Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
 from videogvt.tasks import parse_task
@@ -204,8 +206,22 @@ def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation
         "losses": configure(TransformerLosses, "losses", config["losses"]),
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         "frozen": {"tokenizer": jax.device_get(data.tokenizer.params)},
-        "start": _start(config, inflation=SAME, grow=Growth(generation.vocabulary)),
+        "start": _stage_start(config, data, generation),
     }
+
+
+def _stage_start(config: Mapping[str, Any], data: TokenData, generation: Stage) -> Callable | None:
+    """Another run's weights where ``config.init_from`` names one, else the words that it asks for."""
+    section = dict(config["init_from"])
+    words = section.pop("words", "random")
+    if words not in ("random", "codebook"):
+        raise ValueError(unknown_name("value of init_from.words", words, ("random", "codebook")))
+    start = _start({"init_from": section}, inflation=SAME, grow=Growth(generation.vocabulary))
+    if start is None and words == "codebook":
+        codes_K111 = np.arange(generation.vocabulary.num_codes).reshape(-1, 1, 1, 1)
+        vectors = data.tokenizer.network.apply({"params": data.tokenizer.params}, codes_K111, method="embed")
+        return CodebookWords(np.asarray(vectors, np.float32).reshape(len(codes_K111), -1))
+    return start
 
 
 def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callable[..., Evaluator]:

@@ -76,3 +76,15 @@ def test_muon_decays_kernels_only():
     updates, _ = muon.update(jax.tree.map(jnp.zeros_like, params), muon.init(params), params)
     np.testing.assert_allclose(updates["layer"]["kernel"], -0.1, rtol=1e-6)
     np.testing.assert_array_equal(updates["layer"]["bias"], 0)
+
+
+def test_the_rest_may_have_a_rate_of_its_own():
+    params = {"layer": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}
+    one, two = (
+        optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[0]["layer"]
+        for optimizer in (Adam(learning_rate=0.1, total_steps=10, muon=True, adam_learning_rate=rate).transformation()
+                          for rate in (None, 0.02)))
+    np.testing.assert_array_equal(one["kernel"], two["kernel"])
+    np.testing.assert_allclose(two["bias"], 0.2 * one["bias"], rtol=1e-5)
+    with pytest.raises(ValueError, match="adam_learning_rate is 0.02 and optimizer.muon is False"):
+        Adam(learning_rate=0.1, total_steps=10, adam_learning_rate=0.02)

@@ -1,15 +1,20 @@
 """A 3-D tokenizer begins as the 2-D one that it is started from; what does not fit is refused."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.recipes.stages import CODES, masked_recipe
+from tests.recipes.stages import state_of as state_of_stage
 from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.start import Start
+from videogvt.recipes.start import CodebookWords, Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.checkpoint import Checkpoints
 
@@ -90,3 +95,24 @@ def test_refusals(images, tmp_path):
         Start(folder, "none")(state_of(recipe("3d")))
     with pytest.raises(ValueError, match="keeps|another network"):
         Start(folder, "none")(state_of(recipe("2d", filters=16)))
+
+
+def test_words_of_like_codes_begin_alike():
+    recipe = masked_recipe(losses={"ema_decay": 0.9}, hidden=64)
+    vectors_KD = np.random.default_rng(0).normal(size=(CODES, 4)).astype(np.float32)
+    vectors_KD[:2] = (2, -2, 2, 2)
+    before = state_of_stage(recipe)
+    after = dataclasses.replace(recipe, start=CodebookWords(vectors_KD)).warm_start(before)
+    path = ("transformer", "BertEmbed_0", "word_embeddings", "embedding")
+    old, new, average = (functools.reduce(lambda tree, key: tree[key], path, tree)
+                         for tree in (before.params, after.params, after.ema))
+    np.testing.assert_array_equal(new, average)
+    np.testing.assert_array_equal(new[CODES:], old[CODES:])  # classes and special tokens
+    assert float(new[:CODES].std()) == pytest.approx(float(old[:CODES].std()), rel=0.2)
+    alike = np.corrcoef(new[:CODES])
+    assert alike[0, 1] > 0.6 and np.abs(np.corrcoef(old[:CODES])[0, 1]) < 0.4
+    apart = np.corrcoef(vectors_KD - vectors_KD.mean(0))
+    assert np.corrcoef(alike[np.triu_indices(CODES, 1)], apart[np.triu_indices(CODES, 1)])[0, 1] > 0.6
+    changed = [jax.tree_util.keystr(key) for (key, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(before.params), jax.tree.leaves(after.params)) if (a != b).any()]
+    assert len(changed) == 1 and "word_embeddings" in changed[0]

@@ -24,6 +24,7 @@ class Adam:
       muon: ours, False in the paper: parameters named "kernel" take orthogonalised momentum (Muon, K. Jordan 2024)
         in place of Adam's step, scaled to a root mean square of one like Adam's first step, so that one rate does
         for both.
+      adam_learning_rate: with ``muon`` the peak for all other parameters (tables, norms, biases); None for the same.
       accumulate: parts of the batch whose gradients are taken one after the other and averaged; see ``accumulation``.
     """
 
@@ -36,6 +37,7 @@ class Adam:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     muon: bool = False
+    adam_learning_rate: float | None = None
     accumulate: int = 1
 
     def __post_init__(self):
@@ -46,13 +48,18 @@ class Adam:
                 f"optimizer.warmup_steps is {self.warmup_steps} and the run has {self.total_steps} steps; "
                 "expected at least 0 and fewer than all. Lower the warm-up or train longer."
             )
-        if self.learning_rate <= 0:
-            raise ValueError(f"optimizer.learning_rate is {self.learning_rate}; expected a positive number.")
+        for name in ("learning_rate", "adam_learning_rate"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise ValueError(f"optimizer.{name} is {getattr(self, name)}; expected a positive number.")
+        if self.adam_learning_rate is not None and not self.muon:
+            raise ValueError(f"optimizer.adam_learning_rate is {self.adam_learning_rate} and optimizer.muon is False: "
+                             "Adam has all parameters, at learning_rate. Set muon, or take adam_learning_rate away.")
 
-    def schedule(self) -> optax.Schedule:
-        """The learning rate by step."""
+    def schedule(self, peak: float | None = None) -> optax.Schedule:
+        """The learning rate by step; with another peak than ``learning_rate`` where one is given."""
         return optax.warmup_cosine_decay_schedule(
-            0.0, self.learning_rate, self.warmup_steps, decay_steps=self.total_steps, end_value=0.0
+            0.0, self.learning_rate if peak is None else peak, self.warmup_steps, decay_steps=self.total_steps,
+            end_value=0.0
         )
 
     def transformation(self) -> optax.GradientTransformation:
@@ -68,7 +75,8 @@ class Adam:
     def _muon(self) -> optax.GradientTransformation:
         return optax.contrib.muon(
             self.schedule(), weight_decay=self.weight_decay, weight_decay_mask=_kernels, consistent_rms=1.0,
-            adam_b1=self.b1, adam_b2=self.b2, eps=self.eps, muon_weight_dimension_numbers=_as_matrices,
+            adam_learning_rate=self.schedule(self.adam_learning_rate), adam_b1=self.b1, adam_b2=self.b2, eps=self.eps,
+            muon_weight_dimension_numbers=_as_matrices,
         )
 
 

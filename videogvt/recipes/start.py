@@ -1,7 +1,8 @@
-"""Starting a run from the weights of another: of the same networks, of per-frame ones that are inflated, or of a
-transformer of one task that grows into one of many."""
+"""Where a run starts: at the weights of another, of the same networks, of per-frame ones that are inflated, or of a
+transformer of one task that grows into one of many; or at a word table that knows what codes stand for."""
 
 import dataclasses
+import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -121,6 +122,38 @@ class Growth:
             rows[: single.mask], rows[self.vocabulary.mask] = leaf[: single.mask], leaf[single.mask]
             return rows
         return leaf
+
+
+@dataclasses.dataclass(frozen=True)
+class CodebookWords:
+    """Starts a transformer's word table from what its tokenizer's codes stand for; a recipe's ``start``.
+
+    The rows of codes become a random projection of the codes' vectors less their mean, with a part of the random row
+    they were, so that no two are equal; the table's deviation stays. Codes that look alike then begin alike, as inputs
+    and, the head being tied, as predictions. Ours; the paper's are random.
+
+    Attributes:
+      vectors_KD: of the tokenizer's codes.
+      share: of the rows' variance that comes from the vectors.
+    """
+
+    vectors_KD: np.ndarray
+    share: float = 0.8
+
+    def __call__(self, state: TrainState) -> TrainState:
+        """The state, with the table in the parameters and their moving average."""
+        fill = functools.partial(jax.tree_util.tree_map_with_path, self._filled)
+        return state.replace(params=fill(state.params), ema=fill(state.ema))
+
+    def _filled(self, path: Any, leaf: Any) -> Any:
+        if "word_embeddings" not in jax.tree_util.keystr(path):
+            return leaf
+        vectors_KD = self.vectors_KD - self.vectors_KD.mean(axis=0)
+        (codes, dims), rows = vectors_KD.shape, np.array(leaf)
+        projection = np.random.default_rng(0).normal(size=(dims, rows.shape[1])) / np.sqrt(dims)
+        known = vectors_KD / vectors_KD.std() @ projection * rows[:codes].std()
+        rows[:codes] = np.sqrt(self.share) * known + np.sqrt(1 - self.share) * rows[:codes]
+        return rows
 
 
 def _at(tree: Any, path: Any) -> Any:
