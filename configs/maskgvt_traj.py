@@ -58,12 +58,13 @@ def _default() -> ConfigDict:
 
     config.transformer = ConfigDict()
     config.transformer.layers = 4
-    config.transformer.hidden = 192
-    config.transformer.heads = 3
-    config.transformer.mlp = 768
+    config.transformer.hidden = 128
+    config.transformer.heads = 2
+    config.transformer.mlp = 512
     config.transformer.dropout = 0.0
     config.transformer.attention_dropout = 0.0
     config.transformer.norm = "pre"  # the paper's is "post", with 5,000 steps of warm-up
+    config.transformer.rotary = True  # ours, beside the paper's learned positions
 
     config.tasks = ConfigDict()
     config.tasks.names = ("CG",)
@@ -81,19 +82,20 @@ def _default() -> ConfigDict:
     config.losses.class_dropout = 0.0
     config.losses.ema_decay = 0.99  # ours; the paper has none
 
-    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
+    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best", "words": "codebook"})
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 4e-3
     config.optimizer.muon = True
+    config.optimizer.adam_learning_rate = 1e-3  # of tables, norms and biases
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.96
     config.optimizer.weight_decay = 0.045
     config.optimizer.clip_norm = 1.0
-    config.optimizer.warmup_steps = 100
+    config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 1500
+    config.train.steps = 2000
     config.train.log_every = 50
     config.train.save_every = 250
     config.train.best = "eval/validation/loss"
@@ -149,6 +151,8 @@ def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
     config.losses.ema_decay = 0.0
     config.optimizer.learning_rate = 1e-4
     config.optimizer.muon = False
+    config.optimizer.adam_learning_rate = None
+    config.init_from.words = "random"
     config.optimizer.warmup_steps = 5000
     config.train.steps = 74_000
     config.train.save_every = 1000

@@ -108,7 +108,7 @@ def test_words_of_like_codes_begin_alike():
                          for tree in (before.params, after.params, after.ema))
     np.testing.assert_array_equal(new, average)
     np.testing.assert_array_equal(new[CODES:], old[CODES:])  # classes and special tokens
-    assert float(new[:CODES].std()) == pytest.approx(float(old[:CODES].std()), rel=0.2)
+    assert float(new[:CODES].std()) == pytest.approx(0.1, rel=0.2)
     alike = np.corrcoef(new[:CODES])
     assert alike[0, 1] > 0.6 and np.abs(np.corrcoef(old[:CODES])[0, 1]) < 0.4
     apart = np.corrcoef(vectors_KD - vectors_KD.mean(0))

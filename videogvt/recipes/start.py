@@ -129,16 +129,18 @@ class CodebookWords:
     """Starts a transformer's word table from what its tokenizer's codes stand for; a recipe's ``start``.
 
     The rows of codes become a random projection of the codes' vectors less their mean, with a part of the random row
-    they were, so that no two are equal; the table's deviation stays. Codes that look alike then begin alike, as inputs
-    and, the head being tied, as predictions. Ours; the paper's are random.
+    they were, so that no two are equal. Codes that look alike then begin alike, as inputs and, the head being tied, as
+    predictions. Ours; the paper's are random.
 
     Attributes:
       vectors_KD: of the tokenizer's codes.
       share: of the rows' variance that comes from the vectors.
+      deviation: of the rows; above the usual 0.02, so that predictions need not grow first to tell codes apart.
     """
 
     vectors_KD: np.ndarray
     share: float = 0.8
+    deviation: float = 0.1
 
     def __call__(self, state: TrainState) -> TrainState:
         """The state, with the table in the parameters and their moving average."""
@@ -151,8 +153,8 @@ class CodebookWords:
         vectors_KD = self.vectors_KD - self.vectors_KD.mean(axis=0)
         (codes, dims), rows = vectors_KD.shape, np.array(leaf)
         projection = np.random.default_rng(0).normal(size=(dims, rows.shape[1])) / np.sqrt(dims)
-        known = vectors_KD / vectors_KD.std() @ projection * rows[:codes].std()
-        rows[:codes] = np.sqrt(self.share) * known + np.sqrt(1 - self.share) * rows[:codes]
+        known, random = vectors_KD / vectors_KD.std() @ projection, rows[:codes] / rows[:codes].std()
+        rows[:codes] = self.deviation * (np.sqrt(self.share) * known + np.sqrt(1 - self.share) * random)
         return rows
 
 
