@@ -10,7 +10,7 @@ from videogvt.train.timing import alternate
 
 
 def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int = 4) -> float:
-    """FLOP/s of square matrix products on one device, at jax's default precision; the median of repeats.
+    """FLOP/s of square matrix products on one device, at jax's default precision; the fastest of repeats.
 
     Args:
       dtype: of the matrices.
@@ -26,11 +26,11 @@ def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int = 4) -
         return matrix
 
     even = jnp.full((size, size), 1 / size, dtype)  # its own square, so that nothing overflows
-    return products * 2 * size**3 / alternate({"product": lambda: chain(even)}, repeats=5)["product"].median
+    return products * 2 * size**3 / alternate({"product": lambda: chain(even)}, repeats=5)["product"].spread[0]
 
 
 def copy_rate(megabytes: int | None = None) -> float:
-    """Bytes/s that one device reads and writes when it copies an array; the median of repeats.
+    """Bytes/s that one device reads and writes when it copies an array; the fastest of repeats.
 
     Args:
       megabytes: of the array, larger than any cache; by default 256 on CPUs and 1,024 elsewhere.
@@ -38,7 +38,7 @@ def copy_rate(megabytes: int | None = None) -> float:
     megabytes = megabytes or (256 if jax.default_backend() == "cpu" else 1024)
     array = jnp.zeros(megabytes * 2**18, jnp.float32)
     copy = jax.jit(lambda array: array + 1.0)
-    return 2 * array.nbytes / alternate({"copy": lambda: copy(array)}, repeats=5)["copy"].median
+    return 2 * array.nbytes / alternate({"copy": lambda: copy(array)}, repeats=5)["copy"].spread[0]
 
 
 def peak_memory() -> dict[str, int | None]:
