@@ -19,9 +19,10 @@ from videogvt.pretrained.codes import write_codes
 from videogvt.pretrained.encoders import encoded
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.world.kinematics import track_features
-from videogvt.world.tracker import track
+from videogvt.world.oracle import scores
+from videogvt.world.tracker import track_over_scenery
 
-INPUTS = ("pixels", "codes", "latents", "tracks", "features")
+INPUTS = ("pixels", "codes", "latents", "tracks", "features", "oracle")
 EDITS = ("untrained", "shuffled_labels", "first_frame", "start_position", "shuffled_time", "rolled_labels")
 BLOCK = 256  # clips that are read at once
 START = ("position/x/first", "position/y/first")
@@ -44,26 +45,32 @@ class Opened:
         """A split with these fields."""
         return _open(self, split, tuple(fields))
 
+    def world(self, name: str) -> "Opened":
+        """Another world of the same source, with the same options."""
+        options = json.loads(self.options) | {"config": name}
+        return dataclasses.replace(self, options=json.dumps(options, sort_keys=True))
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """What a classifier learns from and is asked; the fields up to ``seed`` are those of ``config.examples``.
 
     Attributes:
-      input: "pixels", "codes", "latents" (codes too, which the network looks up), "tracks" (statistics of a track) or
-        "features" of an ``encoder``.
-      labels: training clips, the same number of each class; None for all. The other splits stay whole.
+      input: "pixels", "codes", "latents" (codes too, which the network looks up), "tracks" (statistics of a track),
+        "features" of an ``encoder``, or "oracle" (how well a track fits each family; see ``world.oracle``).
+      labels: training clips, the same number of each class; None for all, 0 for none. The other splits stay whole.
       classes: whether the class is asked.
       target: position that is asked, one of ``inputs.targets.TARGETS``, or None.
       views: whether all cameras are seen, side by side, or the first alone.
       edit: what a control does to the examples, one of ``EDITS``; None for nothing.
       encoder: "module:function" that makes the features; see ``encoders``. None for other inputs.
+      also: worlds whose test splits are further splits, by the worlds' names; they have the data set's classes.
       seed: chooses the training clips and shuffles.
       opened: the data set.
       tokenizer: makes the codes; None for pixels and tracks.
     """
 
-    input: Literal["pixels", "codes", "latents", "tracks", "features"]
+    input: Literal["pixels", "codes", "latents", "tracks", "features", "oracle"]
     opened: Opened
     labels: int | None = None
     classes: bool = True
@@ -71,6 +78,7 @@ class Examples:
     views: bool = False
     edit: str | None = None
     encoder: str | None = None
+    also: Sequence[str] = ()
     seed: int = 0
     tokenizer: VideoTokenizer | None = None
 
@@ -90,6 +98,12 @@ class Examples:
             raise ValueError("config.examples asks for no class and no target; set classes=True or name a target.")
         if self.target is not None and TARGETS[self.target].views > 1 and not self.views:
             raise ValueError(f"The target {self.target!r} needs all cameras; set config.examples.views to True.")
+        if self.also and self.opened.source != "trajectories":
+            raise ValueError(f"config.examples.also is {self.also} and config.data.source {self.opened.source!r}; only "
+                             "'trajectories' has further worlds. Leave it empty.")
+        if self.input == "oracle" and (self.labels != 0 or self.target is not None or self.edit is not None):
+            raise ValueError(f"The oracle learns from no label, tells no position and has no control; found labels "
+                             f"{self.labels}, target {self.target!r} and edit {self.edit!r}.")
         if (self.edit == "untrained" and not coded) or (self.edit == "start_position" and self.input != "tracks"):
             raise ValueError(f"The edit {self.edit!r} cannot be done to {self.input}.")
 
@@ -109,7 +123,7 @@ class Examples:
         rows, facts = self._rows(split), self._facts(split)
         columns = {name: facts[name][rows] for name in ("label", "id")}
         if self.edit == "rolled_labels" and split == "train":
-            columns["label"] = (columns["label"] + 1) % len(self._source(split).class_names)
+            columns["label"] = (columns["label"] + 1) % len(self._families)
         if self.edit == "shuffled_labels" and split == "train":
             columns["label"] = self._random(split, 1).permutation(columns["label"])
         if self.target is not None:
@@ -122,23 +136,36 @@ class Examples:
         elif self.field == "codes":
             columns["codes"] = self._codes(split, rows)
         elif self.input == "pixels":
-            source = _clips(self.opened, split, self.views, self.edit)
-        about = self._source(split)
-        return Chosen(source, rows, columns, about.class_names, about.split_hash, about.splits)
+            source = _clips(*self._at(split), self.views, self.edit)
+        about = self.source(split, ("label",))
+        return Chosen(source, rows, columns, about.class_names, about.split_hash, self._splits)
+
+    def source(self, split: str, fields: Sequence[str]) -> ClipSource:
+        """All clips of a split as the data set has them, with these fields."""
+        opened, name = self._at(split)
+        found, known = opened.split(name, fields), self.opened.split("train", ("label",)).class_names
+        if found.class_names and found.class_names != known:
+            raise ValueError(f"The world {split!r} in config.examples.also has the classes "
+                             f"{', '.join(found.class_names)}, the data set {', '.join(known)}; leave that world out.")
+        return found
 
     def features(self, split: str) -> dict[str, np.ndarray]:
-        """Statistics of the tracks of a split's clips, (N,) each, by name."""
-        table, rows = _track_table(self.opened, split, self.edit), self._rows(split)
+        """Statistics of the tracks of a split's clips, (N,) each, by name; of the oracle its scores by family."""
+        if self.input == "oracle":
+            return _scores(*self._at(split), self._families)
+        table, rows = _track_table(*self._at(split), self.edit), self._rows(split)
         names = START if self.edit == "start_position" else tuple(table)
         return {name: table[name][rows] for name in names}
 
     def see(self, video_BTHWC: np.ndarray, fps: float) -> np.ndarray | dict[str, np.ndarray]:
         """What is seen of other videos, uint8, of a single camera: videos, codes or features of an encoder (B, ...), or
-        statistics of their tracks by name."""
+        statistics of their tracks, or scores, by name."""
         if self.input == "pixels":
             return video_BTHWC
         if self.input == "tracks":
-            return _tracked(video_BTHWC, fps)
+            return track_features(*_tracked(video_BTHWC), fps=fps)
+        if self.input == "oracle":
+            return scores(_tracked(video_BTHWC)[0], fps, self._families, min(video_BTHWC.shape[2:4]))
         if self.input == "features":
             mean_D, scale_D = self._feature_scale
             return (encoded(self.encoder, ArraySource({"video": video_BTHWC})) - mean_D) / scale_D
@@ -157,13 +184,22 @@ class Examples:
         return features.mean(0), np.maximum(features.std(0), 1e-6)
 
     def _features_of(self, split: str) -> np.ndarray:
-        return _encoded(self.opened, split, self.views, self.edit, self.encoder)
+        return _encoded(*self._at(split), self.views, self.edit, self.encoder)
 
-    def _source(self, split: str) -> ClipSource:
-        return self.opened.split(split, ("label",))
+    @property
+    def _families(self) -> tuple[str, ...]:
+        return tuple(self.opened.split("train", ("label",)).class_names)
+
+    @property
+    def _splits(self) -> tuple[str, ...]:
+        return (*self.opened.split("train", ("label",)).splits, *self.also)
+
+    def _at(self, split: str) -> tuple[Opened, str]:
+        """Where a split lies: that of another world is its test split."""
+        return (self.opened.world(split), "test") if split in self.also else (self.opened, split)
 
     def _facts(self, split: str) -> Mapping[str, np.ndarray]:
-        return _facts(self.opened, split, self.target)
+        return _facts(*self._at(split), self.target)
 
     def _random(self, split: str, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, *split.encode()])
@@ -172,6 +208,8 @@ class Examples:
         label_N = self._facts(split)["label"]
         if split != "train" or self.labels is None or self.labels == len(label_N):
             return np.arange(len(label_N))
+        if self.labels == 0:
+            return np.arange(0)
         classes, counts = np.unique(label_N, return_counts=True)
         each, rest = divmod(self.labels, len(classes))
         if rest or not 0 < each <= counts.min():
@@ -184,18 +222,19 @@ class Examples:
 
     def _codes(self, split: str, rows: np.ndarray) -> np.ndarray:
         """The codes (N, t, h, w) of clips, of all cameras side by side."""
-        tokenizer, label = self.tokenizer, ("label",) if self.opened.split(split, ("video",)).class_names else ()
-        first = self.opened.split(split, ("video", *label))
+        tokenizer, label = self.tokenizer, ("label",) if self.source(split, ("video",)).class_names else ()
+        first = self.source(split, ("video", *label))
         if self.edit == "untrained":
             tokenizer = untrained(tokenizer, first.read([0])["video"].shape[1:4], self.seed)
         sources = [first]
         if self.views:
-            both = self.opened.split(split, ("video", "views", *label))
+            both = self.source(split, ("video", "views", *label))
             count = both.read([0])["views"].shape[1]
             sources += [EditedSource(both, f"view {v}", functools.partial(one_view, v)) for v in range(count)]
         if self.edit == "first_frame":
             sources = [edited(source, self.edit) for source in sources]
-        codes = np.concatenate([_coded(tokenizer, source, split, self.opened.data_dir) for source in sources], axis=3)
+        name, root = self._at(split)[1], self.opened.data_dir
+        codes = np.concatenate([_coded(tokenizer, source, name, root) for source in sources], axis=3)
         codes = codes[rows]
         if self.edit == "shuffled_time":
             order = np.argsort(self._random(split, 2).random(codes.shape[:2]), axis=1)
@@ -255,17 +294,33 @@ def _encoded(opened: Opened, split: str, views: bool, edit: str | None, encoder:
 
 
 @functools.lru_cache(maxsize=32)
-def _track_table(opened: Opened, split: str, edit: str | None) -> Mapping[str, np.ndarray]:
-    """Statistics of the tracks of all clips of a split; the radius is that of a disc of the tracked area."""
+def _tracks(opened: Opened, split: str, edit: str | None) -> tuple[np.ndarray, np.ndarray, float, int]:
+    """Tracks (N, T, 2) and radii (N, T) of all clips of a split, their frames per second, and their short side."""
     source = edited(opened.split(split, ("video", "fps")), edit)
-    parts = [_tracked(rows["video"], float(rows["fps"][0])) for rows in _blocks(source)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = [_tracked(rows["video"]) for rows in _blocks(source)]
+    track_NT2, radius_NT = (np.concatenate(part) for part in zip(*parts, strict=True))
+    first = source.read([0])
+    return track_NT2, radius_NT, float(first["fps"][0]), min(first["video"].shape[2:4])
 
 
-def _tracked(video_NTHWC: np.ndarray, fps: float) -> dict[str, np.ndarray]:
-    found = track(video_NTHWC)
-    radius_NT = np.where(found.found_T, np.sqrt(found.area_T / np.pi), np.nan)
-    return track_features(found.position_T2, radius_NT, fps=fps)
+@functools.lru_cache(maxsize=32)
+def _track_table(opened: Opened, split: str, edit: str | None) -> Mapping[str, np.ndarray]:
+    """Statistics of the tracks of all clips of a split."""
+    track_NT2, radius_NT, fps, _ = _tracks(opened, split, edit)
+    return track_features(track_NT2, radius_NT, fps=fps)
+
+
+@functools.lru_cache(maxsize=32)
+def _scores(opened: Opened, split: str, families: tuple[str, ...]) -> Mapping[str, np.ndarray]:
+    """The oracle's scores of all clips of a split, by family."""
+    track_NT2, _, fps, size = _tracks(opened, split, None)
+    return scores(track_NT2, fps, families, size)
+
+
+def _tracked(video_NTHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tracks (N, T, 2) and radii (N, T), those of discs of the tracked areas; nan where nothing was found."""
+    found = track_over_scenery(video_NTHWC)
+    return found.position_T2, np.where(found.found_T, np.sqrt(found.area_T / np.pi), np.nan)
 
 
 def _blocks(source: ClipSource) -> Iterator[dict[str, np.ndarray]]:

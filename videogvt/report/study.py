@@ -20,7 +20,6 @@ from videogvt.study.showcase import FILE
 from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
-SPLITS = ("test", "ood")
 
 
 def write_report(workdir: pathlib.Path | str) -> Report:
@@ -36,7 +35,7 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     config = ConfigDict(json.loads((workdir / "config.json").read_text()))
     about = found.pop("about")
     path = page.write_page(workdir / "report.html", study_page(workdir, config, found, about))
-    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in SPLITS if _has(found, split)]
+    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in about["splits"] if _has(found, split)]
     words = [" ".join(about["verdict"]), *(f"DEFECT: {defect['words']}" for defect in about["defects"])]
     return Report(path, None, "\n\n".join([f"{config.name}: {words[0]}", *words[1:], *tables, f"Report: {path}"]))
 
@@ -48,7 +47,7 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
     blocks = [page.paragraph(" ".join(about["verdict"]), kind), page.paragraph(_protocol(config, about), "note")]
     if about["defects"]:
         blocks.append(page.section("Defects", *(page.paragraph(defect["words"]) for defect in about["defects"])))
-    for split in SPLITS:
+    for split in about["splits"]:
         if _has(numbers, split):
             blocks.append(page.section(f"Rows: {split}", page.table(*table(numbers, about, split), strong=2)))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
@@ -104,7 +103,8 @@ def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
     budget = ", ".join(f"{epochs} passes over {labels:,}" for labels, epochs in zip(study.labels, study.epochs))
     missing = f" Not finished: {', '.join(about['unfinished'])}." if about["unfinished"] else ""
     return (f"Every row learned from the same clips, with {study.seeds} seeds, each with clips of its own: {budget}; "
-            "models of tracks fit them at once. The checkpoint is the best on validation; test clips chose nothing. "
+            "models of tracks fit them at once, and the oracle learns from none. The checkpoint is the best on "
+            "validation; test clips chose nothing. "
             "Intervals: Student's t over the seeds and the chance of which clips are in the split, together. The "
             f"ensemble is the mean of the rows' probabilities.{missing}")
 

@@ -1,7 +1,8 @@
 """What a study found, from the files of its members: figures with intervals, defects and a verdict, as ``eval.json``.
 
 Figures are named ``<split>/<row>[+<control>]/<labels>/<figure>``. Besides the rows there is, where several tell
-classes, the row "ensemble": the mean of their probabilities, seed by seed.
+classes, the row "ensemble": the mean of their probabilities, seed by seed. Splits are "test", "ood" and the worlds of
+``study.also``.
 """
 
 import collections
@@ -71,7 +72,8 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     for one in done:
         groups[one.member.row, one.member.control, one.member.labels].append(one)
     numbers, accuracy, chance = {}, {}, 0.0
-    for split in ("test", "ood"):
+    splits = ("test", "ood", *config.study.also)
+    for split in splits:
         for group, part in groups.items():
             if split in part[0].tables:
                 figures, known = _figures(split, part)
@@ -86,9 +88,10 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     broken = _defects(tests, chance)
     most = max((labels for _, _, labels in tests), default=0)
     rows = {row: known for (row, control, labels), known in tests.items()
-            if control is None and labels == most and row != ENSEMBLE}
+            if control is None and labels in (0, most) and row != ENSEMBLE}
     said = verdict(rows, config.study.subject, broken, chance) if rows else ("No row tells classes.", "")
     journal.write_eval(workdir, numbers, {
+        "splits": [split for split in splits if any(split in one.tables for one in done)],
         "verdict": list(said), "defects": [dataclasses.asdict(defect) for defect in broken], "chance": chance,
         "subject": config.study.subject, "class_names": list(done[0].fact("test", "class_names")),
         "unfinished": [member.name for member in members(config)
@@ -149,7 +152,7 @@ def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
                       if of == row and name in CONTROLS and count == labels}
             broken += [dataclasses.replace(defect, words=f"With {labels:,} labels, {defect.words}")
                        for defect in defects(row, own, chance, beside)
-                       if labels == most or defect.rule != "not above chance"]
+                       if labels in (0, most) or defect.rule != "not above chance"]
     return broken
 
 
@@ -157,12 +160,12 @@ def _about(one: Finished, workdir: epath.PathLike) -> dict[str, Any]:
     """What is needed to repeat a member, and what it cost."""
     about, member = one.numbers["about"], one.member
     folder = epath.Path(workdir) / "members" / member.name
-    tracks = member.config["recipe"] == "tracks"
+    network = member.config["recipe"] == "classifier"
     return {
         "name": member.name, "row": member.row, "control": member.control, "labels": member.labels, "seed": member.seed,
         "step": about["step"], "seconds": about["seconds"], "examples": about["examples"],
         "config_hash": about["config_hash"], "commit": about["trained_by_commit"], "frozen": about["frozen"],
-        "parameters": None if tracks else parameter_count(load_params(folder)["classifier"]),
+        "parameters": parameter_count(load_params(folder)["classifier"]) if network else None,
         "split_hashes": {split: one.fact(split, "split_hash") for split in one.tables},
     }
 

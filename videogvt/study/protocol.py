@@ -3,7 +3,8 @@
 A *row* is a way to classify. Every row learns from the same clips, for the same number of passes over them, with the
 same seeds; its *controls* (``evals.controls``) learn with something taken away, from the largest number of labels. Each
 row, number of labels and seed is a *member* with a directory of its own, which ``experiment`` or ``study.track_run``
-trains. A member that is finished is left as it is, so that a study goes on where it was stopped.
+trains. A member that is finished is left as it is, so that a study goes on where it was stopped. The oracle is a row of
+a single member, which learns from no label. Rows are also asked about the test splits of ``study.also``, other worlds.
 
     <workdir>/config.json  eval.json  stress.json  report.html
               members/<row>[+<control>]-<labels>-seed<seed>/    the runs
@@ -27,7 +28,9 @@ from videogvt.study.track_run import TrackRun
 from videogvt.train import journal
 
 SECTIONS = ("study", "rows", "data", "losses", "train", "evals", "mesh")
+STUDY = ("labels", "epochs", "seeds", "validations", "subject", "stress", "also")
 OWN = ("recipe", "batch_size", "controls", "examples", "tokenizer", "classifier", "track_model", "optimizer", "losses")
+WITHOUT_LOOP = ("tracks", "oracle")  # recipes of ``track_run``
 FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
 
 
@@ -57,7 +60,7 @@ class Member:
     def build(self, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> "experiment.Experiment | TrackRun":
         """Its run, in the study's directory."""
         folder = epath.Path(workdir) / "members" / self.name
-        if self.config["recipe"] == "tracks":
+        if self.config["recipe"] in WITHOUT_LOOP:
             return TrackRun.of(self.config, folder, data_dir)
         return experiment.build(ConfigDict(self.config), folder, data_dir)
 
@@ -73,7 +76,7 @@ def members(config: ConfigDict) -> list[Member]:
         if section not in plain:
             raise ValueError(f"The config has no section {section!r}; a study needs {', '.join(SECTIONS)}.")
     study = plain["study"]
-    check_keys("study", study, ("labels", "epochs", "seeds", "validations", "subject", "stress"))
+    check_keys("study", study, STUDY)
     if len(study["labels"]) != len(study["epochs"]):
         raise ValueError(f"study.labels is {study['labels']} and study.epochs {study['epochs']}; give as many passes "
                          "as numbers of labels.")
@@ -83,6 +86,9 @@ def members(config: ConfigDict) -> list[Member]:
         for control in section["controls"]:
             if control not in CONTROLS:
                 raise ValueError(unknown_name(f"control in config.rows.{row}", control, CONTROLS))
+        if section["recipe"] == "oracle":
+            found.append(_member(plain, row, None, 0, 0, plain["seed"]))
+            continue
         seeds = range(plain["seed"], plain["seed"] + study["seeds"])
         for labels, epochs in zip(study["labels"], study["epochs"], strict=True):
             found += [_member(plain, row, None, labels, epochs, seed) for seed in seeds]
@@ -114,7 +120,7 @@ def run(
 
 def _member(plain: Mapping[str, Any], row: str, control: str | None, labels: int, epochs: int, seed: int) -> Member:
     section = copy.deepcopy(plain["rows"][row])
-    examples = section["examples"] | {"labels": labels}
+    examples = section["examples"] | {"labels": labels, "also": plain["study"]["also"] if control is None else []}
     config = {"recipe": section["recipe"], "name": f"{plain['name']}/{row}", "seed": seed, "data": plain["data"]}
     if control == "start_position":  # two numbers, which no network on codes could be given
         config |= {"recipe": "tracks", "track_model": {"kind": "boosting"}}
