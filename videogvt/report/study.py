@@ -64,9 +64,14 @@ def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[
     """Headings and lines: a line for every row and number of labels, the broken ones marked."""
     shown = {
         "accuracy": ("accuracy", "{:.1%}"), "span": ("95 % interval", ""), "seeds": ("seeds", "{:.0f}"),
-        "calibration_error": ("calibration error", "{:.3f}"), "position_error": ("position off by", "{:.2f}"),
-        "position_error_share": ("of the distance", "{:.1%}"), "radius_error": ("radius off by", "{:.2f}"),
-        "chance/position_error": ("mean position off by", "{:.2f}"),
+        "calibration_error": ("calibration error", "{:.3f}"), "position_error": ("position off by", "{:.3g}"),
+        "position_error_share": ("of the distance", "{:.1%}"), "radius_error": ("radius off by", "{:.3g}"),
+        "chance/position_error": ("mean position off by", "{:.3g}"),
+        "copied/position_error": ("last position off by", "{:.3g}"),
+        "continued/position_error": ("last velocity off by", "{:.3g}"),
+        "continued/position_error_share": ("of the distance", "{:.1%}"),
+        "tokenizer/position_error": ("tokenizer's own error", "{:.3g}"), "tokenizer/found": ("found", "{:.1%}"),
+        "beyond_tokenizer/position_error": ("beyond it", "{:+.3g}"),
     }
     groups = [(group["row"], group["labels"]) for group in about["groups"] if group["control"] is None]
     groups += [(ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
@@ -94,8 +99,8 @@ def _span(figures: Mapping[str, float | None]) -> str:
 
 
 def _unit(about: Mapping[str, Any], row: str, name: str) -> str:
-    lengths = ("position_error", "radius_error", "chance/position_error")
-    return f" {about['targets'][row]['unit']}" if name in lengths and row in about["targets"] else ""
+    length = name.endswith(("position_error", "radius_error"))
+    return f" {about['targets'][row]['unit']}" if length and row in about["targets"] else ""
 
 
 def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
@@ -112,7 +117,11 @@ def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
 def _targets(about: Mapping[str, Any]) -> Iterator[str]:
     if about["targets"]:
         notes = [page.paragraph(f"{row}: {target['doc']}") for row, target in about["targets"].items()]
-        yield page.section("What was asked", *notes)
+        beside = ("Beside each row: the mean position of the training clips; the last tracked position, copied; the "
+                  "next one at the last tracked velocity; and the tokenizer's own error, which is how far the object, "
+                  "tracked in reconstructions of the same clips, is from the truth in the frames where it is found. Of "
+                  "rows without a tokenizer it is that of the study's subject.")
+        yield page.section("What was asked", *notes, page.paragraph(beside, "note"))
 
 
 def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.study import findings, protocol, showcase, stress
+from videogvt.study import answers, findings, protocol, showcase, stress
 
 
 def run_study(
@@ -31,6 +31,7 @@ def run_study(
     names = [member.name for member in protocol.members(config)]
     for place, name in enumerate(protocol.run(config, workdir, data_dir, again), 1):
         tell(f"{place}/{len(names)}  {name}")
+    answers.write_answers(config, workdir, data_dir)
     findings.write_findings(config, workdir)
     showcase.write_showcase(config, workdir, data_dir)
     stress.write_stress(config, workdir, data_dir)

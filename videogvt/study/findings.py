@@ -7,6 +7,7 @@ classes, the row "ensemble": the mean of their probabilities, seed by seed. Spli
 
 import collections
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from videogvt.train.checkpoint import load_params
 from videogvt.train.state import parameter_count
 
 ENSEMBLE = "ensemble"
+ANSWERS = "answers.json"  # of ``study.answers``
 POSITION = ("position_error", "position_error_share", "radius_error", "chance/position_error")
 Group = tuple[str, str | None, int]  # row, control, labels
 
@@ -59,6 +61,12 @@ def finished_members(config: ConfigDict, workdir: epath.PathLike) -> list[Finish
     return [member for member in found if member is not None]
 
 
+def read_answers(workdir: epath.PathLike) -> dict[str, dict[str, dict[str, Any]]]:
+    """What ``study.answers`` wrote, by row and split; {} where it wrote nothing."""
+    path = epath.Path(workdir) / ANSWERS
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     """Writes the study's ``eval.json`` from what is finished.
 
@@ -71,12 +79,14 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     groups: dict[Group, list[Finished]] = collections.defaultdict(list)
     for one in done:
         groups[one.member.row, one.member.control, one.member.labels].append(one)
-    numbers, accuracy, chance = {}, {}, 0.0
+    numbers, accuracy, chance, answers = {}, {}, 0.0, read_answers(workdir)
     splits = ("test", "ood", *config.study.also)
     for split in splits:
         for group, part in groups.items():
             if split in part[0].tables:
                 figures, known = _figures(split, part)
+                if group[0] in answers and split in answers[group[0]]:
+                    figures |= _beside(figures, answers[group[0]][split])
                 numbers |= {f"{split}/{_name(group)}/{name}": value for name, value in figures.items()}
                 accuracy |= {(split, group): known} if known else {}
         for labels, known in _ensembles(split, groups).items():
@@ -89,7 +99,10 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     most = max((labels for _, _, labels in tests), default=0)
     rows = {row: known for (row, control, labels), known in tests.items()
             if control is None and labels in (0, most) and row != ENSEMBLE}
-    said = verdict(rows, config.study.subject, broken, chance) if rows else ("No row tells classes.", "")
+    if rows:
+        said = verdict(rows, config.study.subject, broken, chance)
+    else:
+        said = _position_verdict(numbers, config.study.subject, groups, _targets(done))
     journal.write_eval(workdir, numbers, {
         "splits": [split for split in splits if any(split in one.tables for one in done)],
         "verdict": list(said), "defects": [dataclasses.asdict(defect) for defect in broken], "chance": chance,
@@ -118,6 +131,15 @@ def _figures(split: str, part: Sequence[Finished]) -> tuple[dict[str, float], In
         if f"eval/{split}/{name}" in part[0].numbers:
             figures[name] = float(np.mean([one.numbers[f"eval/{split}/{name}"] for one in part]))
     return figures, known
+
+
+def _beside(figures: Mapping[str, float], answers: Mapping[str, Any]) -> dict[str, float]:
+    """The errors of other answers, and by how much the row's own is beyond the tokenizer's."""
+    beside = {name: value for name, value in answers.items() if "/" in name}
+    own = {name: f"tokenizer/{name}" for name in ("position_error", "position_error_share")}
+    beyond = {f"beyond_tokenizer/{name}": figures[name] - beside[other] for name, other in own.items()
+              if other in beside}
+    return beside | beyond
 
 
 def _spread(known: Interval) -> dict[str, float]:
@@ -154,6 +176,32 @@ def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
                        for defect in defects(row, own, chance, beside)
                        if labels in (0, most) or defect.rule != "not above chance"]
     return broken
+
+
+def _position_verdict(
+    numbers: Mapping[str, float], subject: str, groups: Mapping[Group, Any], targets: Mapping[str, Mapping[str, str]]
+) -> tuple[str, str]:
+    """Two sentences by rule: how far off the subject is on the test split with the most labels, beside the rows that
+    are asked the same, and beside answers that learn nothing. There are no intervals: errors are compared as they are.
+    """
+    most = max(labels for _, _, labels in groups)
+    found = {row: numbers[f"test/{row}/{most}/position_error"] for row, control, labels in groups
+             if control is None and labels == most}
+    subject = subject if subject in found else min(found, key=found.__getitem__)
+    unit, beside = targets[subject]["unit"], f"test/{subject}/{most}"
+    first = f"{subject} is {found[subject]:.3g} {unit} off"
+    if f"{beside}/beyond_tokenizer/position_error" in numbers:
+        beyond = numbers[f"{beside}/beyond_tokenizer/position_error"]
+        first += f", {beyond:+.3g} {unit} beyond the tokenizer's own error"
+    if f"{beside}/position_error_share" in numbers:
+        first += f", {numbers[f'{beside}/position_error_share']:.1%} of the distance"
+    rows = [f"it {'loses to' if error < found[subject] else 'beats'} {row} ({error:.3g} {unit})"
+            for row, error in found.items() if row != subject and targets[row]["name"] == targets[subject]["name"]]
+    words = {"copied": "copying the last tracked position", "continued": "going on at the last velocity",
+             "chance": "the mean position of the training clips"}
+    others = [f"{text} is {numbers[f'{beside}/{name}/position_error']:.3g} {unit} off" for name, text in words.items()
+              if f"{beside}/{name}/position_error" in numbers]
+    return f"{': '.join([first, ', '.join(rows)] if rows else [first])}.", f"Beside it, {', '.join(others)}."
 
 
 def _about(one: Finished, workdir: epath.PathLike) -> dict[str, Any]:
