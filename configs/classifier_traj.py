@@ -7,7 +7,7 @@
 Variants by argument:
 
     default   attention pooling on codes with its controls, the simple 3-D CNN, boosted track features, the oracle
-    all       every row below at 50, 200, 1,200 and 8,000 labels
+    all       every row below at 50, 200, 1,200 and 8,000 labels, with learning rates chosen on validation
     <row>     one row by its name, at the default's numbers of labels
     positions the next position: in the picture from codes, pixels and tracks, and in the world from codes
     stereo    the next position in metres, in the left camera's frame, from the codes of both cameras
@@ -21,8 +21,9 @@ fits each family's motion to a clip's track and learns from no label. Rows that 
 the test split of hard64: the same motions, filmed with blur and noise over a grid, behind a post.
 
 The codes are those of ``rows.<row>.tokenizer.run``: the tokenizer that ships, or a run such as ``runs/vqvae_traj``.
-All rows learn from the same clips for the same number of passes, with learning rates that were not tuned on any test
-split; the checkpoint is the best on validation. A study that was stopped goes on where it was.
+All rows learn from the same clips for the same number of passes, with the learning rates below or, in ``all`` and with
+``--config.study.rates=0.3,1,3``, those that do best on validation; the checkpoint is the best on validation. A study
+that was stopped goes on where it was.
 
 The judge names the families of generated clips, and its feature maps are a perceptual network for the tokenizer:
 ``config.perceptual = {"network": "judge", "workdir": "runs/classifier_traj-judge"}``, as in
@@ -92,6 +93,8 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(2, 20), seeds: in
     config.study.labels = labels
     config.study.epochs = epochs
     config.study.seeds = seeds
+    config.study.rates = ()  # factors of each row's learning rate that are tried first; () for none
+    config.study.rate_labels = 200  # labels they are tried on, one of ``labels``
     config.study.validations = 2  # turns of validation in each training
     config.study.subject = "codes" if "codes" in names else names[0]  # the row that the verdict is about
     config.study.also = ("hard64",)  # worlds whose test splits the rows are asked about too
@@ -121,7 +124,9 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(2, 20), seeds: in
 
 
 def _all() -> ConfigDict:
-    return _study(tuple(_rows()), (8000, 1200, 200, 50), (4, 16, 40, 80))
+    config = _study(tuple(_rows()), (8000, 1200, 200, 50), (4, 16, 40, 80))
+    config.study.rates = (0.3, 1, 3)
+    return config
 
 
 def _other_world(name: str) -> ConfigDict:

@@ -21,7 +21,7 @@ def count(name):
 
 def test_the_default_is_three_rows_and_the_oracle_with_controls_for_codes():
     found, kinds = count("default")
-    assert kinds == {True: 3 * 2 * 3 + 1, False: 5 * 3}
+    assert kinds == {True: 3 * 2 * 3 + 1, False: (3 + 2 * 2) * 3}  # floors with every number of labels
     assert [member.name for member in found if member.row == "oracle"] == ["oracle-0-seed0"]
     assert {(member.control is None, *member.config["examples"]["also"]) for member in found} == {
         (True, "hard64"), (False,)}
@@ -38,6 +38,22 @@ def test_every_row_can_be_asked_by_name_and_all_at_once():
         assert {member.row for member in count(row)[0]} == {row}
     assert {member.config["examples"]["target"] for member in count("positions")[0]} == {"next_pixel", "next_world"}
     assert all(member.config["examples"]["views"] for member in count("stereo")[0])
+
+
+def test_learning_rates_are_tried_with_one_budget_for_every_row():
+    config = variant("classifier_traj", "all")
+    tried = protocol.trials(config)
+    assert not protocol.trials(variant("classifier_traj", "default"))
+    assert len(tried) == 12 * 3 and {(trial.labels, trial.seed) for trial in tried} == {(200, 0)}
+    rates = {trial.rate: trial.config for trial in tried if trial.row == "codes"}
+    assert [rates[rate]["optimizer"]["learning_rate"] for rate in (0.3, 1, 3)] == pytest.approx([9e-4, 3e-3, 9e-3])
+    penalties = [trial.config["track_model"]["penalty"] for trial in tried if trial.row == "tracks_linear"]
+    assert penalties == pytest.approx([0.3, 1, 3])
+    same = next(member for member in protocol.members(config) if member.name == "codes-200-seed0").config
+    assert rates[1]["train"] == same["train"] and rates[1]["optimizer"] == same["optimizer"]
+    config.study.rate_labels = 100
+    with pytest.raises(ValueError, match="study.rate_labels is 100; rates are tried on one of study.labels"):
+        protocol.trials(config)
 
 
 def test_misspelt_keys_are_named():
@@ -90,7 +106,7 @@ def test_a_study_trains_measures_and_reports(done):
     assert "Rows: tiny" in page and "oracle" in about["verdict"][0]
     sections = "Controls", "Labels that it takes", "How sure it is", "Confusions", "Where it looks"
     assert set(json.loads((workdir / "stress.json").read_text())) == {"codes", "cnn3d", "tracks", "oracle"}
-    for words in ("95 % interval", "milliseconds a clip", *sections):
+    for words in ("95 % interval", "beside codes", "none was tried", "milliseconds a clip", *sections):
         assert words in page
 
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
 from videogvt.evals.hosts import Columns
 from videogvt.inputs.targets import TARGETS
-from videogvt.study.protocol import Member, members
+from videogvt.study.protocol import Member, choices, members
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 from videogvt.train.state import parameter_count
@@ -57,7 +57,7 @@ class Finished:
 
 def finished_members(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
     """Those of a study that are trained and measured."""
-    found = [Finished.read(epath.Path(workdir), member) for member in members(config)]
+    found = [Finished.read(epath.Path(workdir), member) for member in members(config, workdir)]
     return [member for member in found if member is not None]
 
 
@@ -96,11 +96,8 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     if tests:
         chance = next(one.numbers["eval/test/chance/accuracy"] for one in done if "eval/test/accuracy" in one.numbers)
     broken = _defects(tests, chance)
-    most = max((labels for _, _, labels in tests), default=0)
-    rows = {row: known for (row, control, labels), known in tests.items()
-            if control is None and labels in (0, most) and row != ENSEMBLE}
-    if rows:
-        said = verdict(rows, config.study.subject, broken, chance)
+    if tests:
+        said = verdict(_by_labels(tests), config.study.subject, broken, chance, _inputs(done))
     else:
         said = _position_verdict(numbers, config.study.subject, groups, _targets(done))
     journal.write_eval(workdir, numbers, {
@@ -111,6 +108,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
                        if member.name not in {one.member.name for one in done}],
         "groups": [{"row": row, "control": control, "labels": labels} for row, control, labels in groups],
         "members": [_about(one, workdir) for one in done], "targets": _targets(done),
+        "rates": {row: dataclasses.asdict(choice) for row, choice in choices(config, workdir).items()},
     })
 
 
@@ -147,6 +145,20 @@ def _spread(known: Interval) -> dict[str, float]:
             "seeds": float(len(known.values))}
 
 
+def _by_labels(tests: Mapping[Group, Interval]) -> dict[int, dict[str, Interval]]:
+    """Accuracies of the rows themselves by number of labels; those that learn from none stand beside every number."""
+    rows = {(row, labels): known for (row, control, labels), known in tests.items()
+            if control is None and row != ENSEMBLE}
+    counts = {labels for _, labels in rows if labels} or {0}
+    return {count: {row: known for (row, labels), known in rows.items() if labels in (0, count)} for count in counts}
+
+
+def _inputs(done: Sequence[Finished]) -> dict[str, str]:
+    """What rows see, by name; the oracle sees tracks."""
+    inputs = {one.member.row: one.member.config["examples"]["input"] for one in done if one.member.control is None}
+    return {row: "tracks" if name == "oracle" else name for row, name in inputs.items()}
+
+
 def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[int, Interval]:
     """The accuracy of the rows' mean probabilities, by number of labels, where two or more rows have the same seeds."""
     found = {}
@@ -165,8 +177,8 @@ def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[i
 
 
 def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
-    """Of all rows: at every number of labels beside chance, at that of the controls beside these too. With fewer labels
-    than the most, a row may have learned nothing yet."""
+    """Of all rows, beside chance and their controls. With fewer labels than the most a row may have learned nothing
+    yet, or no more than its floor; below chance it must not be."""
     broken, most = [], max((labels for _, _, labels in tests), default=0)
     for (row, control, labels), own in tests.items():
         if control is None:
@@ -174,7 +186,7 @@ def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
                       if of == row and name in CONTROLS and count == labels}
             broken += [dataclasses.replace(defect, words=f"With {labels:,} labels, {defect.words}")
                        for defect in defects(row, own, chance, beside)
-                       if labels in (0, most) or defect.rule != "not above chance"]
+                       if labels in (0, most) or defect.rule == "below chance"]
     return broken
 
 
