@@ -26,8 +26,9 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained import tokenizer as pretrained
-from videogvt.pretrained.examples import ExampleData, Examples, Opened
+from videogvt.pretrained.examples import ExampleData, Examples
 from videogvt.pretrained.generation import Stage, causal_generation, masked_generation
+from videogvt.pretrained.split_tables import Opened
 from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes import perceptual
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe

@@ -6,7 +6,8 @@ import pytest
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.targets import TARGETS
 from videogvt.pretrained import VideoTokenizer
-from videogvt.pretrained.examples import Examples, Opened
+from videogvt.pretrained.examples import Examples
+from videogvt.pretrained.split_tables import Opened
 from videogvt.world.example import example
 from videogvt.world.scene import draw_scene
 from videogvt.world.spec import SPECS

@@ -2,53 +2,35 @@
 
 import dataclasses
 import functools
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-import jax
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.inputs.edited import Chosen, EditedSource, edited, one_view, side_by_side
-from videogvt.inputs.sources import ArraySource, ClipSource, RecordSource, open_source
+from videogvt.inputs.edited import Chosen, EditedSource, edited, one_view
+from videogvt.inputs.sources import ArraySource, ClipSource
 from videogvt.inputs.targets import TARGETS, Target
 from videogvt.inputs.training import TrainingData
-from videogvt.pretrained.codes import write_codes
 from videogvt.pretrained.encoders import encoded
+from videogvt.pretrained.split_tables import (
+    Opened,
+    clips,
+    coded,
+    encoded_clips,
+    facts,
+    oracle_scores,
+    track_table,
+    tracked,
+    untrained,
+)
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.world.kinematics import track_features
 from videogvt.world.oracle import scores
-from videogvt.world.tracker import track_over_scenery
 
 INPUTS = ("pixels", "codes", "latents", "tracks", "features", "oracle")
 EDITS = ("untrained", "shuffled_labels", "first_frame", "start_position", "shuffled_time", "rolled_labels")
-BLOCK = 256  # clips that are read at once
 START = ("position/x/first", "position/y/first")
-
-
-@dataclasses.dataclass(frozen=True)
-class Opened:
-    """A data set to read splits of: the name of its source, its options as JSON, and the root of the data sets."""
-
-    source: str
-    options: str
-    data_dir: os.PathLike | None
-
-    @classmethod
-    def of(cls, section: Mapping[str, Any], data_dir: os.PathLike | None) -> "Opened":
-        """That of a config's section ``data``."""
-        return cls(section["source"], json.dumps(section["options"], sort_keys=True), data_dir)
-
-    def split(self, split: str, fields: Sequence[str]) -> ClipSource:
-        """A split with these fields."""
-        return _open(self, split, tuple(fields))
-
-    def world(self, name: str) -> "Opened":
-        """Another world of the same source, with the same options."""
-        options = json.loads(self.options) | {"config": name}
-        return dataclasses.replace(self, options=json.dumps(options, sort_keys=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +118,7 @@ class Examples:
         elif self.field == "codes":
             columns["codes"] = self._codes(split, rows)
         elif self.input == "pixels":
-            source = _clips(*self._at(split), self.views, self.edit)
+            source = clips(*self._at(split), self.views, self.edit)
         about = self.source(split, ("label",))
         return Chosen(source, rows, columns, about.class_names, about.split_hash, self._splits)
 
@@ -152,8 +134,8 @@ class Examples:
     def features(self, split: str) -> dict[str, np.ndarray]:
         """Statistics of the tracks of a split's clips, (N,) each, by name; of the oracle its scores by family."""
         if self.input == "oracle":
-            return _scores(*self._at(split), self._families)
-        table, rows = _track_table(*self._at(split), self.edit), self._rows(split)
+            return oracle_scores(*self._at(split), self._families)
+        table, rows = track_table(*self._at(split), self.edit), self._rows(split)
         names = START if self.edit == "start_position" else tuple(table)
         return {name: table[name][rows] for name in names}
 
@@ -163,9 +145,9 @@ class Examples:
         if self.input == "pixels":
             return video_BTHWC
         if self.input == "tracks":
-            return track_features(*_tracked(video_BTHWC), fps=fps)
+            return track_features(*tracked(video_BTHWC), fps=fps)
         if self.input == "oracle":
-            return scores(_tracked(video_BTHWC)[0], fps, self._families, min(video_BTHWC.shape[2:4]))
+            return scores(tracked(video_BTHWC)[0], fps, self._families, min(video_BTHWC.shape[2:4]))
         if self.input == "features":
             mean_D, scale_D = self._feature_scale
             return (encoded(self.encoder, ArraySource({"video": video_BTHWC})) - mean_D) / scale_D
@@ -184,7 +166,7 @@ class Examples:
         return features.mean(0), np.maximum(features.std(0), 1e-6)
 
     def _features_of(self, split: str) -> np.ndarray:
-        return _encoded(*self._at(split), self.views, self.edit, self.encoder)
+        return encoded_clips(*self._at(split), self.views, self.edit, self.encoder)
 
     @property
     def _families(self) -> tuple[str, ...]:
@@ -199,7 +181,7 @@ class Examples:
         return (self.opened.world(split), "test") if split in self.also else (self.opened, split)
 
     def _facts(self, split: str) -> Mapping[str, np.ndarray]:
-        return _facts(*self._at(split), self.target)
+        return facts(*self._at(split), self.target)
 
     def _random(self, split: str, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, *split.encode()])
@@ -234,7 +216,7 @@ class Examples:
         if self.edit == "first_frame":
             sources = [edited(source, self.edit) for source in sources]
         name, root = self._at(split)[1], self.opened.data_dir
-        codes = np.concatenate([_coded(tokenizer, source, name, root) for source in sources], axis=3)
+        codes = np.concatenate([coded(tokenizer, source, name, root) for source in sources], axis=3)
         codes = codes[rows]
         if self.edit == "shuffled_time":
             order = np.argsort(self._random(split, 2).random(codes.shape[:2]), axis=1)
@@ -252,86 +234,3 @@ class ExampleData(TrainingData):
     """
 
     examples: Examples
-
-
-@functools.lru_cache(maxsize=64)
-def _open(opened: Opened, split: str, fields: tuple[str, ...]) -> ClipSource:
-    return open_source(opened.source, split, fields=fields, data_dir=opened.data_dir, **json.loads(opened.options))
-
-
-def untrained(tokenizer: VideoTokenizer, video_shape: Sequence[int], seed: int) -> VideoTokenizer:
-    """A tokenizer of the same network with random weights."""
-    network = tokenizer.network
-    video = np.zeros((1, *video_shape, 3), np.float32)
-    params = jax.jit(network.init)({"params": jax.random.key(seed)}, video)["params"]
-    return VideoTokenizer(tokenizer.config, params, window=tokenizer.window, batch_size=tokenizer.batch_size,
-                          trained_on=tokenizer.trained_on)
-
-
-@functools.lru_cache(maxsize=32)
-def _facts(opened: Opened, split: str, target: str | None) -> Mapping[str, np.ndarray]:
-    """Labels, ids and, where there is a target, positions (N, P) of all clips of a split."""
-    fields = TARGETS[target].fields if target is not None else ()
-    source = opened.split(split, ("label", "id", *fields))
-    parts = []
-    for rows in _blocks(source):
-        part = {name: rows[name] for name in ("label", "id")}
-        parts.append(part | ({"position": TARGETS[target].values(rows)} if target is not None else {}))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _clips(opened: Opened, split: str, views: bool, edit: str | None) -> ClipSource:
-    """The split's videos as the edit leaves them, all cameras side by side where they are seen."""
-    source = opened.split(split, ("video", "views") if views else ("video",))
-    if views:
-        source = EditedSource(source, "views", side_by_side)
-    return edited(source, edit)
-
-
-@functools.lru_cache(maxsize=8)
-def _encoded(opened: Opened, split: str, views: bool, edit: str | None, encoder: str) -> np.ndarray:
-    return encoded(encoder, _clips(opened, split, views, edit))
-
-
-@functools.lru_cache(maxsize=32)
-def _tracks(opened: Opened, split: str, edit: str | None) -> tuple[np.ndarray, np.ndarray, float, int]:
-    """Tracks (N, T, 2) and radii (N, T) of all clips of a split, their frames per second, and their short side."""
-    source = edited(opened.split(split, ("video", "fps")), edit)
-    parts = [_tracked(rows["video"]) for rows in _blocks(source)]
-    track_NT2, radius_NT = (np.concatenate(part) for part in zip(*parts, strict=True))
-    first = source.read([0])
-    return track_NT2, radius_NT, float(first["fps"][0]), min(first["video"].shape[2:4])
-
-
-@functools.lru_cache(maxsize=32)
-def _track_table(opened: Opened, split: str, edit: str | None) -> Mapping[str, np.ndarray]:
-    """Statistics of the tracks of all clips of a split."""
-    track_NT2, radius_NT, fps, _ = _tracks(opened, split, edit)
-    return track_features(track_NT2, radius_NT, fps=fps)
-
-
-@functools.lru_cache(maxsize=32)
-def _scores(opened: Opened, split: str, families: tuple[str, ...]) -> Mapping[str, np.ndarray]:
-    """The oracle's scores of all clips of a split, by family."""
-    track_NT2, _, fps, size = _tracks(opened, split, None)
-    return scores(track_NT2, fps, families, size)
-
-
-def _tracked(video_NTHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tracks (N, T, 2) and radii (N, T), those of discs of the tracked areas; nan where nothing was found."""
-    found = track_over_scenery(video_NTHWC)
-    return found.position_T2, np.where(found.found_T, np.sqrt(found.area_T / np.pi), np.nan)
-
-
-def _blocks(source: ClipSource) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, len(source), BLOCK):
-        yield source.read(range(start, min(start + BLOCK, len(source))))
-
-
-def _coded(tokenizer: VideoTokenizer, source: ClipSource, split: str, data_dir) -> np.ndarray:
-    """The codes of all clips of a split, written once to the data root where the split has a hash."""
-    if not source.split_hash:
-        return np.concatenate([tokenizer.codes(rows["video"]) for rows in _blocks(source)])
-    folder = write_codes(tokenizer, {split: source}, f"{split}-{source.split_hash[:8]}", data_dir)
-    codes = RecordSource(folder, split, ("codes",))
-    return codes.read(range(len(codes)))["codes"]
