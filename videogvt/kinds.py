@@ -29,8 +29,9 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained import tokenizer as pretrained
-from videogvt.pretrained.examples import ExampleData, Examples, Opened
+from videogvt.pretrained.examples import ExampleData, Examples
 from videogvt.pretrained.generation import Stage, causal_generation, masked_generation
+from videogvt.pretrained.split_tables import Opened
 from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes import perceptual
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
@@ -40,7 +41,7 @@ from videogvt.recipes.start import SAME, CodebookWords, Growth, Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
 from videogvt.tasks import parse_task
-from videogvt.train.contracts import Evaluator, Plan, Recipe
+from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
@@ -159,6 +160,16 @@ def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: Training
         )
 
     return evaluator
+
+
+def _other_worlds(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData, opened) -> Mapping[str, Evaluator]:
+    """Evaluators on the test splits of ``config.examples.also``, at the end."""
+    if not isinstance(data, ExampleData):
+        return {}
+    evaluator = _classification(config, recipe, plan, data)
+    return {name: evaluator(source=None, split=name, seed=config["seed"], when=When(end=True), limit=None,
+                            weights="ema" if recipe.losses.ema_decay else "params",
+                            batch_size=config["evals"]["batch_size"]) for name in data.examples.also}
 
 
 def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TokenData:
@@ -285,7 +296,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "classifier": Kind(
         ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
-        _classifier, _classification, ("video", "label", "id"), _example_data,
+        _classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds,
     ),
     "transformer": Kind(
         ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",

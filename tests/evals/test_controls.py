@@ -45,12 +45,17 @@ def test_each_way_to_be_broken_is_named():
 
 def test_the_verdict_follows_from_the_numbers():
     rows = {"codes": known(0.93), "cnn3d": known(0.7), "tracks": known(0.99), "mlp": known(0.94)}
-    first, second = verdict(rows, "codes", [], CHANCE)
+    few = {"codes": known(0.5), "cnn3d": known(0.6), "tracks": known(0.5)}
+    inputs = {"codes": "codes", "cnn3d": "pixels", "tracks": "tracks", "mlp": "codes"}
+    first, second = verdict({8000: rows, 200: few}, "codes", [], CHANCE, inputs)
     assert "it beats cnn3d (70.0%)" in first and "loses to tracks (99.0%)" in first
+    assert first.endswith("; with 200 labels it loses to cnn3d (60.0%); so codes lose to tracks and pixels.")
+    alone = verdict({8000: {"codes": known(0.93), "cnn3d": known(0.7)}}, "codes", [], CHANCE, inputs)[0]
+    assert "lose" not in alone and "no row on codes" in verdict({200: few}, "latents", [], CHANCE, inputs)[0]
     assert "cannot be told from mlp (94.0%)" in first and second == "No row and no control breaks a rule."
     broken = defects("cnn3d", known(0.01), CHANCE, {})
     assert "1 defect was found, so the table is not to be believed yet: cnn3d is below chance" in verdict(
-        rows, "codes", broken, CHANCE)[1]
+        {8000: rows}, "codes", broken, CHANCE, inputs)[1]
     assert above(known(0.9), known(0.8)) and not above(known(0.9), known(0.88))
 
 

@@ -6,7 +6,8 @@ import pytest
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.targets import TARGETS
 from videogvt.pretrained import VideoTokenizer
-from videogvt.pretrained.examples import Examples, Opened
+from videogvt.pretrained.examples import Examples
+from videogvt.pretrained.split_tables import Opened
 from videogvt.world.example import example
 from videogvt.world.scene import draw_scene
 from videogvt.world.spec import SPECS
@@ -79,6 +80,29 @@ def test_tracks_are_statistics_and_the_start_alone_is_two_numbers(opened):
     np.testing.assert_allclose(start["position/x/first"], truth[:, 0, 0, 0], atol=0.3)
     still = Examples("tracks", opened, edit="first_frame").features("test")
     assert (still["speed/max"] == 0).all()
+
+
+def test_the_oracle_scores_families_and_learns_nothing(opened):
+    asked = Examples("oracle", opened, labels=0)
+    assert len(asked.split("train")) == 0 and asked.split("train").class_names == SPECS["tiny"].families
+    scores = asked.features("test")
+    named = np.stack(list(scores.values())).argmin(0)
+    assert tuple(scores) == SPECS["tiny"].families and (named == whole(asked.split("test"))["label"]).mean() > 0.7
+    video = whole(Examples("pixels", opened).split("test"))["video"]
+    np.testing.assert_allclose(asked.see(video, SPECS["tiny"].fps)["circular"], scores["circular"])
+    with pytest.raises(ValueError, match="learns from no label, tells no position and has no control; found labels 20"):
+        Examples("oracle", opened, labels=20)
+
+
+def test_other_worlds_are_further_test_splits(opened):
+    asked = Examples("pixels", opened, also=("tiny",), target="next_pixel")
+    assert asked.split("test").splits == ("train", "validation", "test", "ood", "tiny")
+    for name, column in whole(asked.split("tiny")).items():
+        np.testing.assert_array_equal(column, whole(asked.split("test"))[name])
+    tracks = Examples("tracks", opened, also=("tiny",))
+    np.testing.assert_array_equal(tracks.features("tiny")["speed/max"], tracks.features("test")["speed/max"])
+    with pytest.raises(ValueError, match="only 'trajectories' has further worlds"):
+        Examples("pixels", Opened("videos", "{}", None), also=("hard64",))
 
 
 @pytest.mark.parametrize("name", ["next_pixel", "path", "next_world"])

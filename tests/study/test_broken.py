@@ -8,6 +8,7 @@ import pytest
 from tests.test_classifier import variant
 from videogvt import modes, study
 from videogvt.evals.controls import CONTROLS
+from videogvt.train.journal import read_eval
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,7 @@ def config():
     config.rows.tracks.controls = ("shuffled_labels", "first_frame")
     config.study.labels, config.study.epochs, config.study.seeds, config.study.subject = (40,), (1,), 3, "tracks"
     config.study.stress = 0
+    config.study.rates, config.study.rate_labels = (30.0, 1.0), 40
     return config
 
 
@@ -39,9 +41,22 @@ def test_the_report_names_the_broken_row(workdir):
     assert CONTROLS["first_frame"].text in page
 
 
+def test_validation_chooses_learning_rates(workdir, config):
+    about = read_eval(workdir)["about"]
+    for row, choice in about["rates"].items():
+        trials = {rate: read_eval(workdir / "members" / f"{row}+rate{rate}-40-seed0") for rate in ("30", "1")}
+        assert all(set(one["about"]["evaluators"]) == {"validation"} for one in trials.values())
+        assert choice["tried"] == {rate: one["eval/validation/accuracy"] for rate, one in trials.items()}
+        assert choice["factor"] == max((1, 30), key=lambda rate: choice["tried"][str(rate)])
+        made = json.loads((workdir / "members" / f"{row}-40-seed2" / "config.json").read_text())
+        assert made["track_model"]["penalty"] == choice["factor"]
+    assert set(about["rates"]) == {"tracks", "rolled"} and len(about["members"]) == 12
+    assert "Learning rates" in (workdir / "report.html").read_text()
+
+
 def test_finished_members_are_skipped(workdir, config, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in workdir.glob("members/*/eval.json")}
-    assert len(before) == 12
+    assert len(before) == 12 + 4
     told = []
     study.run_study(config, workdir, tmp_path, tell=told.append)
-    assert len(told) == 12 and before == {path: pathlib.Path(path).stat().st_mtime_ns for path in before}
+    assert len(told) == 12 + 4 and before == {path: pathlib.Path(path).stat().st_mtime_ns for path in before}

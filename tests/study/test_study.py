@@ -19,9 +19,13 @@ def count(name):
     return found, collections.Counter(member.control is None for member in found)
 
 
-def test_the_default_is_three_rows_with_controls_for_codes():
+def test_the_default_is_three_rows_and_the_oracle_with_controls_for_codes():
     found, kinds = count("default")
-    assert kinds == {True: 3 * 2 * 3, False: 5 * 3}
+    assert kinds == {True: 3 * 2 * 3 + 1, False: (3 + 2 * 2) * 3}  # floors with every number of labels
+    assert [member.name for member in found if member.row == "oracle"] == ["oracle-0-seed0"]
+    assert not any(member.config["examples"]["also"] for member in found)
+    assert {(member.control is None, *member.config["examples"]["also"]) for member in count("all")[0]} == {
+        (True, "hard64"), (False,)}
     assert {member.row for member in found if member.control} == {"codes"}
     steps = {member.config["train"]["steps"] for member in found
              if member.labels == 8000 and member.config["recipe"] == "classifier"}
@@ -30,11 +34,27 @@ def test_the_default_is_three_rows_with_controls_for_codes():
 
 def test_every_row_can_be_asked_by_name_and_all_at_once():
     rows = {member.row for member in count("all")[0]}
-    assert len(rows) == 12 and {"i3d", "slowfast", "vivit", "linear_probe", "tracks_linear"} <= rows
+    assert len(rows) == 13 and {"oracle", "i3d", "slowfast", "vivit", "linear_probe", "tracks_linear"} <= rows
     for row in rows:
         assert {member.row for member in count(row)[0]} == {row}
     assert {member.config["examples"]["target"] for member in count("positions")[0]} == {"next_pixel", "next_world"}
     assert all(member.config["examples"]["views"] for member in count("stereo")[0])
+
+
+def test_learning_rates_are_tried_with_one_budget_for_every_row():
+    config = variant("classifier_traj", "all")
+    tried = protocol.trials(config)
+    assert not protocol.trials(variant("classifier_traj", "default"))
+    assert len(tried) == 12 * 3 and {(trial.labels, trial.seed) for trial in tried} == {(200, 0)}
+    rates = {trial.rate: trial.config for trial in tried if trial.row == "codes"}
+    assert [rates[rate]["optimizer"]["learning_rate"] for rate in (0.3, 1, 3)] == pytest.approx([9e-4, 3e-3, 9e-3])
+    penalties = [trial.config["track_model"]["penalty"] for trial in tried if trial.row == "tracks_linear"]
+    assert penalties == pytest.approx([0.3, 1, 3])
+    same = next(member for member in protocol.members(config) if member.name == "codes-200-seed0").config
+    assert rates[1]["train"] == same["train"] and rates[1]["optimizer"] == same["optimizer"]
+    config.study.rate_labels = 100
+    with pytest.raises(ValueError, match="study.rate_labels is 100; rates are tried on one of study.labels"):
+        protocol.trials(config)
 
 
 def test_misspelt_keys_are_named():
@@ -58,6 +78,7 @@ def done(tokenizer_run, tmp_path_factory):  # noqa: F811
     """The tiny study's directory, its config and the root of its data."""
     config, data_dir = variant("classifier_traj", "tiny"), tmp_path_factory.mktemp("data")
     config.rows.codes.tokenizer.run = str(tokenizer_run)
+    config.study.also = ("tiny",)  # its test split once more, under the world's name
     workdir = tmp_path_factory.mktemp("runs") / "study"
     modes.train(config, workdir, data_dir)
     return workdir, config, data_dir
@@ -67,7 +88,7 @@ def test_a_study_trains_measures_and_reports(done):
     workdir, _, _ = done
     numbers = read_eval(workdir)
     about = numbers.pop("about")
-    assert not about["unfinished"] and len(about["members"]) == 8 and len(about["verdict"]) == 2
+    assert not about["unfinished"] and len(about["members"]) == 9 and len(about["verdict"]) == 2
     for row in ("codes", "cnn3d", "tracks", "ensemble"):
         for labels in (40, 20):
             figures = [numbers[f"test/{row}/{labels}/accuracy{end}"] for end in ("_low", "", "_high")]
@@ -77,10 +98,16 @@ def test_a_study_trains_measures_and_reports(done):
     facts = {one["name"]: one for one in about["members"]}
     assert facts["codes-40-seed0"]["parameters"] > 0 and facts["tracks-40-seed0"]["parameters"] is None
     assert facts["codes-40-seed0"]["split_hashes"]["test"] == facts["cnn3d-40-seed0"]["split_hashes"]["test"]
+    assert about["splits"] == ["test", "ood", "tiny"]
+    again = {name.replace("tiny/", "test/", 1): value for name, value in numbers.items() if name.startswith("tiny/")}
+    assert {"test/oracle/0/accuracy", "test/codes/20/accuracy"} <= set(again) and "+" not in " ".join(again)
+    assert again == pytest.approx({name: numbers[name] for name in again})
+    assert numbers["test/oracle/0/accuracy"] > 0.7 and facts["oracle-0-seed0"]["examples"] == 0
     page = (workdir / "report.html").read_text()
+    assert "Rows: tiny" in page and "oracle" in about["verdict"][0]
     sections = "Controls", "Labels that it takes", "How sure it is", "Confusions", "Where it looks"
-    assert set(json.loads((workdir / "stress.json").read_text())) == {"codes", "cnn3d", "tracks"}
-    for words in ("95 % interval", "milliseconds a clip", *sections):
+    assert set(json.loads((workdir / "stress.json").read_text())) == {"codes", "cnn3d", "tracks", "oracle"}
+    for words in ("95 % interval", "beside codes", "none was tried", "milliseconds a clip", *sections):
         assert words in page
 
 

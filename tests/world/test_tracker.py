@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from videogvt.world.tracker import THRESHOLD, agrees, border_colour, still_background, track
+from videogvt.world.tracker import THRESHOLD, agrees, border_colour, still_background, track, track_over_scenery
 
 
 def canvas(num_frames: int = 2, size: int = 64) -> np.ndarray:
@@ -73,6 +73,15 @@ def test_backgrounds():
         clip[t, 8 * t : 8 * t + 3, 8 * t : 8 * t + 3] += 0.4
     assert not track(clip).found_T.all()
     assert track(clip, still_background(clip)).found_T.all()
+
+
+def test_scenery_gives_way_to_the_median_over_time(clips):
+    shade = np.linspace(0.4, 1, 64)[:, None, None]  # from row to row
+    video = np.stack([clips["video"][1], (clips["video"][0] * shade).astype(np.uint8)])
+    plain, over = track(video), track_over_scenery(video)
+    np.testing.assert_array_equal(over.position_T2[0], plain.position_T2[0])
+    assert not plain.found_T[1].any() and over.found_T[1].all()
+    np.testing.assert_allclose(over.position_T2[1], clips["pixel_position"][0, 0], atol=0.2)
 
 
 def test_agreement_needs_place_and_size():

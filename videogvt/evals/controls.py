@@ -125,30 +125,48 @@ def above(one: Interval, other: Interval) -> bool:
     return one.low > other.high
 
 
-def verdict(rows: Mapping[str, Interval], subject: str, broken: Sequence[Defect], chance: float) -> tuple[str, str]:
+def verdict(
+    rows: Mapping[int, Mapping[str, Interval]], subject: str, broken: Sequence[Defect], chance: float,
+    inputs: Mapping[str, str],
+) -> tuple[str, str]:
     """Two sentences by rule: what the codes carry beside the other rows, and whether the experiment can be believed.
 
     Args:
-      rows: accuracies at the largest number of labels, by row.
+      rows: accuracies by number of labels and row; rows that learn from no label stand beside every number.
       subject: the row on codes.
       broken: defects of all rows and controls.
       chance: the accuracy of chance.
+      inputs: what each row sees: "codes", "pixels", "tracks", ...
     """
     second = (f"{len(broken)} {'defect was' if len(broken) == 1 else 'defects were'} found, so the table is not to be "
               f"believed yet: {'; '.join(f'{defect.row} is {defect.rule}' for defect in broken)}."
               if broken else "No row and no control breaks a rule.")
-    if subject not in rows:
-        best = max(rows, key=lambda name: rows[name].mean)
-        return f"The best row, {best}, names {rows[best].mean:.1%} right; no row on codes was trained.", second
-    own = rows[subject]
-    better = [name for name, other in rows.items() if name != subject and above(other, own)]
-    worse = [name for name, other in rows.items() if name != subject and above(own, other)]
-    level = [name for name in rows if name not in (subject, *better, *worse)]
+    most = rows[max(rows)]
+    if subject not in most:
+        best = max(most, key=lambda name: most[name].mean)
+        return f"The best row, {best}, names {most[best].mean:.1%} right; no row on codes was trained.", second
+    own, lost = most[subject], {labels: _better(found, subject) for labels, found in rows.items() if subject in found}
+    better = lost[max(rows)]
+    worse = [name for name, other in most.items() if name != subject and above(own, other)]
+    level = [name for name in most if name not in (subject, *better, *worse)]
     groups = [("it beats", worse), ("cannot be told from", level), ("loses to", better)]
-    parts = [f"{word} {', '.join(f'{name} ({rows[name].mean:.1%})' for name in names)}"
-             for word, names in groups if names]
+    parts = [f"{word} {_names(names, most)}" for word, names in groups if names]
     first = f"{subject} names {own.mean:.1%} of the clips right ({own.low:.1%} to {own.high:.1%}; chance {chance:.1%})"
-    return f"{first}{': ' if parts else ''}{', '.join(parts)}.", second
+    first = f"{first}{': ' if parts else ''}{', '.join(parts)}"
+    fewer = [f"with {labels:,} labels it loses to {_names(names, rows[labels])}"
+             for labels, names in sorted(lost.items(), reverse=True) if names and labels != max(rows)]
+    others = dict.fromkeys(inputs[name] for names in lost.values() for name in names)
+    others.pop(inputs[subject], None)
+    said = [*fewer, *([f"so {inputs[subject]} lose to {' and '.join(others)}"] if others else [])]
+    return f"{'; '.join([first, *said])}.", second
+
+
+def _better(rows: Mapping[str, Interval], subject: str) -> list[str]:
+    return [name for name, other in rows.items() if name != subject and above(other, rows[subject])]
+
+
+def _names(names: Sequence[str], rows: Mapping[str, Interval]) -> str:
+    return ", ".join(f"{name} ({rows[name].mean:.1%})" for name in names)
 
 
 def calibration(confidence_N: np.ndarray, right_N: np.ndarray, bins: int = BINS) -> tuple[float, dict[str, np.ndarray]]:

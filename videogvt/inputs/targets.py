@@ -38,13 +38,14 @@ class Target:
     def errors(self, predicted_NP: np.ndarray, true_NP: np.ndarray) -> dict[str, np.ndarray]:
         """How far off answers are, (N,) each, in the mean over a clip's points: "position_error" in the unit; of places
         about a camera also "position_error_share", of the distance; and "radius_error" where a radius is told."""
-        off = (np.asarray(predicted_NP, np.float64) - true_NP).reshape(len(true_NP), -1, 3)
+        points = (len(true_NP), true_NP.shape[1] // 3, 3)
+        off = (np.asarray(predicted_NP, np.float64) - true_NP).reshape(points)
         place = np.linalg.norm(off[..., : self.axes], axis=-1)
         errors = {"position_error": place.mean(1)}
         if self.axes == 2:
             errors["radius_error"] = np.abs(off[..., 2]).mean(1)
         elif self.views > 1:
-            distance = np.linalg.norm(true_NP.reshape(len(true_NP), -1, 3), axis=-1)
+            distance = np.linalg.norm(true_NP.reshape(points), axis=-1)
             errors["position_error_share"] = (place / distance).mean(1)
         return errors
 

@@ -20,7 +20,6 @@ from videogvt.study.showcase import FILE
 from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
-SPLITS = ("test", "ood")
 
 
 def write_report(workdir: pathlib.Path | str) -> Report:
@@ -36,7 +35,7 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     config = ConfigDict(json.loads((workdir / "config.json").read_text()))
     about = found.pop("about")
     path = page.write_page(workdir / "report.html", study_page(workdir, config, found, about))
-    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in SPLITS if _has(found, split)]
+    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in about["splits"] if _has(found, split)]
     words = [" ".join(about["verdict"]), *(f"DEFECT: {defect['words']}" for defect in about["defects"])]
     return Report(path, None, "\n\n".join([f"{config.name}: {words[0]}", *words[1:], *tables, f"Report: {path}"]))
 
@@ -48,12 +47,12 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
     blocks = [page.paragraph(" ".join(about["verdict"]), kind), page.paragraph(_protocol(config, about), "note")]
     if about["defects"]:
         blocks.append(page.section("Defects", *(page.paragraph(defect["words"]) for defect in about["defects"])))
-    for split in SPLITS:
+    for split in about["splits"]:
         if _has(numbers, split):
             blocks.append(page.section(f"Rows: {split}", page.table(*table(numbers, about, split), strong=2)))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
-               *_confusions(done), *_stress(workdir), *_clips(workdir)]
-    rows = [[one["name"], "–" if one["parameters"] is None else f"{one['parameters']:,}", f"{one['step']:,}",
+               *_confusions(done), *_stress(workdir, about), *_clips(workdir), *_rates(about)]
+    rows = [[one["name"], _count(one["parameters"]), f"{one['step']:,}",
              f"{one['seconds']:,.0f}", f"{one['examples']:,}"] for one in about["members"]]
     headings = ["training", "parameters", "chosen step", "seconds", "clips seen"]
     blocks.append(page.section("Trainings", page.table(headings, rows)))
@@ -64,20 +63,28 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
 def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[str], list[list[str]]]:
     """Headings and lines: a line for every row and number of labels, the broken ones marked."""
     shown = {
-        "accuracy": ("accuracy", "{:.1%}"), "span": ("95 % interval", ""), "seeds": ("seeds", "{:.0f}"),
-        "calibration_error": ("calibration error", "{:.3f}"), "position_error": ("position off by", "{:.2f}"),
-        "position_error_share": ("of the distance", "{:.1%}"), "radius_error": ("radius off by", "{:.2f}"),
-        "chance/position_error": ("mean position off by", "{:.2f}"),
+        "accuracy": ("accuracy", "{:.1%}"), "span": ("95 % interval", ""),
+        "beside": (f"beside {about['subject']}", "{}"), "seeds": ("seeds", "{:.0f}"),
+        "calibration_error": ("calibration error", "{:.3f}"), "position_error": ("position off by", "{:.3g}"),
+        "position_error_share": ("of the distance", "{:.1%}"), "radius_error": ("radius off by", "{:.3g}"),
+        "chance/position_error": ("mean position off by", "{:.3g}"),
+        "copied/position_error": ("last position off by", "{:.3g}"),
+        "continued/position_error": ("last velocity off by", "{:.3g}"),
+        "continued/position_error_share": ("of the distance", "{:.1%}"),
+        "tokenizer/position_error": ("tokenizer's own error", "{:.3g}"), "tokenizer/found": ("found", "{:.1%}"),
+        "beyond_tokenizer/position_error": ("beyond it", "{:+.3g}"),
     }
     groups = [(group["row"], group["labels"]) for group in about["groups"] if group["control"] is None]
     groups += [(ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
     lines, used = [], [name for name in shown if any(
-        f"{split}/{row}/{labels}/{'accuracy' if name == 'span' else name}" in numbers for row, labels in groups)]
+        f"{split}/{row}/{labels}/{'accuracy' if name in ('span', 'beside') else name}" in numbers
+        for row, labels in groups)]
     broken = {defect["row"] for defect in about["defects"]}
     for row, labels in groups:
         figures = {name: numbers.get(f"{split}/{row}/{labels}/{name}") for name in (*shown, "accuracy_low",
                                                                                    "accuracy_high")}
         if any(value is not None for value in figures.values()):
+            figures["beside"] = _beside(numbers, about, split, row, labels)
             cells = [_span(figures) if name == "span" else "–" if figures[name] is None
                      else shown[name][1].format(figures[name]) + _unit(about, row, name) for name in used]
             lines.append([f"{row} (DEFECT)" if row in broken else row, f"{labels:,}", *cells])
@@ -88,6 +95,18 @@ def _has(numbers: Numbers, split: str) -> bool:
     return any(name.startswith(f"{split}/") for name in numbers)
 
 
+def _beside(numbers: Numbers, about: Mapping[str, Any], split: str, row: str, labels: int) -> str | None:
+    """Whether a row's interval lies above the subject's, below it or neither; a row without labels beside its best."""
+    if row == about["subject"]:
+        return None
+    counts = [group["labels"] for group in about["groups"] if group["row"] == about["subject"]]
+    spans = [tuple(numbers.get(f"{split}/{name}/accuracy_{end}") for end in ("low", "high"))
+             for name in (f"{row}/{labels}", f"{about['subject']}/{labels or max(counts, default=0)}")]
+    if None in (*spans[0], *spans[1]):
+        return None
+    return "better" if spans[0][0] > spans[1][1] else "worse" if spans[0][1] < spans[1][0] else "level"
+
+
 def _span(figures: Mapping[str, float | None]) -> str:
     if figures["accuracy_low"] is None:
         return "–"
@@ -95,16 +114,19 @@ def _span(figures: Mapping[str, float | None]) -> str:
 
 
 def _unit(about: Mapping[str, Any], row: str, name: str) -> str:
-    lengths = ("position_error", "radius_error", "chance/position_error")
-    return f" {about['targets'][row]['unit']}" if name in lengths and row in about["targets"] else ""
+    length = name.endswith(("position_error", "radius_error"))
+    return f" {about['targets'][row]['unit']}" if length and row in about["targets"] else ""
 
 
 def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
     study = config.study
     budget = ", ".join(f"{epochs} passes over {labels:,}" for labels, epochs in zip(study.labels, study.epochs))
+    rates = ("were chosen on validation, with the same trials for every row" if about["rates"] else
+             "are those of the config; none was tried")
     missing = f" Not finished: {', '.join(about['unfinished'])}." if about["unfinished"] else ""
     return (f"Every row learned from the same clips, with {study.seeds} seeds, each with clips of its own: {budget}; "
-            "models of tracks fit them at once. The checkpoint is the best on validation; test clips chose nothing. "
+            "models of tracks fit them at once, and the oracle learns from none. The checkpoint is the best on "
+            f"validation; test clips chose nothing. Learning rates {rates}. "
             "Intervals: Student's t over the seeds and the chance of which clips are in the split, together. The "
             f"ensemble is the mean of the rows' probabilities.{missing}")
 
@@ -112,7 +134,26 @@ def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
 def _targets(about: Mapping[str, Any]) -> Iterator[str]:
     if about["targets"]:
         notes = [page.paragraph(f"{row}: {target['doc']}") for row, target in about["targets"].items()]
-        yield page.section("What was asked", *notes)
+        beside = ("Beside each row: the mean position of the training clips; the last tracked position, copied; the "
+                  "next one at the last tracked velocity; and the tokenizer's own error, which is how far the object, "
+                  "tracked in reconstructions of the same clips, is from the truth in the frames where it is found. Of "
+                  "rows without a tokenizer it is that of the study's subject.")
+        yield page.section("What was asked", *notes, page.paragraph(beside, "note"))
+
+
+def _rates(about: Mapping[str, Any]) -> Iterator[str]:
+    """What each factor of a learning rate came to, and the one that was taken."""
+    if not about["rates"]:
+        return
+    one = next(iter(about["rates"].values()))
+    factors = list(one["tried"])
+    lines = [[row, *(f"{choice['tried'][factor]:.3g}" for factor in factors), f"{choice['factor']:g}"]
+             for row, choice in about["rates"].items()]
+    note = (f"{one['measure']} of a training on {one['labels']:,} labels with seed {one['seed']}, by factor of the "
+            "learning rate (of the linear model of tracks: of its penalty). The best was taken for all of the row's "
+            "trainings; of equal ones that nearest to 1.")
+    yield page.section("Learning rates", page.paragraph(note, "note"),
+                       page.table(["row", *(f"x {factor}" for factor in factors), "taken"], lines))
 
 
 def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -123,12 +164,15 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
         row, control = group["row"], CONTROLS[group["control"]]
         figures = {name: numbers.get(f"test/{row}+{group['control']}/{group['labels']}/{name}")
                    for name in ("accuracy", "accuracy_low", "accuracy_high")}
-        own = numbers[f"test/{row}/{group['labels']}/accuracy"]
+        own, low = (numbers[f"test/{row}/{group['labels']}/accuracy{end}"] for end in ("", "_low"))
         if figures["accuracy"] is not None:
             must = f"chance, {about['chance']:.1%}" if control.lands == "chance" else f"below the row, {own:.1%}"
-            lines.append([row, control.text, f"{figures['accuracy']:.1%}", _span(figures), must])
+            apart = "–" if control.lands == "chance" else "yes" if figures["accuracy_high"] < low else "no"
+            lines.append([row, f"{group['labels']:,}", control.text, f"{figures['accuracy']:.1%}", _span(figures), must,
+                          apart])
     if lines:
-        yield page.section("Controls", page.table(["row", "taken away", "accuracy", "95 % interval", "must be"], lines))
+        headings = ["row", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
+        yield page.section("Controls", page.table(headings, lines))
 
 
 def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -193,7 +237,7 @@ def _confusions(done: Sequence[Finished]) -> Iterator[str]:
         yield page.section("Confusions", page.paragraph(note, "note"), *blocks)
 
 
-def _stress(workdir: pathlib.Path) -> Iterator[str]:
+def _stress(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
     """Curves of robustness, and a table of what an answer costs."""
     if not (workdir / stress.FILE).exists():
         return
@@ -202,13 +246,20 @@ def _stress(workdir: pathlib.Path) -> Iterator[str]:
         clips = max(row["clips"] for row in rows.values())
         note = (f"Accuracy on {clips:,} test clips that were spoilt, which no row was trained for: noise by its "
                 "standard deviation, blur by its width in pixels of a picture of 64, occlusion by the share that a "
-                "grey square hides. The cost is from pixels, codes included, in batches, on the device that is named.")
+                "grey square hides. The cost is from pixels, codes included, in batches, on the device that is named; "
+                "the parameters are those of the row's network, without a tokenizer.")
+        sizes = {one["name"]: one["parameters"] for one in about["members"]}
         chart = study_figures.robustness({name: row["corruptions"] for name, row in rows.items()})
-        lines = [[name, f"{row['milliseconds']:.1f}", row["device"]] for name, row in rows.items()]
+        lines = [[name, f"{row['milliseconds']:.1f}", row["device"], _count(sizes[row["member"]])]
+                 for name, row in rows.items() if row["member"] in sizes]
         yield page.section(
             "Spoilt clips, and what an answer costs", page.paragraph(note, "note"),
             page.picture(as_png(chart), "accuracy over corruption", frame=False),
-            page.table(["row", "milliseconds a clip", "on"], lines))
+            page.table(["row", "milliseconds a clip", "on", "parameters"], lines))
+
+
+def _count(parameters: int | None) -> str:
+    return "–" if parameters is None else f"{parameters:,}"
 
 
 def _clips(workdir: pathlib.Path) -> Iterator[str]:

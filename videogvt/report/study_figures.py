@@ -13,12 +13,16 @@ COLOURS = ("#20639b", "#c8553d", "#3caea3", "#b58900", "#6a4c93", "#5d6878", "#d
 
 
 def efficiency(lines: Mapping[str, Sequence[tuple[float, ...]]], chance: float) -> Figure:
-    """Accuracy over the number of labels: (labels, mean, low, high) for each point of each row."""
+    """Accuracy over the number of labels: (labels, mean, low, high) for each point of each row; a row that learned from
+    0 labels is a line across."""
     figure = Figure(figsize=(10.8, 3.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for place, (row, points) in enumerate(lines.items()):
         labels, mean, low, high = np.array(points, float).T
         colour = COLOURS[place % len(COLOURS)]
+        if not labels.any():
+            axes.axhline(mean[0], color=colour, linewidth=1.4, label=f"{row}, no labels")
+            continue
         axes.errorbar(labels * 1.02**place, mean, [mean - low, high - mean], color=colour, label=row, marker="o",
                       markersize=4, linewidth=1.4, capsize=3)
     axes.axhline(chance, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="chance")

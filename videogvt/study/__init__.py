@@ -6,7 +6,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.study import findings, protocol, showcase, stress
+from videogvt.study import answers, findings, protocol, showcase, stress
 
 
 def run_study(
@@ -28,9 +28,10 @@ def run_study(
     if jax.process_count() > 1:
         raise ValueError(f"Found {jax.process_count()} processes; a study's trainings are small and done by one. Start "
                          "it without --coordinator.")
-    names = [member.name for member in protocol.members(config)]
+    count = len(protocol.trials(config)) + len(protocol.members(config))
     for place, name in enumerate(protocol.run(config, workdir, data_dir, again), 1):
-        tell(f"{place}/{len(names)}  {name}")
+        tell(f"{place}/{count}  {name}")
+    answers.write_answers(config, workdir, data_dir)
     findings.write_findings(config, workdir)
     showcase.write_showcase(config, workdir, data_dir)
     stress.write_stress(config, workdir, data_dir)
@@ -38,8 +39,10 @@ def run_study(
 
 def plan_study(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> str:
     """What a study will cost: its number of trainings, and the cost of each row's largest network."""
-    found = protocol.members(config)
+    found, tried = protocol.members(config), protocol.trials(config)
     lines = [f"{config.name}: {len(found)} trainings in {workdir}"]
+    if tried:
+        lines[0] += f", after {len(tried)} that choose learning rates, on {tried[0].labels:,} labels each"
     for row in dict.fromkeys(member.row for member in found):
         part = [member for member in found if member.row == row]
         lines.append(f"\n{row}: {len(part)} trainings, {sum(member.control is not None for member in part)} of them "

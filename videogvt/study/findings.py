@@ -1,11 +1,13 @@
 """What a study found, from the files of its members: figures with intervals, defects and a verdict, as ``eval.json``.
 
 Figures are named ``<split>/<row>[+<control>]/<labels>/<figure>``. Besides the rows there is, where several tell
-classes, the row "ensemble": the mean of their probabilities, seed by seed.
+classes, the row "ensemble": the mean of their probabilities, seed by seed. Splits are "test", "ood" and the worlds of
+``study.also``.
 """
 
 import collections
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,12 +18,13 @@ from ml_collections import ConfigDict
 from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
 from videogvt.evals.hosts import Columns
 from videogvt.inputs.targets import TARGETS
-from videogvt.study.protocol import Member, members
+from videogvt.study.protocol import Member, choices, members
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 from videogvt.train.state import parameter_count
 
 ENSEMBLE = "ensemble"
+ANSWERS = "answers.json"  # of ``study.answers``
 POSITION = ("position_error", "position_error_share", "radius_error", "chance/position_error")
 Group = tuple[str, str | None, int]  # row, control, labels
 
@@ -54,8 +57,14 @@ class Finished:
 
 def finished_members(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
     """Those of a study that are trained and measured."""
-    found = [Finished.read(epath.Path(workdir), member) for member in members(config)]
+    found = [Finished.read(epath.Path(workdir), member) for member in members(config, workdir)]
     return [member for member in found if member is not None]
+
+
+def read_answers(workdir: epath.PathLike) -> dict[str, dict[str, dict[str, Any]]]:
+    """What ``study.answers`` wrote, by row and split; {} where it wrote nothing."""
+    path = epath.Path(workdir) / ANSWERS
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
@@ -70,11 +79,14 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     groups: dict[Group, list[Finished]] = collections.defaultdict(list)
     for one in done:
         groups[one.member.row, one.member.control, one.member.labels].append(one)
-    numbers, accuracy, chance = {}, {}, 0.0
-    for split in ("test", "ood"):
+    numbers, accuracy, chance, answers = {}, {}, 0.0, read_answers(workdir)
+    splits = ("test", "ood", *config.study.also)
+    for split in splits:
         for group, part in groups.items():
             if split in part[0].tables:
                 figures, known = _figures(split, part)
+                if group[0] in answers and split in answers[group[0]]:
+                    figures |= _beside(figures, answers[group[0]][split])
                 numbers |= {f"{split}/{_name(group)}/{name}": value for name, value in figures.items()}
                 accuracy |= {(split, group): known} if known else {}
         for labels, known in _ensembles(split, groups).items():
@@ -84,17 +96,19 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     if tests:
         chance = next(one.numbers["eval/test/chance/accuracy"] for one in done if "eval/test/accuracy" in one.numbers)
     broken = _defects(tests, chance)
-    most = max((labels for _, _, labels in tests), default=0)
-    rows = {row: known for (row, control, labels), known in tests.items()
-            if control is None and labels == most and row != ENSEMBLE}
-    said = verdict(rows, config.study.subject, broken, chance) if rows else ("No row tells classes.", "")
+    if tests:
+        said = verdict(_by_labels(tests), config.study.subject, broken, chance, _inputs(done))
+    else:
+        said = _position_verdict(numbers, config.study.subject, groups, _targets(done))
     journal.write_eval(workdir, numbers, {
+        "splits": [split for split in splits if any(split in one.tables for one in done)],
         "verdict": list(said), "defects": [dataclasses.asdict(defect) for defect in broken], "chance": chance,
         "subject": config.study.subject, "class_names": list(done[0].fact("test", "class_names")),
         "unfinished": [member.name for member in members(config)
                        if member.name not in {one.member.name for one in done}],
         "groups": [{"row": row, "control": control, "labels": labels} for row, control, labels in groups],
         "members": [_about(one, workdir) for one in done], "targets": _targets(done),
+        "rates": {row: dataclasses.asdict(choice) for row, choice in choices(config, workdir).items()},
     })
 
 
@@ -117,9 +131,32 @@ def _figures(split: str, part: Sequence[Finished]) -> tuple[dict[str, float], In
     return figures, known
 
 
+def _beside(figures: Mapping[str, float], answers: Mapping[str, Any]) -> dict[str, float]:
+    """The errors of other answers, and by how much the row's own is beyond the tokenizer's."""
+    beside = {name: value for name, value in answers.items() if "/" in name}
+    own = {name: f"tokenizer/{name}" for name in ("position_error", "position_error_share")}
+    beyond = {f"beyond_tokenizer/{name}": figures[name] - beside[other] for name, other in own.items()
+              if other in beside}
+    return beside | beyond
+
+
 def _spread(known: Interval) -> dict[str, float]:
     return {"accuracy": known.mean, "accuracy_low": known.low, "accuracy_high": known.high,
             "seeds": float(len(known.values))}
+
+
+def _by_labels(tests: Mapping[Group, Interval]) -> dict[int, dict[str, Interval]]:
+    """Accuracies of the rows themselves by number of labels; those that learn from none stand beside every number."""
+    rows = {(row, labels): known for (row, control, labels), known in tests.items()
+            if control is None and row != ENSEMBLE}
+    counts = {labels for _, labels in rows if labels} or {0}
+    return {count: {row: known for (row, labels), known in rows.items() if labels in (0, count)} for count in counts}
+
+
+def _inputs(done: Sequence[Finished]) -> dict[str, str]:
+    """What rows see, by name; the oracle sees tracks."""
+    inputs = {one.member.row: one.member.config["examples"]["input"] for one in done if one.member.control is None}
+    return {row: "tracks" if name == "oracle" else name for row, name in inputs.items()}
 
 
 def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[int, Interval]:
@@ -140,8 +177,8 @@ def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[i
 
 
 def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
-    """Of all rows: at every number of labels beside chance, at that of the controls beside these too. With fewer labels
-    than the most, a row may have learned nothing yet."""
+    """Of all rows, beside chance and their controls. With fewer labels than the most a row may have learned nothing
+    yet, or no more than its floor; below chance it must not be."""
     broken, most = [], max((labels for _, _, labels in tests), default=0)
     for (row, control, labels), own in tests.items():
         if control is None:
@@ -149,20 +186,46 @@ def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
                       if of == row and name in CONTROLS and count == labels}
             broken += [dataclasses.replace(defect, words=f"With {labels:,} labels, {defect.words}")
                        for defect in defects(row, own, chance, beside)
-                       if labels == most or defect.rule != "not above chance"]
+                       if labels in (0, most) or defect.rule == "below chance"]
     return broken
+
+
+def _position_verdict(
+    numbers: Mapping[str, float], subject: str, groups: Mapping[Group, Any], targets: Mapping[str, Mapping[str, str]]
+) -> tuple[str, str]:
+    """Two sentences by rule: how far off the subject is on the test split with the most labels, beside the rows that
+    are asked the same, and beside answers that learn nothing. There are no intervals: errors are compared as they are.
+    """
+    most = max(labels for _, _, labels in groups)
+    found = {row: numbers[f"test/{row}/{most}/position_error"] for row, control, labels in groups
+             if control is None and labels == most}
+    subject = subject if subject in found else min(found, key=found.__getitem__)
+    unit, beside = targets[subject]["unit"], f"test/{subject}/{most}"
+    first = f"{subject} is {found[subject]:.3g} {unit} off"
+    if f"{beside}/beyond_tokenizer/position_error" in numbers:
+        beyond = numbers[f"{beside}/beyond_tokenizer/position_error"]
+        first += f", {beyond:+.3g} {unit} beyond the tokenizer's own error"
+    if f"{beside}/position_error_share" in numbers:
+        first += f", {numbers[f'{beside}/position_error_share']:.1%} of the distance"
+    rows = [f"it {'loses to' if error < found[subject] else 'beats'} {row} ({error:.3g} {unit})"
+            for row, error in found.items() if row != subject and targets[row]["name"] == targets[subject]["name"]]
+    words = {"copied": "copying the last tracked position", "continued": "going on at the last velocity",
+             "chance": "the mean position of the training clips"}
+    others = [f"{text} is {numbers[f'{beside}/{name}/position_error']:.3g} {unit} off" for name, text in words.items()
+              if f"{beside}/{name}/position_error" in numbers]
+    return f"{': '.join([first, ', '.join(rows)] if rows else [first])}.", f"Beside it, {', '.join(others)}."
 
 
 def _about(one: Finished, workdir: epath.PathLike) -> dict[str, Any]:
     """What is needed to repeat a member, and what it cost."""
     about, member = one.numbers["about"], one.member
     folder = epath.Path(workdir) / "members" / member.name
-    tracks = member.config["recipe"] == "tracks"
+    network = member.config["recipe"] == "classifier"
     return {
         "name": member.name, "row": member.row, "control": member.control, "labels": member.labels, "seed": member.seed,
         "step": about["step"], "seconds": about["seconds"], "examples": about["examples"],
         "config_hash": about["config_hash"], "commit": about["trained_by_commit"], "frozen": about["frozen"],
-        "parameters": None if tracks else parameter_count(load_params(folder)["classifier"]),
+        "parameters": parameter_count(load_params(folder)["classifier"]) if network else None,
         "split_hashes": {split: one.fact(split, "split_hash") for split in one.tables},
     }
 

@@ -1,19 +1,26 @@
 """A study: many small trainings under one protocol, each an ordinary run, and one table of them.
 
 A *row* is a way to classify. Every row learns from the same clips, for the same number of passes over them, with the
-same seeds; its *controls* (``evals.controls``) learn with something taken away, from the largest number of labels. Each
-row, number of labels and seed is a *member* with a directory of its own, which ``experiment`` or ``study.track_run``
-trains. A member that is finished is left as it is, so that a study goes on where it was stopped.
+same seeds; its *controls* (``evals.controls``) learn with something taken away: those that must land on chance from the
+largest number of labels, floors from every number. Each row, number of labels and seed is a *member* with a directory
+of its own, which ``experiment`` or ``study.track_run`` trains. A member that is finished is left as it is, so that a
+study goes on where it was stopped. The oracle is a row of a single member, which learns from no label. Rows are also
+asked about the test splits of ``study.also``, other worlds.
+
+Where there are ``study.rates``, every row that learns first tries them, as factors of its learning rate (of the linear
+model of tracks: of its penalty), on ``study.rate_labels`` clips of the first seed. These *trials* are measured on
+validation alone, and by that the factor of all of the row's members is chosen.
 
     <workdir>/config.json  eval.json  stress.json  report.html
-              members/<row>[+<control>]-<labels>-seed<seed>/    the runs
+              members/<row>[+<control>|+rate<factor>]-<labels>-seed<seed>/    the runs
               media/samples.npz                                 clips with attention, and the worst mistakes
 """
 
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -23,11 +30,14 @@ from videogvt import experiment
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import check_keys
 from videogvt.evals.controls import CONTROLS
+from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.study.track_run import TrackRun
 from videogvt.train import journal
 
 SECTIONS = ("study", "rows", "data", "losses", "train", "evals", "mesh")
+STUDY = ("labels", "epochs", "seeds", "rates", "rate_labels", "validations", "subject", "stress", "also")
 OWN = ("recipe", "batch_size", "controls", "examples", "tokenizer", "classifier", "track_model", "optimizer", "losses")
+WITHOUT_LOOP = ("tracks", "oracle")  # recipes of ``track_run``
 FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
 
 
@@ -41,6 +51,7 @@ class Member:
       labels: training clips.
       seed: of clips, weights and order.
       config: of its run, plain values.
+      rate: of a trial, the factor that it tries; None for all others.
     """
 
     row: str
@@ -48,73 +59,152 @@ class Member:
     labels: int
     seed: int
     config: Mapping[str, Any]
+    rate: float | None = None
 
     @property
     def name(self) -> str:
         """Of its directory."""
-        return f"{self.row}{f'+{self.control}' if self.control else ''}-{self.labels}-seed{self.seed}"
+        taken = f"+{self.control}" if self.control else "" if self.rate is None else f"+rate{self.rate:g}"
+        return f"{self.row}{taken}-{self.labels}-seed{self.seed}"
 
     def build(self, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> "experiment.Experiment | TrackRun":
         """Its run, in the study's directory."""
         folder = epath.Path(workdir) / "members" / self.name
-        if self.config["recipe"] == "tracks":
-            return TrackRun.of(self.config, folder, data_dir)
-        return experiment.build(ConfigDict(self.config), folder, data_dir)
+        if self.config["recipe"] in WITHOUT_LOOP:
+            run = TrackRun.of(self.config, folder, data_dir)
+            return run if self.rate is None else dataclasses.replace(run, splits=("validation",))
+        run = experiment.build(ConfigDict(self.config), folder, data_dir)
+        if self.rate is None:
+            return run
+        return dataclasses.replace(run, evaluators={"validation": run.evaluators["validation"]})
 
 
-def members(config: ConfigDict) -> list[Member]:
-    """All trainings of a study, rows before their controls.
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Why a row learns as fast as it does.
+
+    Attributes:
+      factor: of its learning rate.
+      tried: what each factor came to on validation; {} where none was tried.
+      measure: the name of that.
+      labels, seed: of the trials.
+    """
+
+    factor: float
+    tried: Mapping[str, float]
+    measure: str
+    labels: int
+    seed: int
+
+
+def choices(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Choice]:
+    """By row that learns, the best factor on validation; of equal ones that nearest to 1. Rows whose trials are not
+    all done have none."""
+    train, found = config.train, {}
+    for row in dict.fromkeys(trial.row for trial in trials(config)):
+        part = [trial for trial in trials(config) if trial.row == row]
+        numbers = [journal.read_eval(epath.Path(workdir) / "members" / trial.name) for trial in part]
+        if None not in numbers:
+            sign = 1 if train.best_mode == "max" else -1
+            tried = {trial.rate: number[train.best] for trial, number in zip(part, numbers, strict=True)}
+            factor = max(tried, key=lambda rate: (sign * tried[rate], -abs(math.log(rate))))
+            told = {f"{rate:g}": value for rate, value in tried.items()}
+            found[row] = Choice(factor, told, train.best, part[0].labels, part[0].seed)
+    return found
+
+
+def trials(config: ConfigDict) -> list[Member]:
+    """The trainings by which learning rates are chosen, as many for each row that learns.
+
+    Raises:
+      ValueError: see ``members``.
+    """
+    plain = _checked(config)
+    study, labels = plain["study"], plain["study"]["rate_labels"]
+    if not study["rates"]:
+        return []
+    epochs = study["epochs"][study["labels"].index(labels)]
+    return [dataclasses.replace(_member(plain, row, None, labels, epochs, plain["seed"], rate, also=()), rate=rate)
+            for row, section in plain["rows"].items() if section["recipe"] != "oracle" for rate in study["rates"]]
+
+
+def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[Member]:
+    """All trainings of a study but the trials, rows before their controls.
+
+    Args:
+      config: of the study.
+      workdir: its directory, where learning rates are chosen by what lies there.
 
     Raises:
       ValueError: a section is missing, or a key or control is unknown.
     """
+    plain, found = _checked(config), []
+    chosen = choices(config, workdir) if workdir is not None else {}
+    study = plain["study"]
+    for row, section in plain["rows"].items():
+        factor = chosen[row].factor if row in chosen else 1
+        if section["recipe"] == "oracle":
+            found.append(_member(plain, row, None, 0, 0, plain["seed"], factor, study["also"]))
+            continue
+        seeds = range(plain["seed"], plain["seed"] + study["seeds"])
+        for labels, epochs in zip(study["labels"], study["epochs"], strict=True):
+            found += [_member(plain, row, None, labels, epochs, seed, factor, study["also"]) for seed in seeds]
+        found += [_member(plain, row, control, labels, epochs, seed, factor, also=())
+                  for control in section["controls"]
+                  for labels, epochs in zip(study["labels"], study["epochs"], strict=True)
+                  if CONTROLS[control].lands == "floor" or labels == max(study["labels"]) for seed in seeds]
+    return found
+
+
+def _checked(config: ConfigDict) -> dict[str, Any]:
+    """The config as plain values, after its sections and keys were looked at."""
     plain = experiment.plain(config.to_dict())
     for section in SECTIONS:
         if section not in plain:
             raise ValueError(f"The config has no section {section!r}; a study needs {', '.join(SECTIONS)}.")
     study = plain["study"]
-    check_keys("study", study, ("labels", "epochs", "seeds", "validations", "subject", "stress"))
+    check_keys("study", study, STUDY)
     if len(study["labels"]) != len(study["epochs"]):
         raise ValueError(f"study.labels is {study['labels']} and study.epochs {study['epochs']}; give as many passes "
                          "as numbers of labels.")
-    found = []
+    if study["rates"] and study["rate_labels"] not in study["labels"]:
+        raise ValueError(f"study.rate_labels is {study['rate_labels']}; rates are tried on one of study.labels, "
+                         f"{study['labels']}.")
     for row, section in plain["rows"].items():
         check_keys(f"rows.{row}", section, OWN)
         for control in section["controls"]:
             if control not in CONTROLS:
                 raise ValueError(unknown_name(f"control in config.rows.{row}", control, CONTROLS))
-        seeds = range(plain["seed"], plain["seed"] + study["seeds"])
-        for labels, epochs in zip(study["labels"], study["epochs"], strict=True):
-            found += [_member(plain, row, None, labels, epochs, seed) for seed in seeds]
-        most = max(study["labels"])
-        epochs = study["epochs"][study["labels"].index(most)]
-        found += [_member(plain, row, control, most, epochs, seed) for control in section["controls"] for seed in seeds]
-    return found
+    return plain
 
 
 def run(
     config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None, again: bool = False
 ) -> Iterator[str]:
-    """Trains what is not trained yet; yields the name of each member when it is done. Finished ones are measured
-    ``again`` where asked for."""
+    """Trains what is not trained yet, trials first; yields the name of each when it is done. Finished members are
+    measured ``again`` where asked for."""
     workdir = epath.Path(workdir).absolute()
-    found = members(config)
+    found = [*trials(config), *members(config, workdir)]
     finished = {member.name for member in found if journal.read_eval(workdir / "members" / member.name) is not None}
     for member in found:
         if member.name in finished:  # by the same config
             journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
     journal.claim_workdir(workdir, experiment.plain(config.to_dict()), free=("rows", "study", "mesh"))
-    for member in found:
-        if member.name not in finished:
-            member.build(workdir, data_dir).fit()
-        elif again:
-            member.build(workdir, data_dir).evaluate()
-        yield member.name
+    for some in (trials, lambda config: members(config, workdir)):  # members follow from the trials
+        for member in some(config):
+            if member.name not in finished:
+                member.build(workdir, data_dir).fit()
+            elif again and member.rate is None:
+                member.build(workdir, data_dir).evaluate()
+            yield member.name
 
 
-def _member(plain: Mapping[str, Any], row: str, control: str | None, labels: int, epochs: int, seed: int) -> Member:
-    section = copy.deepcopy(plain["rows"][row])
-    examples = section["examples"] | {"labels": labels}
+def _member(
+    plain: Mapping[str, Any], row: str, control: str | None, labels: int, epochs: int, seed: int, factor: float,
+    also: Sequence[str],
+) -> Member:
+    section = _faster(copy.deepcopy(plain["rows"][row]), factor)
+    examples = section["examples"] | {"labels": labels, "also": also}
     config = {"recipe": section["recipe"], "name": f"{plain['name']}/{row}", "seed": seed, "data": plain["data"]}
     if control == "start_position":  # two numbers, which no network on codes could be given
         config |= {"recipe": "tracks", "track_model": {"kind": "boosting"}}
@@ -130,6 +220,17 @@ def _member(plain: Mapping[str, Any], row: str, control: str | None, labels: int
     if config["recipe"] == "classifier":
         config |= _learning(plain, section, labels, epochs)
     return Member(row, control, labels, seed, json.loads(json.dumps(config)))
+
+
+def _faster(section: dict[str, Any], factor: float) -> dict[str, Any]:
+    """A row that learns by a factor as fast."""
+    if section["recipe"] == "classifier":
+        section["optimizer"]["learning_rate"] *= factor
+    elif section["recipe"] == "tracks":
+        model = section["track_model"]
+        name = "penalty" if model["kind"] == "linear" else "learning_rate"
+        model[name] = factor * (model[name] if name in model else getattr(TrackModel, name))
+    return section
 
 
 def _learning(plain: Mapping[str, Any], section: Mapping[str, Any], labels: int, epochs: int) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""A run without a loop: a model of track features learns in one go and leaves the files that any run leaves."""
+"""A run without a loop: a model of track features learns in one go, or the oracle learns nothing at all, and leaves the
+files that any run leaves."""
 
 import dataclasses
 import time
@@ -17,35 +18,65 @@ from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.pretrained.examples import Examples
 from videogvt.train import journal
 from videogvt.train.contracts import Media
+from videogvt.world.families import FAMILIES
 
 LEAST = 1e-7  # probability of a class that a model rules out
 
 
+class OracleModel:
+    """The kinematic oracle as a model that has nothing to learn: probabilities from its scores, which are twice the
+    negative logarithms of the families' evidence (Schwarz's criterion). A clip without a track gives every family the
+    same."""
+
+    kind = "oracle"
+
+    def predict_proba(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Probabilities (N, K) from scores (N,) by family, in label order."""
+        score_NK = np.stack(list(scores.values()), axis=-1)
+        score_NK = np.where(np.isfinite(score_NK).all(-1, keepdims=True), score_NK, 0.0)
+        share_NK = np.exp((score_NK.min(-1, keepdims=True) - score_NK) / 2)
+        return share_NK / share_NK.sum(-1, keepdims=True)
+
+    def predict(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The most probable class of each, (N,)."""
+        return self.predict_proba(scores).argmax(-1)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrackRun:
-    """A model of tracks, ready to learn.
+    """A model of tracks, ready to learn; or the oracle.
 
     Attributes:
       examples: what it learns from and is asked.
       model: the model, which has learned nothing yet.
       config: the resolved configuration, plain values.
       workdir: where the run leaves its files.
+      splits: that are measured, as far as the data set has them.
     """
 
     examples: Examples
-    model: TrackModel
+    model: TrackModel | OracleModel
     config: Mapping[str, Any]
     workdir: epath.Path
+    splits: tuple[str, ...]
 
     @classmethod
     def of(cls, config: Mapping[str, Any], workdir: epath.PathLike, data_dir: epath.PathLike | None) -> "TrackRun":
-        """The run that a config with the sections ``data``, ``examples`` and ``track_model`` describes."""
+        """The run that a config with the sections ``data``, ``examples`` and, but for the oracle, ``track_model``
+        describes."""
         examples = examples_of(config, data_dir)
-        if examples.input != "tracks":
-            raise ValueError(f"config.examples.input is {examples.input!r}; models of tracks see 'tracks'.")
-        classes = len(examples.split("train").class_names)
-        model = configure(TrackModel, "track_model", config["track_model"], num_classes=classes, seed=config["seed"])
-        return cls(examples, model, config, epath.Path(workdir).absolute())
+        if examples.input != config["recipe"]:
+            raise ValueError(f"config.examples.input is {examples.input!r} and config.recipe {config['recipe']!r}; "
+                             "models of tracks see 'tracks', the oracle 'oracle'.")
+        classes, model = examples.split("train").class_names, OracleModel()
+        if config["recipe"] == "oracle" and not set(classes) <= set(FAMILIES):
+            raise ValueError(f"The oracle knows the families {', '.join(FAMILIES)}; the data set has the classes "
+                             f"{', '.join(classes)}. Leave out the rows of the recipe 'oracle'.")
+        if config["recipe"] == "tracks":
+            model = configure(TrackModel, "track_model", config["track_model"], num_classes=len(classes),
+                              seed=config["seed"])
+        splits = ("validation", "test", "ood", *examples.also)
+        return cls(examples, model, config, epath.Path(workdir).absolute(), splits)
 
     @property
     def finished(self) -> bool:
@@ -61,7 +92,7 @@ class TrackRun:
         self.learn()
         seconds = time.monotonic() - began
         numbers, media, facts = {}, {}, {}
-        for split in (name for name in ("validation", "test", "ood") if name in train.splits):
+        for split in (name for name in self.splits if name in train.splits):
             facts[split] = self._facts(split)
             scale = examples.scale if examples.target is not None else None
             for name, value in results(self._table(split), train.class_names, examples.asked, scale):
@@ -74,8 +105,10 @@ class TrackRun:
             "evaluated_by_commit": journal.commit(), "frozen": {}, "evaluators": facts,
         })
 
-    def learn(self) -> TrackModel:
+    def learn(self) -> TrackModel | OracleModel:
         """The model after it has learned from the training clips; nothing is written."""
+        if isinstance(self.model, OracleModel):
+            return self.model
         examples, train = self.examples, self.examples.split("train")
         known = train.read(range(len(train)))
         return self.model.fit(

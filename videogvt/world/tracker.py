@@ -48,6 +48,19 @@ def track(video_THWC: np.ndarray, background: np.ndarray | None = None) -> Track
     return Track(position.reshape(*lead, 2), found.reshape(lead), area.reshape(lead))
 
 
+def track_over_scenery(video_NTHWC: np.ndarray) -> Track:
+    """Tracks the objects of clips (N, T, H, W, C) whose background may be a picture: where the border's colour as the
+    background finds the object in less than half of a clip's frames, the median over time is the background."""
+    found = track(video_NTHWC)
+    rows = np.flatnonzero(found.found_T.mean(axis=1) < 0.5)
+    if len(rows):
+        again = track(video_NTHWC[rows], still_background(video_NTHWC[rows]))
+        for known, new in ((found.position_T2, again.position_T2), (found.found_T, again.found_T),
+                           (found.area_T, again.area_T)):
+            known[rows] = new
+    return found
+
+
 def border_colour(video_THWC: np.ndarray) -> np.ndarray:
     """The median colour of each clip's border pixels: (..., 1, 1, 1, C), in the video's units."""
     edges = (video_THWC[..., 0, :, :], video_THWC[..., -1, :, :], video_THWC[..., :, 0, :], video_THWC[..., :, -1, :])
