@@ -5,10 +5,10 @@
 
 The first table is counted, not timed: what one clip costs in the paper's networks and in the default one, from the
 shapes of their products alone (``train.flops.count_flops``). The second writes ``--clips`` clips of `mono64` and of
-`mono128`, and ``--codes`` random grids of the shape of B's, to a temporary folder and gives the bytes of a record, of
-the packed video in it and of what it is in memory. The third is timed, and wants a quiet machine: reading them in
-batches of 64 through the training pipeline, and drawing the order of ``--indices`` clips as the pipeline does at the
-beginning of an epoch. Medians of three, with the fastest and the slowest.
+`mono128`, and ``--codes`` random grids of the shape of B's, to a temporary folder and gives the bytes of a clip in the
+files, of its record, of the packed video in it and of what it is in memory. The third is timed, and wants a quiet
+machine: reading them in batches of 64 through the training pipeline, and drawing the order of ``--indices`` clips as
+the pipeline does at the beginning of an epoch. Medians of three, with the fastest and the slowest.
 """
 
 import argparse
@@ -121,10 +121,13 @@ def clip_records(folder: pathlib.Path, world: str, clips: int) -> RecordSource:
 
 
 def bytes_of(name: str, source: RecordSource, field: str) -> Row:
-    """Bytes of an example of a data set: its record, pixels or codes packed as in it, and as they lie in memory."""
+    """Bytes of an example of a data set: its share of the files, which ArrayRecord packs once more, its record, the
+    video packed as in the record, and pixels or codes as they lie in memory."""
     split = tfds.builder_from_directory(source.directory).info.splits["train"]
     rows = source.read(range(len(source)))[field]
-    row = {"name": name, "clips": len(source), "record": split.num_bytes / len(source), "memory": rows[0].nbytes}
+    disk = sum(path.stat().st_size for path in source.directory.glob("*.array_record*"))
+    row = {"name": name, "clips": len(source), "disk": disk / len(source), "record": split.num_bytes / len(source),
+           "memory": rows[0].nbytes}
     if field == "video":
         row["packed"] = float(np.mean([len(zlib.compress(each.tobytes(), ZLIB_LEVEL)) for each in rows]))
     return row
@@ -163,12 +166,13 @@ def show(found: Mapping[str, Any]) -> str:
 
     networks = [cells(row, tokens="{:,}", parameters="{:,}", gflop="{:,.2f}", gflop_encode="{:,.2f}")
                 for row in found["networks"]]
-    sizes = [cells(row, clips="{:,}", record="{:,.0f}", packed="{:,.0f}", memory="{:,}") for row in found["bytes"]]
+    sizes = [cells(row, clips="{:,}", disk="{:,.0f}", record="{:,.0f}", packed="{:,.0f}", memory="{:,}")
+             for row in found["bytes"]]
     timings = [[*cells(row, clips="{:,}"), str(Timing(tuple(row["seconds"]))), f"{row['clips_per_s']:,.0f}"]
                for row in found["timed"]]
     return "\n\n".join([
         as_text(["one clip", "tokens", "parameters", "GFLOP forward", "GFLOP to encode"], networks),
-        as_text(["bytes of a clip", "clips", "record", "packed video", "in memory"], sizes),
+        as_text(["bytes of a clip", "clips", "on disk", "record", "packed video", "in memory"], sizes),
         as_text(["", "clips", "median (range)", "clips/s"], timings),
     ])
 

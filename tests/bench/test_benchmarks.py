@@ -47,6 +47,7 @@ def test_the_figures_of_scale_are_counted_and_read(script, tmp_path, capsys):
     sizes = {row["name"]: row for row in found["bytes"]}
     assert [row["memory"] for row in sizes.values()] == [16 * 64 * 64 * 3, 16 * 128 * 128 * 3, 4 * 1024]
     assert all(0 < row["packed"] < row["record"] for row in list(sizes.values())[:2])
+    assert all(row["disk"] > 0 for row in sizes.values())
     clips = {row["name"]: row["clips"] for row in found["timed"]}
     assert clips == {"reading mono64": 20, "reading mono128": 20, "reading codes of B": 20, "order of an epoch": 1000}
     assert all(len(row["seconds"]) == 3 and row["clips_per_s"] > 0 for row in found["timed"])
