@@ -15,7 +15,7 @@ SMALL = ["--filters=8", "--multipliers=1,2", "--clip=4,8,8", "--batch_size=1", "
 def script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module
-    for name in ("growth", "lowerings", "pytorch", "reading", "scale"):
+    for name in ("growth", "lowerings", "pytorch", "reading", "scale", "winograd"):
         sys.modules.pop(name, None)
 
 
@@ -24,6 +24,15 @@ def test_both_lowerings_give_the_same(script, tmp_path, capsys):
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ["train step", "encode", "decode"]
     assert all(row["difference"] < 1e-4 and row["faster"] > 0 and len(row["ours"]) == 3 for row in rows)
+    assert "times faster" in capsys.readouterr().out
+
+
+def test_winograd_gives_the_same_convolution(script, tmp_path, capsys):
+    script("winograd").main(["--shapes", "1,3,6,4,5", "2,1,4,3", "--repeats=1", f"--output={tmp_path / 'found.json'}"])
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [(row["shape"], row["name"]) for row in rows] == [
+        (shape, name) for shape in ([1, 3, 6, 4, 5], [2, 1, 4, 3, 3]) for name in ("forward", "with gradients")]
+    assert all(row["difference"] < 1e-4 and row["faster"] > 0 for row in rows)
     assert "times faster" in capsys.readouterr().out
 
 
