@@ -42,11 +42,13 @@ def one_by_one(source: RecordSource) -> Iterator[np.ndarray]:
         yield np.stack([examples[index]["video"] for index in order[start : start + 64]])
 
 
-def through_pipeline(source: RecordSource | ArraySource, batch_size: int, num_threads: int) -> Iterator[np.ndarray]:
-    """One epoch through the training pipeline."""
+def through_pipeline(
+    source: RecordSource | ArraySource, batch_size: int, num_threads: int, field: str = "video"
+) -> Iterator[np.ndarray]:
+    """One epoch of a field through the training pipeline."""
     batches = pipeline.train_batches(source, batch_size=batch_size, seed=0, num_threads=num_threads)
     for batch in itertools.islice(batches, len(source) // batch_size):
-        yield batch["video"]
+        yield batch[field]
     batches.close()
 
 

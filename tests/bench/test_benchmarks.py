@@ -15,7 +15,7 @@ SMALL = ["--filters=8", "--multipliers=1,2", "--clip=4,8,8", "--batch_size=1", "
 def script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module
-    for name in ("lowerings", "pytorch"):
+    for name in ("growth", "lowerings", "pytorch", "reading", "scale", "winograd"):
         sys.modules.pop(name, None)
 
 
@@ -27,6 +27,15 @@ def test_both_lowerings_give_the_same(script, tmp_path, capsys):
     assert "times faster" in capsys.readouterr().out
 
 
+def test_winograd_gives_the_same_convolution(script, tmp_path, capsys):
+    script("winograd").main(["--shapes", "1,3,6,4,5", "2,1,4,3", "--repeats=1", f"--output={tmp_path / 'found.json'}"])
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [(row["shape"], row["name"]) for row in rows] == [
+        (shape, name) for shape in ([1, 3, 6, 4, 5], [2, 1, 4, 3, 3]) for name in ("forward", "with gradients")]
+    assert all(row["difference"] < 1e-4 and row["faster"] > 0 for row in rows)
+    assert "times faster" in capsys.readouterr().out
+
+
 def test_the_pytorch_network_is_of_the_same_size(script, tmp_path, capsys):
     pytest.importorskip("torch")
     script("pytorch").main([*SMALL, f"--output={tmp_path / 'found.json'}"])
@@ -35,3 +44,48 @@ def test_the_pytorch_network_is_of_the_same_size(script, tmp_path, capsys):
     assert counts["ours"] == counts["PyTorch"]
     assert all(len(row["PyTorch"]) == len(row["ours"]) == 3 for row in found["rows"])
     assert "ours / PyTorch" in capsys.readouterr().out
+
+
+def test_the_figures_of_scale_are_counted_and_read(script, tmp_path, capsys):
+    flags = ["--networks=default", "--clips=20", "--codes=20", "--indices=1000"]
+    script("scale").main([*flags, f"--output={tmp_path / 'found.json'}"])
+    found = json.loads((tmp_path / "found.json").read_text())
+    tokenizer, transformer = found["networks"]
+    assert tokenizer["tokens"] == 256 and transformer["tokens"] == 257  # the class comes first
+    assert 0 < tokenizer["gflop_encode"] < tokenizer["gflop"] < 2 and 5e5 < tokenizer["parameters"] < 1e6
+    sizes = {row["name"]: row for row in found["bytes"]}
+    assert [row["memory"] for row in sizes.values()] == [16 * 64 * 64 * 3, 16 * 128 * 128 * 3, 4 * 1024]
+    assert all(0 < row["packed"] < row["record"] for row in list(sizes.values())[:2])
+    assert all(row["disk"] > 0 for row in sizes.values())
+    clips = {row["name"]: row["clips"] for row in found["timed"]}
+    assert clips == {"reading mono64": 20, "reading mono128": 20, "reading codes of B": 20, "order of an epoch": 1000}
+    assert all(len(row["seconds"]) == 3 and row["clips_per_s"] > 0 for row in found["timed"])
+    assert "tokenizer default" in capsys.readouterr().out
+
+
+def test_the_growth_of_a_step_is_measured_and_drawn(script, tmp_path, capsys):
+    growth = script("growth")
+    growth.main(["--quick", "--repeats=3", f"--output={tmp_path}"])
+    found = json.loads((tmp_path / "growth.json").read_text())
+    assert len(found["rows"]) == sum(len(list(sweep.settings())) for sweep in growth.QUICK.values())
+    for row in found["rows"]:
+        assert 0 < row["ms_low"] <= row["ms"] <= row["ms_high"] and row["memory"] > 0 and row["gflop"] > 0
+    one, two = growth.along(found, "transformer", "batch")
+    assert (one["batch"], two["batch"]) == (1, 2) and two["gflop"] == pytest.approx(2 * one["gflop"])
+    assert one["parameters"] == two["parameters"] and two["memory"] > one["memory"]
+    assert [row["remat"] for row in growth.along(found, "transformer", "batch", remat=True)] == [True, True]
+    assert len(growth.along(found, "tokenizer", "pixels")) == 1
+    for name in ("growth_time.png", "growth_memory.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert "fastest to slowest" in capsys.readouterr().out
+
+
+def test_a_sweep_changes_one_setting_at_a_time(script):
+    growth = script("growth")
+    for sweep in growth.FULL.values():
+        settings = list(sweep.settings())
+        assert len(set(settings)) == len(settings)
+        for setting in settings:
+            changed = [axis for axis in sweep.values if getattr(setting, axis) != getattr(sweep.middle, axis)]
+            assert len(changed) <= 1
+        assert all(getattr(sweep.middle, axis) in values for axis, values in sweep.values.items())

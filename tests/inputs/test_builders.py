@@ -21,6 +21,7 @@ from videogvt.inputs import builders
 from videogvt.inputs.builders import CITATION, Trajectories, data_root, main, prepared
 from videogvt.inputs.datasets import read_manifest, verify, write_dataset
 from videogvt.inputs.shards import Encoder, content_digest
+from videogvt.inputs.sources import open_source
 from videogvt.inputs.worlds import WorldConfig, world_features
 from videogvt.world.example import FIELDS, example, field_shapes
 from videogvt.world.spec import SPECS, VERSION
@@ -228,6 +229,32 @@ def test_the_command_line_builds_and_verifies(tmp_path, capsys):
     assert f"{shard.name} has SHA-256" in capsys.readouterr().err
     assert main(["build", "mono46"]) == 1
     assert "Did you mean 'mono64'" in capsys.readouterr().err
+
+
+def test_a_world_has_as_many_training_clips_as_asked_for(tmp_path, capsys):
+    command = ["build", "tiny", "--clips", "43", "--data_dir"]
+    beam = ["--beam_pipeline_options", "runner=DirectRunner"]
+    assert main([*command, str(tmp_path / "two"), "--workers", "2"]) == 0
+    assert main([*command, str(tmp_path / "beam"), *beam]) == 0
+    here, on_beam = map(pathlib.Path, capsys.readouterr().out.split())
+    assert here == tmp_path / "two" / "trajectories" / "tiny_train43" / VERSION
+    assert shard_hashes(here) == shard_hashes(on_beam) and verify(on_beam) == 8
+    source = open_source("trajectories", "train", fields=("video", "id"), data_dir=tmp_path / "two", config="tiny",
+                         clips=43)
+    assert len(source) == 43
+    first, last = source.read([3]), source.read([42])
+    np.testing.assert_array_equal(first["video"][0], example(TINY, "train", 3)["video"])  # the shipped world's clip
+    assert (first["id"][0], last["id"][0]) == ("tiny_train43/train/000003", "tiny_train43/train/000042")
+    sizes = {split: info.num_examples for split, info in tfds.builder_from_directory(here).info.splits.items()}
+    assert sizes == dict(TINY.splits) | {"train": 43}
+
+
+def test_a_number_of_clips_needs_a_shipped_world(tmp_path, capsys):
+    with pytest.raises(ValueError, match="clips=5 changes a shipped world; the config 'tiny' says itself"):
+        prepared(WorldConfig(spec=TINY), tmp_path, clips=5)
+    assert main(["build", "tiny", "--clips", "0", "--data_dir", str(tmp_path)]) == 1
+    assert "'tiny' was asked for 0 clips; it needs at least 1" in capsys.readouterr().err
+    assert main(["build", "tracks.npz", "--clips", "5", "--data_dir", str(tmp_path)]) == 1
 
 
 def run(command, folder, **variables):

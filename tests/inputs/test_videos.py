@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from videogvt.inputs import sources
+from videogvt.inputs.datasets import read_manifest
 from videogvt.inputs.folders import Unusable
 from videogvt.inputs.frames import Framing
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
@@ -70,6 +71,15 @@ def test_every_container_gives_its_frames_in_order(tmp_path, name, codec, pixels
     assert clips["id"].tolist() == [f"{name}#{i}" for i in range(3)]
     np.testing.assert_allclose(clips["fps"], 10, rtol=1e-3)
     np.testing.assert_allclose(clips["start"], [0, 0.4, 0.8], atol=2e-3)
+
+
+def test_several_processes_cut_the_same_clips(tmp_path):
+    for number in range(5):
+        write_video(tmp_path / f"in/{number}.avi", greys([40 * number + i for i in range(12)]))
+    config = VideoFolderConfig(folder=tmp_path / "in", **ALL_TRAIN)
+    one, two = (read_manifest(prepared_videos(config, tmp_path / str(workers), workers).data_dir) for workers in (1, 2))
+    assert one == two and one["splits"]["train"]["examples"] == 15
+    assert len(one["splits"]["train"]["shards"]) == 2
 
 
 def test_stride_and_what_is_left_at_the_end(tmp_path):

@@ -40,7 +40,7 @@ def measure(experiment: Experiment, repeats: int = 10, budget_s: float = 20.0) -
         for part in subject.parts():
             if str(part.dtype) not in ceilings:
                 ceilings[str(part.dtype)] = machine.matrix_rate(part.dtype)
-            rows.append(_row(part, subject.video_shape[0], ceilings, repeats, budget_s))
+            rows.append(row(part, subject.video_shape[0], ceilings, repeats, budget_s))
         rows.append(_reading(subject.data, subject.video_shape[0], repeats, budget_s))
     params = {name: parameter_count(tree) for name, tree in subject.state.params.items()}
     return {"rows": rows, "about": {
@@ -49,7 +49,18 @@ def measure(experiment: Experiment, repeats: int = 10, budget_s: float = 20.0) -
     }}
 
 
-def _row(part: Part, frames: int, ceilings: Mapping[str, float], repeats: int, budget_s: float) -> Row:
+def row(part: Part, frames: int, ceilings: Mapping[str, float], repeats: int = 10, budget_s: float = 20.0) -> Row:
+    """Compiles and times one part.
+
+    Args:
+      part: what to run.
+      frames: of a clip.
+      ceilings: FLOP/s of products of the part's dtype by its name, and bytes/s under "copy"; of one device.
+      repeats, budget_s: see ``timing.alternate``.
+
+    Returns:
+      What ``measure`` says of a row.
+    """
     start = time.perf_counter()
     compiled = part.lowered().compile()
     compile_s = time.perf_counter() - start
@@ -124,9 +135,9 @@ def facts(about: Mapping[str, Any]) -> Iterator[str]:
         f"{name} {size / 1e6:,.0f} MB" for name, size in peak.items() if size is not None)
 
 
-def write(found: Mapping[str, Any], workdir: epath.PathLike) -> epath.Path:
-    """Writes ``bench.json`` into a run's directory."""
-    path = epath.Path(workdir) / FILE
+def write(found: Mapping[str, Any], workdir: epath.PathLike, name: str = FILE) -> epath.Path:
+    """Writes the figures into a directory, of a run as ``bench.json``."""
+    path = epath.Path(workdir) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=2))
     return path

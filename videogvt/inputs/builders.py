@@ -1,6 +1,7 @@
 """TFDS builders that need no TensorFlow, where their datasets lie, and the command line to build and verify them.
 
-    python -m videogvt.inputs.builders build mono64 [--data_dir DIR] [--workers N]
+    python -m videogvt.inputs.builders build mono64 [--data_dir DIR] [--workers N] [--clips N]
+    python -m videogvt.inputs.builders build mono64 --clips 1000000 --beam_pipeline_options runner=DirectRunner,...
     python -m videogvt.inputs.builders build my_tracks.npz
     python -m videogvt.inputs.builders verify DIR
 
@@ -152,6 +153,8 @@ def prepared(
     config: str | WorldConfig | UserTracksConfig = "mono64",
     data_dir: os.PathLike | None = None,
     workers: int | None = None,
+    clips: int | None = None,
+    beam_pipeline_options: str | None = None,
 ) -> Trajectories:
     """The builder of a trajectory dataset that is on disk, building it first where it is not.
 
@@ -159,13 +162,34 @@ def prepared(
       config: name of a shipped spec, or a config object.
       data_dir: see ``data_root``.
       workers: processes to build in; None for one per core.
+      clips: of the training split, in place of the shipped spec's; the dataset then has a name of its own, see
+        ``WorldSpec.with_train``.
+      beam_pipeline_options: to build on Beam instead, such as "runner=DirectRunner,direct_num_workers=2", as
+        ``tfds build`` takes them.
     """
     if isinstance(config, str) and config not in SPECS:
         raise KeyError(unknown_name("trajectory dataset", config, SPECS))
+    if clips is not None:
+        if not isinstance(config, str):
+            raise ValueError(f"clips={clips} changes a shipped world; the config {config.name!r} says itself how many "
+                             "it has.")
+        config = WorldConfig(spec=SPECS[config].with_train(clips))
     builder = Trajectories(config=config, data_dir=data_root(data_dir))
     builder.workers = workers
-    builder.download_and_prepare()
+    builder.download_and_prepare(download_config=_on_beam(beam_pipeline_options))
     return builder
+
+
+def _on_beam(options: str | None) -> tfds.download.DownloadConfig | None:
+    """What tells a builder to use Beam with these options."""
+    if options is None:
+        return None
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise ImportError("Building on Beam needs apache-beam: pip install 'videogvt[beam]'.") from error
+    flags = [f"--{option.strip()}" for option in options.split(",")]
+    return tfds.download.DownloadConfig(beam_options=PipelineOptions(flags=flags))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -176,16 +200,20 @@ def main(arguments: list[str] | None = None) -> int:
     build.add_argument("name", help=f"one of {', '.join(SPECS)}, or the path of your own .npz")
     build.add_argument("--data_dir", help=f"default: ${DATA_VARIABLE}, else {DEFAULT_DATA_ROOT}")
     build.add_argument("--workers", type=int, help="processes; default: one per core")
+    build.add_argument("--clips", type=int, help="of the training split, instead of the world's; the data set's folder "
+                                                 "then ends in _train and the number")
+    build.add_argument("--beam_pipeline_options", help="build on Beam instead: runner=DirectRunner,... (extra `beam`)")
     check = commands.add_parser("verify", help="compare a dataset's shards with its SHA-256 manifest")
     check.add_argument("directory", help="the folder with manifest.json")
     options = parser.parse_args(arguments)
     try:
         if options.command == "build":
             config = UserTracksConfig(path=options.name) if options.name.endswith(".npz") else options.name
-            print(prepared(config, options.data_dir, options.workers).data_dir)
+            on = options.data_dir, options.workers, options.clips, options.beam_pipeline_options
+            print(prepared(config, *on).data_dir)
         else:
             print(f"{options.directory}: {verify(options.directory)} shards match the manifest")
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, ImportError) as error:
         print(f"error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 1
     return 0

@@ -199,9 +199,11 @@ def _trajectories(
     data_dir: os.PathLike | None,
     config: Any = "mono64",
     workers: int | None = None,
+    clips: int | None = None,
 ) -> RecordSource:
-    """Synthetic trajectories: ``config`` is the name of a shipped world, or a config object (see ``builders``)."""
-    return RecordSource(builders.prepared(config, data_dir, workers).data_dir, split, fields)
+    """Synthetic trajectories: ``config`` is the name of a shipped world, or a config object, and ``clips`` the size of
+    its training split, None for the world's own (see ``builders``)."""
+    return RecordSource(builders.prepared(config, data_dir, workers, clips).data_dir, split, fields)
 
 
 @sources.register("imported")

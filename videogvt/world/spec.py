@@ -96,6 +96,17 @@ class WorldSpec:
         same share of the picture."""
         return self.time_unit**2
 
+    def with_train(self, clips: int) -> "WorldSpec":
+        """The same world with so many training clips: the first ones are this spec's, but for the name in their ``id``.
+
+        It is called "mono64_train100000"; the other splits are the same.
+        """
+        if clips < 1:
+            raise ValueError(f"The training split of {self.name!r} was asked for {clips} clips; it needs at least 1.")
+        self.split_size("train")
+        splits = tuple((name, clips if name == "train" else size) for name, size in self.splits)
+        return replace(self, name=f"{self.name}_train{clips}", splits=splits)
+
     def split_size(self, split: str) -> int:
         """Number of examples of ``split``; an unknown split is a ``KeyError`` that lists the legal ones."""
         sizes = dict(self.splits)
