@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 from etils import epath  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import NullLocator  # noqa: E402
+from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
 
 from videogvt.bench import measure  # noqa: E402
 from videogvt.bench.parts import Subject  # noqa: E402
@@ -188,13 +188,13 @@ def times(found: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(10.8, 2.6 * len(networks)), dpi=figures.DPI, layout="constrained")
     grid = figure.subplots(len(networks), len(AXES), squeeze=False, sharey="row")
     for line, (network, middle) in zip(grid, networks.items()):
-        for axes, (axis, words) in zip(line, AXES.items()):
+        for axes, axis in zip(line, AXES):
             rows = along(found, network, axis)
             [center] = [row for row in rows if row[axis] == middle[axis]]
             _line(axes, axis, rows, figures.BLUE, "measured")
             axes.plot([row[axis] for row in rows], [center["ms"] * row["gflop"] / center["gflop"] for row in rows],
                       color=figures.GREY, linestyle=(0, (4, 3)), linewidth=1, label="as its FLOPs")
-            _finish(axes, rows, axis, words, f"{network}, ms a step")
+            _finish(axes, rows, axis, f"{network}, ms a step", "log")
     grid[0, 0].legend(frameon=False, fontsize=8, labelcolor=figures.INK)
     return figure
 
@@ -211,7 +211,7 @@ def memories(found: Mapping[str, Any]) -> Figure:
                                  marker="o", markersize=3, linewidth=1.4, label=words)
             _line(grid[2 * place + 1], "batch", rows, colour, words)
         for axes, unit in zip(grid[2 * place:], ("MB", "ms")):
-            _finish(axes, rows, "batch", AXES["batch"], f"{network}, {unit} a step")
+            _finish(axes, rows, "batch", f"{network}, {unit} a step", "linear")
     grid[0].legend(frameon=False, fontsize=8, labelcolor=figures.INK)
     return figure
 
@@ -224,11 +224,17 @@ def _line(axes: Axes, axis: str, rows: Sequence[Mapping[str, Any]], colour: str,
                   elinewidth=1, label=label)
 
 
-def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], axis: str, words: str, title: str) -> None:
+def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], axis: str, title: str, scale: str) -> None:
     figures.plain(axes, title)
-    axes.set(xscale="log", yscale="log", xlabel=words)
+    axes.set(xscale=scale, yscale=scale, xlabel=AXES[axis])
     axes.set_xticks([row[axis] for row in rows], [str(row[axis]) for row in rows])
     axes.xaxis.set_minor_locator(NullLocator())
+    if scale == "log":
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_ylim(bottom=0)
 
 
 def table(found: Mapping[str, Any]) -> str:
