@@ -84,9 +84,9 @@ def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowerin
       video_BTHWC: input; computed in its dtype, to which the kernel is expected to be cast already.
       kernel: (kt, kh, kw, C, features).
       padding: what stands outside the borders: their mirror image, zeros, or the border itself.
-      lowering: "native" is XLA's 3-D convolution; "taps" folds the time taps of the kernel into channels and runs one
-        2-D convolution over all frames; "auto" is taps on CPUs and native elsewhere. Kernels of one frame are always
-        a 2-D convolution, those of one cell a matrix product.
+      lowering: "native" is XLA's 3-D convolution; "taps" folds the time taps of the kernel into channels, of the input
+        or of the output, and runs one 2-D convolution over all frames; "auto" is taps on CPUs and native elsewhere.
+        Kernels of one frame are always a 2-D convolution, those of one cell a matrix product.
 
     Returns:
       (B, T, H, W, features).
@@ -101,20 +101,69 @@ def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowerin
     video_BTHWC = barrier(video_BTHWC)
     if padding != "zero" and kernel.shape[:3] != (1, 1, 1):
         video_BTHWC, widths = barrier(pad(video_BTHWC, widths, padding)), ((0, 0),) * 3
+    if lowering == "taps" and padding == "zero" and kernel.shape[0] > 1 and math.prod(kernel.shape[1:3]) > 1:
+        return barrier(_taps(video_BTHWC, kernel, widths))
     if lowering == "taps" or kernel.shape[0] == 1:
-        return barrier(_conv_frames(*_fold_time(video_BTHWC, kernel, widths[0]), widths[1:]))
+        return barrier(_taps_into_input(video_BTHWC, kernel, widths))
     return jax.lax.conv_general_dilated(
         video_BTHWC, kernel, (1, 1, 1), widths, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
-def _fold_time(video_BTHWC, kernel, frames_outside):
-    """The time taps side by side as channels, and the 2-D kernel (kh, kw, kt * C, features) that sums over them."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _taps(video_BTHWC, kernel, widths):
+    """A convolution by frames, its taps where they cost least; and so the gradients, in each of which channels and
+    features play other parts. For zero padding: frames that others are padded with would be convolved in vain."""
+    return _cheaper(*kernel.shape[3:])(video_BTHWC, kernel, widths)
+
+
+def _taps_forward(video_BTHWC, kernel, widths):
+    return _taps(video_BTHWC, kernel, widths), (video_BTHWC, kernel)
+
+
+def _taps_backward(widths, saved, gradient):
+    video_BTHWC, kernel = saved
+    channels, features = kernel.shape[3:]
+    # The gradient by the video is a convolution from features to channels, and the transpose of the other way of ours.
+    back = _taps_into_input if _cheaper(features, channels) is _taps_into_output else _taps_into_output
+    by_video = jax.linear_transpose(lambda video: back(video, kernel, widths), video_BTHWC)
+    by_kernel = jax.linear_transpose(
+        lambda kernel: _cheaper(channels, features)(video_BTHWC, kernel, widths), kernel)
+    return *by_video(gradient), *by_kernel(gradient)
+
+
+_taps.defvjp(_taps_forward, _taps_backward)
+
+
+def _cheaper(channels: int, features: int):
+    """A 2-D convolution gathers each cell's surroundings, which is work per input channel: the fewer of them the
+    better, unless they are so few beside the features that sums over frames of these weigh more."""
+    return _taps_into_output if 4 * channels >= features else _taps_into_input
+
+
+def _taps_into_input(video_BTHWC, kernel, widths):
+    """The frames that a kernel (kt, kh, kw, C, features) sees side by side as kt * C channels, then one convolution."""
     time, height, width, channels, features = kernel.shape
     if time > 1:
-        padded = pad(video_BTHWC, (frames_outside, (0, 0), (0, 0)), "zero")
+        padded = pad(video_BTHWC, (widths[0], (0, 0), (0, 0)), "zero")
         frames = padded.shape[1] - time + 1
         video_BTHWC = jnp.concatenate([padded[:, tap:tap + frames] for tap in range(time)], axis=-1)
-    return video_BTHWC, kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, time * channels, features)
+    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, time * channels, features)
+    return _conv_frames(video_BTHWC, flat, widths[1:])
+
+
+def _taps_into_output(video_BTHWC, kernel, widths):
+    """One convolution to kt * features, then the sum over what each frame gives to those around it."""
+    time, height, width, channels, features = kernel.shape
+    flat = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, time * features)
+    parts = jax.lax.optimization_barrier(_conv_frames(video_BTHWC, flat, widths[1:]))
+    given, before = parts.shape[1], widths[0][0]
+    frames = given + sum(widths[0]) - time + 1
+    total = 0
+    for tap in range(time):
+        first, last = max(0, before - tap), min(frames, given + before - tap)  # of the frames that see this tap
+        seen = parts[:, first + tap - before:last + tap - before, ..., tap * features:(tap + 1) * features]
+        total += pad(seen, ((first, frames - last), (0, 0), (0, 0)), "zero")
+    return total
 
 
 def _conv_frames(video_BTHWC, kernel_hwio, widths):
