@@ -9,15 +9,18 @@ import jax.numpy as jnp
 from videogvt.train.timing import alternate
 
 
-def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int = 4) -> float:
+def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None = None) -> float:
     """FLOP/s of square matrix products on one device, at jax's default precision; the fastest of repeats.
 
     Args:
       dtype: of the matrices.
       size: of their sides; by default 2,048 on CPUs and 8,192 elsewhere.
-      products: in one call, one after the other, so that starting it does not count.
+      products: in one call, one after the other, so that starting it does not count. By default 4, and 1 on CPUs, where
+        a product takes long anyway, and XLA with the flag of ``core.backend`` takes 25 times as long for products of
+        products of this size, which no network here has.
     """
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    products = products or (1 if jax.default_backend() == "cpu" else 4)
 
     @jax.jit
     def chain(matrix):
