@@ -82,7 +82,8 @@ def _default() -> ConfigDict:
     config.losses.class_dropout = 0.0
     config.losses.ema_decay = 0.99  # ours; the paper has none
 
-    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best", "words": "codebook"})
+    config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
+    config.init_from.words = "codebook"  # words begin as the vectors of their codes; or "random", as the paper's
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 4e-3

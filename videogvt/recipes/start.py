@@ -18,6 +18,7 @@ from videogvt.train.checkpoint import load_weights
 from videogvt.train.state import TrainState
 
 SAME = "none"
+WORD_TABLES = ("word_embeddings", "words")  # of the masked and of the causal transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,7 @@ class CodebookWords:
         return state.replace(params=fill(state.params), ema=fill(state.ema))
 
     def _filled(self, path: Any, leaf: Any) -> Any:
-        if "word_embeddings" not in jax.tree_util.keystr(path):
+        if not any(entry.key in WORD_TABLES for entry in path):
             return leaf
         vectors_KD = self.vectors_KD - self.vectors_KD.mean(axis=0)
         (codes, dims), rows = vectors_KD.shape, np.array(leaf)
