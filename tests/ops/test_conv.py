@@ -24,7 +24,8 @@ def numpy_conv(video, kernel, padding):
 
 @pytest.mark.parametrize("padding", ops.PAD_MODES)
 @pytest.mark.parametrize("kernel_size, channels, features", [
-    ((3, 3, 3), 3, 4), ((3, 3, 3), 1, 5), ((3, 3, 3), 5, 1), ((3, 1, 1), 3, 4), ((1, 3, 3), 3, 4), ((1, 1, 1), 3, 4),
+    ((3, 3, 3), 3, 4), ((3, 3, 3), 1, 5), ((3, 3, 3), 5, 1), ((5, 3, 3), 1, 5), ((4, 3, 3), 3, 4), ((7, 1, 2), 3, 2),
+    ((3, 1, 1), 3, 4), ((1, 3, 3), 3, 4), ((1, 1, 1), 3, 4),
     ((2, 4, 3), 3, 4)])
 @pytest.mark.parametrize("frames", [1, 4])
 def test_every_lowering_is_the_definition_values_and_gradients(padding, kernel_size, channels, features, frames):

@@ -112,7 +112,9 @@ def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowerin
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _taps(video_BTHWC, kernel, widths):
     """A convolution by frames, its taps where they cost least; and so the gradients, in each of which channels and
-    features play other parts. For zero padding: frames that others are padded with would be convolved in vain."""
+    features play other parts. For zero padding: frames that others are padded with would be convolved in vain.
+    It has gradients of any order, and no forward mode (jvp).
+    """
     return _cheaper(*kernel.shape[3:])(video_BTHWC, kernel, widths)
 
 
@@ -158,12 +160,13 @@ def _taps_into_output(video_BTHWC, kernel, widths):
     parts = jax.lax.optimization_barrier(_conv_frames(video_BTHWC, flat, widths[1:]))
     given, before = parts.shape[1], widths[0][0]
     frames = given + sum(widths[0]) - time + 1
-    total = 0
+    total = 0  # in float32, so that bfloat16 is rounded once more and not with every tap
     for tap in range(time):
         first, last = max(0, before - tap), min(frames, given + before - tap)  # of the frames that see this tap
-        seen = parts[:, first + tap - before:last + tap - before, ..., tap * features:(tap + 1) * features]
-        total += pad(seen, ((first, frames - last), (0, 0), (0, 0)), "zero")
-    return total
+        if first < last:
+            seen = parts[:, first + tap - before:last + tap - before, ..., tap * features:(tap + 1) * features]
+            total += pad(seen.astype(jnp.float32), ((first, frames - last), (0, 0), (0, 0)), "zero")
+    return total.astype(parts.dtype)
 
 
 def _conv_frames(video_BTHWC, kernel_hwio, widths):
