@@ -39,9 +39,9 @@ def _default() -> ConfigDict:
 
     config.lm = ConfigDict()
     config.lm.layers = 4
-    config.lm.hidden = 192
-    config.lm.heads = 3
-    config.lm.mlp = 768
+    config.lm.hidden = 128
+    config.lm.heads = 2
+    config.lm.mlp = 512
     config.lm.dropout = 0.0
 
     config.tasks = ConfigDict()
@@ -60,14 +60,15 @@ def _default() -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 4e-3
     config.optimizer.muon = True
+    config.optimizer.adam_learning_rate = 1e-3
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.96
     config.optimizer.weight_decay = 0.045
     config.optimizer.clip_norm = 1.0
-    config.optimizer.warmup_steps = 100
+    config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 1500
+    config.train.steps = 2000
     config.train.log_every = 50
     config.train.save_every = 250
     config.train.best = "eval/validation/loss"

@@ -196,9 +196,11 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
 
 def _transformer(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:
     generation = masked_generation(config, *_stage_of(data))
+    config, words = _with_words(config, data, generation)
+    learning = _learning(config, plan, data, generation)
     return TransformerRecipe(
         generation=generation, masking=configure(Masking, "masking", config["masking"]),
-        **_learning(config, plan, data, generation),
+        **{**learning, "start": learning["start"] or words},  # another run's words are better ones
     )
 
 
@@ -217,22 +219,24 @@ def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation
         "losses": configure(TransformerLosses, "losses", config["losses"]),
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         "frozen": {"tokenizer": jax.device_get(data.tokenizer.params)},
-        "start": _stage_start(config, data, generation),
+        "start": _start(config, inflation=SAME, grow=Growth(generation.vocabulary)),
     }
 
 
-def _stage_start(config: Mapping[str, Any], data: TokenData, generation: Stage) -> Callable | None:
-    """Another run's weights where ``config.init_from`` names one, else the words that it asks for."""
+def _with_words(config: Mapping[str, Any], data: TokenData, generation: Stage) -> tuple[Mapping[str, Any], Any]:
+    """The config without ``init_from.words``, and the start that this asks for; None for random words."""
+    if "init_from" not in config or "words" not in config["init_from"]:
+        return config, None
     section = dict(config["init_from"])
-    words = section.pop("words", "random")
+    words = section.pop("words")
     if words not in ("random", "codebook"):
         raise ValueError(unknown_name("value of init_from.words", words, ("random", "codebook")))
-    start = _start({"init_from": section}, inflation=SAME, grow=Growth(generation.vocabulary))
-    if start is None and words == "codebook":
+    start = None
+    if words == "codebook":
         codes_K111 = np.arange(generation.vocabulary.num_codes).reshape(-1, 1, 1, 1)
         vectors = data.tokenizer.network.apply({"params": data.tokenizer.params}, codes_K111, method="embed")
-        return CodebookWords(np.asarray(vectors, np.float32).reshape(len(codes_K111), -1))
-    return start
+        start = CodebookWords(np.asarray(vectors, np.float32).reshape(len(codes_K111), -1))
+    return {**config, "init_from": section}, start
 
 
 def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callable[..., Evaluator]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, causal_recipe, masked_recipe
+from tests.recipes.stages import CODES, masked_recipe
 from tests.recipes.stages import state_of as state_of_stage
 from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
@@ -116,11 +116,3 @@ def test_words_of_like_codes_begin_alike():
     changed = [jax.tree_util.keystr(key) for (key, a), b in zip(
         jax.tree_util.tree_leaves_with_path(before.params), jax.tree.leaves(after.params)) if (a != b).any()]
     assert len(changed) == 1 and "word_embeddings" in changed[0]
-
-
-def test_the_causal_transformer_has_such_words_too():
-    recipe = causal_recipe(start=CodebookWords(np.random.default_rng(0).normal(size=(CODES, 4))))
-    before = state_of_stage(recipe)
-    new, old = (state.params["lm"]["words"]["embedding"] for state in (recipe.warm_start(before), before))
-    assert (new[:CODES] != old[:CODES]).any(axis=1).all()
-    np.testing.assert_array_equal(new[CODES:], old[CODES:])

@@ -18,7 +18,6 @@ from videogvt.train.checkpoint import load_weights
 from videogvt.train.state import TrainState
 
 SAME = "none"
-WORD_TABLES = ("word_embeddings", "words")  # of the masked and of the causal transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Growth:
 
 @dataclasses.dataclass(frozen=True)
 class CodebookWords:
-    """Starts a transformer's word table from what its tokenizer's codes stand for; a recipe's ``start``.
+    """Starts a masked transformer's word table from what its tokenizer's codes stand for; a recipe's ``start``.
 
     The rows of codes become a random projection of the codes' vectors less their mean, with a part of the random row
     they were, so that no two are equal. Codes that look alike then begin alike, as inputs and, the head being tied, as
@@ -149,14 +148,18 @@ class CodebookWords:
         return state.replace(params=fill(state.params), ema=fill(state.ema))
 
     def _filled(self, path: Any, leaf: Any) -> Any:
-        if not any(entry.key in WORD_TABLES for entry in path):
+        if "word_embeddings" not in jax.tree_util.keystr(path):
             return leaf
         vectors_KD = self.vectors_KD - self.vectors_KD.mean(axis=0)
-        (codes, dims), rows = vectors_KD.shape, np.array(leaf)
-        projection = np.random.default_rng(0).normal(size=(dims, rows.shape[1])) / np.sqrt(dims)
-        known, random = vectors_KD / vectors_KD.std() @ projection, rows[:codes] / rows[:codes].std()
-        rows[:codes] = self.deviation * (np.sqrt(self.share) * known + np.sqrt(1 - self.share) * random)
-        return rows
+        codes, dims = vectors_KD.shape
+        projection = np.random.default_rng(0).normal(size=(dims, leaf.shape[1])) / np.sqrt(dims)
+        known = (np.sqrt(self.share) * vectors_KD / vectors_KD.std() @ projection).astype(leaf.dtype)
+
+        def filled(rows):
+            random = np.sqrt(1 - self.share) * rows[:codes] / rows[:codes].std()
+            return rows.at[:codes].set(self.deviation * (known + random))
+
+        return jax.jit(filled, out_shardings=getattr(leaf, "sharding", None))(leaf)  # which may lie on many hosts
 
 
 def _at(tree: Any, path: Any) -> Any:
