@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tests.pretrained.conftest import workdir as tokenizer_run  # noqa: F401  (a
 from tests.test_classifier import variant
 from videogvt import modes
 from videogvt.study import protocol
+from videogvt.train import journal
 from videogvt.train.journal import WorkdirError, read_eval
 
 
@@ -55,6 +57,17 @@ def test_learning_rates_are_tried_with_one_budget_for_every_row():
     config.study.rate_labels = 100
     with pytest.raises(ValueError, match="study.rate_labels is 100; rates are tried on one of study.labels"):
         protocol.trials(config)
+
+
+def test_a_trial_that_diverged_is_chosen_last(tmp_path):
+    config = variant("classifier_traj", "all")
+    for trial in protocol.trials(config):
+        number = math.nan if trial.rate == 3 else 0.5
+        (tmp_path / "members" / trial.name).mkdir(parents=True)
+        journal.write_eval(tmp_path / "members" / trial.name, {config.train.best: number}, {})
+    found = protocol.choices(config, tmp_path)
+    assert len(found) == 12 and {choice.factor for choice in found.values()} == {1}
+    assert found["codes"].tried == {"0.3": 0.5, "1": 0.5, "3": None}
 
 
 def test_misspelt_keys_are_named():

@@ -147,8 +147,8 @@ def _rates(about: Mapping[str, Any]) -> Iterator[str]:
         return
     one = next(iter(about["rates"].values()))
     factors = list(one["tried"])
-    lines = [[row, *(f"{choice['tried'][factor]:.3g}" for factor in factors), f"{choice['factor']:g}"]
-             for row, choice in about["rates"].items()]
+    lines = [[row, *("diverged" if choice["tried"][factor] is None else f"{choice['tried'][factor]:.3g}"
+                     for factor in factors), f"{choice['factor']:g}"] for row, choice in about["rates"].items()]
     note = (f"{one['measure']} of a training on {one['labels']:,} labels with seed {one['seed']}, by factor of the "
             "learning rate (of the linear model of tracks: of its penalty). The best was taken for all of the row's "
             "trainings; of equal ones that nearest to 1.")

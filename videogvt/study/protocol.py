@@ -33,6 +33,7 @@ from videogvt.evals.controls import CONTROLS
 from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.study.track_run import TrackRun
 from videogvt.train import journal
+from videogvt.train.loop import NonFinite
 
 SECTIONS = ("study", "rows", "data", "losses", "train", "evals", "mesh")
 STUDY = ("labels", "epochs", "seeds", "rates", "rate_labels", "validations", "subject", "stress", "also")
@@ -85,29 +86,29 @@ class Choice:
 
     Attributes:
       factor: of its learning rate.
-      tried: what each factor came to on validation; {} where none was tried.
+      tried: what each factor came to on validation, None where it diverged; {} where none was tried.
       measure: the name of that.
       labels, seed: of the trials.
     """
 
     factor: float
-    tried: Mapping[str, float]
+    tried: Mapping[str, float | None]
     measure: str
     labels: int
     seed: int
 
 
 def choices(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Choice]:
-    """By row that learns, the best factor on validation; of equal ones that nearest to 1. Rows whose trials are not
-    all done have none."""
+    """By row that learns, the best factor on validation; of equal ones that nearest to 1, and after all others
+    those that came to nothing finite. Rows whose trials are not all done have none."""
     train, found = config.train, {}
     for row in dict.fromkeys(trial.row for trial in trials(config)):
-        part = [trial for trial in trials(config) if trial.row == row]
+        part, sign = [trial for trial in trials(config) if trial.row == row], 1 if train.best_mode == "max" else -1
         numbers = [journal.read_eval(epath.Path(workdir) / "members" / trial.name) for trial in part]
         if None not in numbers:
-            sign = 1 if train.best_mode == "max" else -1
             tried = {trial.rate: number[train.best] for trial, number in zip(part, numbers, strict=True)}
-            factor = max(tried, key=lambda rate: (sign * tried[rate], -abs(math.log(rate))))
+            merit = {rate: -math.inf if value is None else sign * value for rate, value in tried.items()}
+            factor = max(tried, key=lambda rate: (merit[rate], -abs(math.log(rate))))
             told = {f"{rate:g}": value for rate, value in tried.items()}
             found[row] = Choice(factor, told, train.best, part[0].labels, part[0].seed)
     return found
@@ -192,11 +193,24 @@ def run(
     journal.claim_workdir(workdir, experiment.plain(config.to_dict()), free=("rows", "study", "mesh"))
     for some in (trials, lambda config: members(config, workdir)):  # members follow from the trials
         for member in some(config):
+            if member.name in finished:  # with another factor they would be others
+                journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
             if member.name not in finished:
-                member.build(workdir, data_dir).fit()
+                _train(member, workdir, data_dir)
             elif again and member.rate is None:
                 member.build(workdir, data_dir).evaluate()
             yield member.name
+
+
+def _train(member: Member, workdir: epath.Path, data_dir: epath.PathLike | None) -> None:
+    """Trains a member. A trial may diverge, which is its answer: then its number is null."""
+    try:
+        member.build(workdir, data_dir).fit()
+    except NonFinite as error:
+        if member.rate is None:
+            raise
+        about = {"diverged": str(error), "config": member.config}
+        journal.write_eval(workdir / "members" / member.name, {member.config["train"]["best"]: math.nan}, about)
 
 
 def _member(
