@@ -2,11 +2,11 @@
 
     python benchmarks/winograd.py [--shapes=2,16,64,32,...] [--repeats=5] [--output=FILE.json]
 
-Both fold the time taps of the kernel into channels. Ours then runs one 2-D convolution over the frames; the other cuts
-them into overlapping tiles of 4 x 4 and multiplies 16 numbers a tile where the convolution multiplies 36. Exact up to
-rounding; in float32. A shape is clips, frames, sides, channels in and out; the default ones are those of the network of
-``benchmarks/lowerings.py``. Forward, and forward with both gradients. Calls take turns, so that what else the machine
-does hits both; medians with the fastest and the slowest.
+Ours is that of ``ops.conv``: one 2-D convolution over the frames. The other folds the time taps of the kernel into
+channels and cuts frames into overlapping tiles of 4 x 4 and multiplies 16 numbers a tile where the convolution
+multiplies 36. Exact up to rounding; in float32. A shape is clips, frames, sides, channels in and out; the default ones
+are those of the network of ``benchmarks/lowerings.py``. Forward, and forward with both gradients. Calls take turns, so
+that what else the machine does hits both; medians with the fastest and the slowest.
 """
 
 import argparse
