@@ -104,7 +104,7 @@ def test_another_kind_of_run_is_no_judge(tmp_path, run):
         (tmp_path / name).write_text((run / name).read_text())
     config = json.loads((tmp_path / "config.json").read_text()) | {"recipe": "tokenizer"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="which holds a tokenizer; expected a classifier"):
+    with pytest.raises(ValueError, match="which holds a tokenizer; expected a judge"):
         perceptual.load("judge", workdir=tmp_path)
 
 

@@ -79,11 +79,11 @@ class Style:
     attention_dropout: float
     pre_norm: bool
     attention: str | None
-    angles_Lp: np.ndarray | None
     dtype: Any
     param_dtype: Any
     train: bool
     maps: bool
+    angles_Lp: np.ndarray | None = None
 
     def dense(self, features, name: str, axis=-1):
         return nn.DenseGeneral(
@@ -283,7 +283,7 @@ class MaskedTransformer(nn.Module):
         tokens_BL, segments_BL = self._checked(tokens_BL, segments_BL)
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
-            self.attention, self._angles(), self.dtype, self.param_dtype, train, maps)
+            self.attention, self.dtype, self.param_dtype, train, maps, self._angles())
         x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(tokens_BL, segments_BL)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []
