@@ -30,10 +30,9 @@ The judge names the families of generated clips, and its feature maps are a perc
 ``configs/vqvae_traj.py:gan``. Its 1,000 steps of 32 clips, 4 epochs, take about 4 minutes on two cores; expected is an
 accuracy of at least 97 % on the test split, chance being 20 %.
 
-Time and scores of the studies are not measured yet. On a loaded machine a training step took 0.4 ms of processor time
-a clip on codes and 53 ms in the 3-D CNN, which sets the pace: the default's networks on pixels see 60,000 clips. Aims,
-not results: codes at least 98 % on the test split with 8,000 labels, and with 200 above the 3-D CNN and the untrained
-tokenizer.
+Time and scores of the studies are not measured yet. The 3-D CNN sets the pace: in the default it sees 60,000 clips.
+Aims, not results: codes at least 98 % on the test split with 8,000 labels, and with 200 above the 3-D CNN and the
+untrained tokenizer.
 """
 
 from ml_collections import ConfigDict, config_dict

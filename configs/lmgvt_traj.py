@@ -80,7 +80,7 @@ def _default() -> ConfigDict:
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()
-    config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes, or None
+    config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes; "" for none
     config.evals.generation.per_class = 100
     config.evals.generation.limit = 500
     config.evals.generation.i3d = config_dict.placeholder(str)  # file of weights: measures FVD (docs/fvd.md)

@@ -108,7 +108,7 @@ def _default() -> ConfigDict:
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()  # what the last step generates, measured
-    config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes, or None
+    config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes; "" for none
     config.evals.generation.per_class = 100
     config.evals.generation.limit = 500  # clips to predict for each task
     config.evals.generation.i3d = config_dict.placeholder(str)  # file of weights: measures FVD (docs/fvd.md)
@@ -160,7 +160,7 @@ def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
     config.evals.every = 2000
     config.evals.limit = 256
     config.evals.batch_size = 64
-    config.evals.generation.judge = None  # train one on clips of this size first
+    config.evals.generation.judge = ""  # train one on clips of this size first
     return config
 
 

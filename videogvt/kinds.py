@@ -263,7 +263,7 @@ def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened)
     return evaluators_of(
         recipe.predict_fns, recipe.generation.tasks, opened, seed=config["seed"], settings=config["decoding"],
         weights="ema" if recipe.losses.ema_decay else "params", batch_size=evals["batch_size"],
-        judge=load_judge(judge, data.source.class_names) if judge is not None else None,
+        judge=load_judge(judge, data.source.class_names) if judge else None,
         published=published, watch=isinstance(recipe, TransformerRecipe), **section,
     )
 

@@ -140,6 +140,11 @@ def test_rotary_needs_a_grid_that_fits(grid):
         tiny(rotary=True, grid=grid)
 
 
+def test_rotary_needs_heads_of_some_width():
+    with pytest.raises(ValueError, match="found heads of width 4, expected an even number from 6 on"):
+        tiny(rotary=True, grid=(1, 2, 2))
+
+
 def test_variants_add_names_and_renumber_none():
     post, pre, segments, remat = (
         shapes(tiny(**fields)) for fields in ({}, {"norm": "pre"}, {"segment_embeddings": True}, {"remat": True}))

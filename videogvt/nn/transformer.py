@@ -258,9 +258,11 @@ class MaskedTransformer(nn.Module):
             raise ValueError(unknown_name("norm", self.norm, NORMS))
         if self.hidden % self.heads:
             raise ValueError(f"heads must divide hidden; found hidden={self.hidden} and heads={self.heads}.")
-        if self.rotary and (self.grid is None or math.prod(self.grid) > self.sequence_length):
-            raise ValueError(f"rotary=True needs the grid (t, h, w) of the codes, at most sequence_length="
-                             f"{self.sequence_length} of them; found grid={self.grid}.")
+        if self.rotary:
+            if self.grid is None or math.prod(self.grid) > self.sequence_length:
+                raise ValueError(f"rotary=True needs the grid (t, h, w) of the codes, at most sequence_length="
+                                 f"{self.sequence_length} of them; found grid={self.grid}.")
+            angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
     def __call__(self, tokens_BL, *, segments_BL=None, train: bool = False):
