@@ -11,9 +11,11 @@
 
 import sys
 
-from videogvt.core.backend import prepare_backend
+from videogvt.core.backend import prepare_backend, use_huge_pages
 from videogvt.core.processes import together
 
+if __name__ == "__main__":
+    use_huge_pages()
 prepare_backend()  # before anything imports jax
 
 from absl import app, flags, logging  # noqa: E402

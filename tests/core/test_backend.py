@@ -1,3 +1,5 @@
+import os
+import platform
 import subprocess
 import sys
 
@@ -49,3 +51,45 @@ def test_the_flag_goes_only_to_compilers_that_know_it(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")
     installed["jaxlib"] = "0.10.3"
     assert backend._settings("off") == {}
+
+
+def test_a_program_starts_anew_in_huge_pages_once_and_where_there_are_such(monkeypatch, tmp_path):
+    kernel, started = tmp_path / "enabled", []
+    monkeypatch.setattr(backend, "KERNEL", kernel)
+    monkeypatch.setattr(backend.os, "execv", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(backend.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(backend.sys, "orig_argv", ["python", "-u", "run.py", "--config=a b"])
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
+    backend.use_huge_pages()  # the kernel knows none
+    kernel.write_text("always [never] madvise")
+    backend.use_huge_pages()
+    assert not started
+    kernel.write_text("always [madvise] never")
+    backend.use_huge_pages()
+    assert started == [(sys.executable, [sys.executable, "-u", "run.py", "--config=a b"])]
+    assert backend.os.environ["GLIBC_TUNABLES"] == "glibc.malloc.perturb=1:glibc.malloc.hugetlb=1"
+    backend.use_huge_pages()
+    assert len(started) == 1
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")  # somebody knows better
+    backend.use_huge_pages()
+    assert len(started) == 1
+
+
+def test_a_program_keeps_its_process_and_its_arguments_when_it_starts_anew(tmp_path):
+    script, kernel = tmp_path / "script.py", tmp_path / "enabled"
+    kernel.write_text("[madvise]")
+    script.write_text(f"""
+import os, pathlib, sys
+from videogvt.core import backend
+backend.KERNEL = pathlib.Path({str(kernel)!r})
+print(os.getpid(), sys.argv[1:], os.environ.get("GLIBC_TUNABLES"), flush=True)
+backend.use_huge_pages()
+""")
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    command = [sys.executable, script, "--a=b c"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    if platform.libc_ver()[0] == "glibc":
+        assert len(lines) == 2 and lines[1].endswith("glibc.malloc.hugetlb=1")
+    assert len({line.split()[0] for line in lines}) == 1 and all("['--a=b c']" in line for line in lines)
