@@ -60,21 +60,23 @@ def _rows() -> dict[str, dict]:
     """All rows; what differs between them."""
 
     def codes(network: str, rate: float, controls=(), given="codes", **fields) -> dict:
-        return {"recipe": "classifier", "batch_size": 32, "controls": controls, "examples": {"input": given},
-                "tokenizer": {"run": "traj64", "step": "best"}, "classifier": {"network": network, **fields},
-                "optimizer": {"learning_rate": rate}}
+        row = {"recipe": "classifier", "batch_size": 4, "controls": controls, "examples": {"input": given},
+               "tokenizer": {"run": "traj64", "step": "best"}, "classifier": {"network": network, **fields},
+               "optimizer": {"learning_rate": rate, "muon": True, "b1": 0.9, "weight_decay": 0.1}}
+        return row | ({"init_from": {"words": "codebook"}} if given == "codes" else {})
 
-    def pixels(network: str, rate: float, **fields) -> dict:
-        return {"recipe": "classifier", "batch_size": 32, "controls": (), "examples": {"input": "pixels"},
-                "classifier": {"network": network, **fields}, "optimizer": {"learning_rate": rate}}
+    def pixels(network: str, rate: float, batch: int = 32, **fields) -> dict:
+        return {"recipe": "classifier", "batch_size": batch, "controls": (), "examples": {"input": "pixels"},
+                "classifier": {"network": network, **fields},
+                "optimizer": {"learning_rate": rate, "b1": 0.9, "weight_decay": 0.01}}
 
     def tracks(kind: str) -> dict:
         return {"recipe": "tracks", "controls": (), "examples": {"input": "tracks"}, "track_model": {"kind": kind}}
 
     return {
-        "codes": codes("attention_pooling", 3e-3, CONTROLS), "linear_probe": codes("linear_probe", 3e-3),
+        "codes": codes("attention_pooling", 1e-3, CONTROLS), "linear_probe": codes("linear_probe", 3e-3),
         "mlp": codes("mlp", 1e-3), "code_transformer": codes("code_transformer", 1e-3),
-        "latents": codes("attention_pooling", 3e-3, given="latents"), "cnn3d": pixels("cnn3d", 1e-3),
+        "latents": codes("attention_pooling", 1e-3, given="latents"), "cnn3d": pixels("cnn3d", 2e-3, 8),
         "frame_cnn_attention": pixels("frame_cnn_attention", 5e-4), "i3d": pixels("i3d", 1e-3),
         "slowfast": pixels("slowfast", 1e-3), "vivit": pixels("vivit", 5e-4),
         "tracks": tracks("boosting"), "tracks_linear": tracks("linear"),
@@ -82,7 +84,7 @@ def _rows() -> dict[str, dict]:
     }
 
 
-def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(2, 20), seeds: int = 3) -> ConfigDict:
+def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: int = 3) -> ConfigDict:
     """A study of some rows; ``epochs`` are passes over so many ``labels``."""
     config = ConfigDict()
     config.recipe = "study"
@@ -97,7 +99,7 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(2, 20), seeds: in
     config.study.validations = 2  # turns of validation in each training
     config.study.subject = "codes" if "codes" in names else names[0]  # the row that the verdict is about
     config.study.also = ()  # worlds whose test splits the rows are asked about too
-    config.study.stress = 200  # test clips that are spoilt by noise, blur and occlusion; 0 for none
+    config.study.stress = 100  # test clips that are spoilt by noise, blur and occlusion; 0 for none
 
     config.data = ConfigDict({"source": "trajectories", "options": {"config": "mono64"}})
     config.rows = ConfigDict({name: row for name, row in _rows().items() if name in names})
@@ -111,14 +113,11 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(2, 20), seeds: in
     config.train.show = ("loss", "accuracy")
 
     config.evals = ConfigDict()
+    config.evals.splits = ("test",)  # that are measured at the end, once; validation is in any case
     config.evals.limit = 500  # validation clips per turn
     config.evals.batch_size = 64
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
-    for row in config.rows.values():
-        if row.recipe == "classifier":
-            row.optimizer.b1 = 0.9
-            row.optimizer.weight_decay = 0.01
     return config
 
 
@@ -126,6 +125,7 @@ def _all() -> ConfigDict:
     config = _study(tuple(_rows()), (8000, 1200, 200, 50), (4, 16, 40, 80))
     config.study.rates = (0.3, 1, 3)
     config.study.also = ("hard64",)
+    config.evals.splits = ("test", "ood")
     return config
 
 
@@ -172,8 +172,9 @@ def _tiny() -> ConfigDict:
     config.study.also = ()
     config.study.validations = 1
     config.study.stress = 6
+    config.evals.splits = ("test", "ood")
     config.rows.codes.controls = ("shuffled_labels", "start_position")
-    config.rows.codes.classifier.update({"width": 8, "queries": 3, "hidden": 8})
+    config.rows.codes.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
     config.rows.cnn3d.classifier.update({"filters": (3, 4), "hidden": 8})
     config.rows.tracks.track_model.update({"kind": "linear"})
     config.evals.limit = 10

@@ -29,6 +29,8 @@ from videogvt.train.parallel import MeshShape, global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState, parameter_count
 
+LAST = ("test", "ood")  # splits that are measured at the end
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -179,12 +181,12 @@ def _evaluators(
     config: Mapping[str, Any], recipe: Recipe, data: TrainingData, evaluator: Callable[..., Evaluator],
     kind: Kind, data_dir,
 ) -> dict[str, Evaluator]:
-    """"validation" every so many steps, on a part; "test" and "ood", where there are such splits, once at the end."""
+    """"validation" every so many steps, on a part; ``evals.splits``, as far as there are such, once at the end."""
     section = config["evals"]
-    check_keys("evals", section, ("every", "limit", "batch_size", "transforms", *kind.evals))
+    check_keys("evals", section, ("every", "limit", "batch_size", "transforms", "splits", *kind.evals))
     fields = tuple(name for name in kind.fields if name in data.source.available)
     evaluators = {}
-    for split in ("validation", "test", "ood"):
+    for split in ("validation", *section.get("splits", LAST)):
         if split in data.source.splits:
             last = split != "validation"
             evaluators[split] = evaluator(

@@ -45,6 +45,8 @@ from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
+WORDS_OF_CLASSIFIERS = {"share": 1.0, "deviation": 1.0, "table": "codes"}  # as inputs alone they may be alike
+
 
 def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
     model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
@@ -126,8 +128,10 @@ def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Cl
     if not isinstance(data, ExampleData):
         return ClassifierRecipe(model=make_classifier(config["classifier"], len(classes)), **common)
     examples, section, frozen_params = data.examples, dict(config["classifier"]), {}
+    check_keys("init_from", config.get("init_from", {}), ("words",))
+    _, words = _with_words(config, examples.coder if examples.input == "codes" else None, **WORDS_OF_CLASSIFIERS)
     if examples.input == "codes":
-        section["num_codes"] = examples.tokenizer.num_codes
+        section["num_codes"] = examples.coder.num_codes
     positions = len(examples.scale[0]) if examples.target is not None else 0
     model = make_classifier(section, len(classes) * examples.classes, positions)
     sees = "codes" if examples.field == "codes" else "pixels"
@@ -139,10 +143,10 @@ def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Cl
                          f"{examples.target!r}; give both, or 0 and None.")
     latents = examples.input == "latents"
     if latents:
-        frozen_params = {"tokenizer": jax.device_get(examples.tokenizer.params)}
+        frozen_params = {"tokenizer": jax.device_get(examples.coder.params)}
     return ClassifierRecipe(
-        model=model, field=examples.field, tokenizer=examples.tokenizer.network if latents else None,
-        frozen=frozen_params, **common,
+        model=model, field=examples.field, tokenizer=examples.coder.network if latents else None,
+        frozen=frozen_params, start=words, **common,
     )
 
 
@@ -196,7 +200,7 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
 
 def _transformer(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:
     generation = masked_generation(config, *_stage_of(data))
-    config, words = _with_words(config, data, generation)
+    config, words = _with_words(config, data.tokenizer)
     learning = _learning(config, plan, data, generation)
     return TransformerRecipe(
         generation=generation, masking=configure(Masking, "masking", config["masking"]),
@@ -223,8 +227,11 @@ def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation
     }
 
 
-def _with_words(config: Mapping[str, Any], data: TokenData, generation: Stage) -> tuple[Mapping[str, Any], Any]:
-    """The config without ``init_from.words``, and the start that this asks for; None for random words."""
+def _with_words(
+    config: Mapping[str, Any], tokenizer: VideoTokenizer | None, **fields: Any
+) -> tuple[Mapping[str, Any], CodebookWords | None]:
+    """The config without ``init_from.words``, and the start that this asks for, a ``CodebookWords`` with ``fields``;
+    None for random words."""
     if "init_from" not in config or "words" not in config["init_from"]:
         return config, None
     section = dict(config["init_from"])
@@ -233,9 +240,12 @@ def _with_words(config: Mapping[str, Any], data: TokenData, generation: Stage) -
         raise ValueError(unknown_name("value of init_from.words", words, ("random", "codebook")))
     start = None
     if words == "codebook":
-        codes_K111 = np.arange(generation.vocabulary.num_codes).reshape(-1, 1, 1, 1)
-        vectors = data.tokenizer.network.apply({"params": data.tokenizer.params}, codes_K111, method="embed")
-        start = CodebookWords(np.asarray(vectors, np.float32).reshape(len(codes_K111), -1))
+        if tokenizer is None:
+            raise ValueError("init_from.words is 'codebook', and the inputs are no codes of a tokenizer. Ask for "
+                             "codes, or leave init_from.words out.")
+        codes_K111 = np.arange(tokenizer.num_codes).reshape(-1, 1, 1, 1)
+        vectors = tokenizer.network.apply({"params": tokenizer.params}, codes_K111, method="embed")
+        start = CodebookWords(np.asarray(vectors, np.float32).reshape(len(codes_K111), -1), **fields)
     return {**config, "init_from": section}, start
 
 

@@ -61,6 +61,11 @@ def test_controls_take_away_what_they_say(opened, tokenizer):
     np.testing.assert_array_equal(np.sort(shuffled.reshape(20, kept.shape[1], -1).sum(-1)),
                                   np.sort(kept.reshape(20, kept.shape[1], -1).sum(-1)))
     assert (codes(edit="untrained") != kept).any()
+    asked = Examples("codes", opened, tokenizer=tokenizer, edit="untrained", labels=20)
+    assert asked.coder.hash != tokenizer.hash and asked.coder is asked.coder
+    clips = open_source("trajectories", "test", config="tiny", data_dir=opened.data_dir, fields=("video",))
+    expected = asked.coder.codes(clips.read([3])["video"])[0]
+    np.testing.assert_array_equal(whole(asked.split("test"))["codes"][3], expected)
     label = {edit: {split: whole(Examples("pixels", opened, edit=edit).split(split))["label"]
                     for split in ("train", "test")} for edit in (None, "shuffled_labels", "rolled_labels")}
     for edit in ("shuffled_labels", "rolled_labels"):

@@ -9,9 +9,10 @@ import pytest
 from videogvt.nn.classifiers import make_classifier
 from videogvt.recipes.classifier import HUBER, ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.start import CodebookWords
 
 ADAM = Adam(learning_rate=1e-2, total_steps=10, b1=0.9)
-POOLING = {"network": "attention_pooling", "width": 4, "queries": 2, "hidden": 8}
+POOLING = {"network": "attention_pooling", "width": 4, "features": 4, "queries": 2, "hidden": 8}
 
 
 class Table(nn.Module):
@@ -44,7 +45,7 @@ def test_class_and_position_are_learned_jointly():
     by_hand = np.where(off > HUBER, off - HUBER / 2, off**2 / (2 * HUBER)).mean()
     assert numbers["position_error"] == pytest.approx(by_hand, rel=0.2)  # but for dropout
     maps = recipe.predict_fns["attention"](state, batch()["codes"])
-    np.testing.assert_allclose(np.asarray(maps).sum((2, 3, 4)), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(maps).sum((3, 4)), 1.0, rtol=1e-5)
 
 
 def test_latents_are_looked_up_in_a_tokenizer_that_stays():
@@ -60,6 +61,24 @@ def test_latents_are_looked_up_in_a_tokenizer_that_stays():
     seen = table.apply({"params": params}, batch()["codes"], method="embed")
     np.testing.assert_allclose(logits_BK, recipe.model.apply({"params": state.ema["classifier"]}, seen)["logits"],
                                rtol=1e-5)
+
+
+def test_a_table_of_codes_may_begin_as_what_they_stand_for():
+    vectors_KD = np.random.default_rng(1).normal(3.0, 2.0, (7, 5)).astype(np.float32)
+    vectors_KD[2] = vectors_KD[5]
+    model = make_classifier({**POOLING, "width": 64, "num_codes": 7}, 2)
+    recipe = ClassifierRecipe(model=model, losses=ClassifierLosses(), optimizer=ADAM, field="codes",
+                              start=CodebookWords(vectors_KD, share=1.0, deviation=1.0, table="codes"))
+    before = recipe.init(jax.random.key(0), batch())
+    after = recipe.warm_start(before)
+    table = np.asarray(after.params["classifier"]["codes"]["embedding"])
+    np.testing.assert_array_equal(table[2], table[5])
+    assert np.std(table) == pytest.approx(1.0, rel=0.2) and abs(table.mean(0)).max() < 1e-5
+    distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (table, vectors_KD)]
+    assert np.corrcoef(distances[0].ravel(), distances[1].ravel())[0, 1] > 0.95
+    np.testing.assert_array_equal(after.ema["classifier"]["codes"]["embedding"], table)
+    others = {name: tree for name, tree in after.params["classifier"].items() if name != "codes"}
+    jax.tree.map(np.testing.assert_array_equal, others, {name: before.params["classifier"][name] for name in others})
 
 
 def test_statistics_of_norms_move_and_are_used():

@@ -1,6 +1,7 @@
 """A study from its config to its report, every kind of row; and what its variants consist of."""
 
 import collections
+import dataclasses
 import json
 import math
 
@@ -29,9 +30,9 @@ def test_the_default_is_three_rows_and_the_oracle_with_controls_for_codes():
     assert {(member.control is None, *member.config["examples"]["also"]) for member in count("all")[0]} == {
         (True, "hard64"), (False,)}
     assert {member.row for member in found if member.control} == {"codes"}
-    steps = {member.config["train"]["steps"] for member in found
-             if member.labels == 8000 and member.config["recipe"] == "classifier"}
-    assert len(steps) == 1  # every network takes as many
+    seen = {member.config["train"]["steps"] * member.config["data"]["batch_size"] for member in found
+            if member.labels == 8000 and member.config["recipe"] == "classifier"}
+    assert seen == {8000}  # every network passes over its labels as often
 
 
 def test_every_row_can_be_asked_by_name_and_all_at_once():
@@ -49,7 +50,7 @@ def test_learning_rates_are_tried_with_one_budget_for_every_row():
     assert not protocol.trials(variant("classifier_traj", "default"))
     assert len(tried) == 12 * 3 and {(trial.labels, trial.seed) for trial in tried} == {(200, 0)}
     rates = {trial.rate: trial.config for trial in tried if trial.row == "codes"}
-    assert [rates[rate]["optimizer"]["learning_rate"] for rate in (0.3, 1, 3)] == pytest.approx([9e-4, 3e-3, 9e-3])
+    assert [rates[rate]["optimizer"]["learning_rate"] for rate in (0.3, 1, 3)] == pytest.approx([3e-4, 1e-3, 3e-3])
     penalties = [trial.config["track_model"]["penalty"] for trial in tried if trial.row == "tracks_linear"]
     assert penalties == pytest.approx([0.3, 1, 3])
     same = next(member for member in protocol.members(config) if member.name == "codes-200-seed0").config
@@ -124,11 +125,22 @@ def test_a_study_trains_measures_and_reports(done):
         assert words in page
 
 
+def test_a_start_in_words_needs_codes(done):
+    workdir, config, data_dir = done
+    cnn = next(member for member in protocol.members(config) if member.row == "cnn3d")
+    wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"words": "codebook"}})
+    with pytest.raises(ValueError, match="the inputs are no codes"):
+        wrong.build(workdir, data_dir)
+    wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"workdir": "runs/x"}})
+    with pytest.raises(ValueError, match="init_from.*workdir"):
+        wrong.build(workdir, data_dir)
+
+
 def test_clips_worth_looking_at_are_kept(done):
     with np.load(done[0] / "media" / "samples.npz") as arrays:
         samples = dict(arrays)
     assert (samples["choice"] == "example").sum() == 5 and samples["video"].shape[1:] == (8, 32, 32, 3)
-    np.testing.assert_allclose(samples["attention"].sum((1, 2, 3)), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(samples["attention"].sum((2, 3)), 1.0, rtol=1e-4)
     wrong = samples["choice"] == "mistake"
     assert (samples["prediction"][wrong] != samples["label"][wrong]).all()
 
@@ -139,4 +151,4 @@ def test_another_config_in_the_same_directory_is_refused(done):
     other.rows.codes.optimizer.learning_rate = 1.0
     with pytest.raises(WorkdirError, match="optimizer.learning_rate"):
         modes.train(other, workdir, data_dir)
-    assert json.loads((workdir / "config.json").read_text())["rows"]["codes"]["optimizer"]["learning_rate"] == 3e-3
+    assert json.loads((workdir / "config.json").read_text())["rows"]["codes"]["optimizer"]["learning_rate"] == 1e-3

@@ -99,6 +99,14 @@ class Examples:
         """The target itself."""
         return TARGETS[self.target] if self.target is not None else None
 
+    @functools.cached_property
+    def coder(self) -> VideoTokenizer | None:
+        """Makes the codes that are seen: the tokenizer; where it is edited so, one like it with random weights."""
+        if self.edit != "untrained":
+            return self.tokenizer
+        clip = self.source("train", ("video",)).read([0])["video"]
+        return untrained(self.tokenizer, clip.shape[1:4], self.seed)
+
     def split(self, split: str) -> Chosen:
         """The clips of a split: chosen ones of "train", all of another; with ``video`` or ``codes``, ``label``, ``id``
         and, where a target is asked, ``position``, in standard deviations about the mean of the training clips."""
@@ -204,11 +212,8 @@ class Examples:
 
     def _codes(self, split: str, rows: np.ndarray) -> np.ndarray:
         """The codes (N, t, h, w) of clips, of all cameras side by side."""
-        tokenizer, label = self.tokenizer, ("label",) if self.source(split, ("video",)).class_names else ()
-        first = self.source(split, ("video", *label))
-        if self.edit == "untrained":
-            tokenizer = untrained(tokenizer, first.read([0])["video"].shape[1:4], self.seed)
-        sources = [first]
+        label = ("label",) if self.source(split, ("video",)).class_names else ()
+        sources = [self.source(split, ("video", *label))]
         if self.views:
             both = self.source(split, ("video", "views", *label))
             count = both.read([0])["views"].shape[1]
@@ -216,7 +221,7 @@ class Examples:
         if self.edit == "first_frame":
             sources = [edited(source, self.edit) for source in sources]
         name, root = self._at(split)[1], self.opened.data_dir
-        codes = np.concatenate([coded(tokenizer, source, name, root) for source in sources], axis=3)
+        codes = np.concatenate([coded(self.coder, source, name, root) for source in sources], axis=3)
         codes = codes[rows]
         if self.edit == "shuffled_time":
             order = np.argsort(self._random(split, 2).random(codes.shape[:2]), axis=1)

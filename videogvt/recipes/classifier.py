@@ -55,6 +55,7 @@ class ClassifierRecipe:
       field: of the batch that it sees: "video", in [0, 1], or "codes".
       tokenizer: looks up the latents of codes, where the network sees those; None where it sees what ``field`` says.
       frozen: {"tokenizer": its parameters} where there is one.
+      start: fills in weights before the first step, such as a ``start.CodebookWords``; None for random ones.
     """
 
     model: nn.Module
@@ -63,6 +64,7 @@ class ClassifierRecipe:
     field: str = "video"
     tokenizer: nn.Module | None = None
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: Rules = RULES
 
     def __post_init__(self):
@@ -78,7 +80,7 @@ class ClassifierRecipe:
 
         "answer": heads by name, "logits" (B, K) and "position" (B, P), as far as the network has them; "classify":
         logits alone; "features", of the judge: arrays by name, among them "pooled" (B, D) and "logits"; "attention", of
-        networks that have it: (B, A, t, h, w), which sums to 1 for each of A queries.
+        networks that have it: (B, A, t, h, w), which sums to 1 over space for each of A queries and each time.
         """
         return {"answer": self._answer, "classify": self._classify, "features": self._features,
                 "attention": self._attention}
@@ -95,8 +97,8 @@ class ClassifierRecipe:
         )
 
     def warm_start(self, state: TrainState) -> TrainState:
-        """The state as it is: classifiers start from random weights."""
-        return state
+        """The state that ``start`` makes of a random one."""
+        return state if self.start is None else self.start(state)
 
     def step(self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
         """One update on the heads' losses of a batch; the key is dropout's."""

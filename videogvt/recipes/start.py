@@ -126,7 +126,7 @@ class Growth:
 
 @dataclasses.dataclass(frozen=True)
 class CodebookWords:
-    """Starts a masked transformer's word table from what its tokenizer's codes stand for; a recipe's ``start``.
+    """Starts a network's table of codes from what its tokenizer's codes stand for; a recipe's ``start``.
 
     The rows of codes become a random projection of the codes' vectors less their mean, with a part of the random row
     they were, so that no two are equal. Codes that look alike then begin alike, as inputs and, the head being tied, as
@@ -136,11 +136,13 @@ class CodebookWords:
       vectors_KD: of the tokenizer's codes.
       share: of the rows' variance that comes from the vectors.
       deviation: of the rows; above the usual 0.02, so that predictions need not grow first to tell codes apart.
+      table: the name of the module that is the table.
     """
 
     vectors_KD: np.ndarray
     share: float = 0.8
     deviation: float = 0.1
+    table: str = "word_embeddings"
 
     def __call__(self, state: TrainState) -> TrainState:
         """The state, with the table in the parameters and their moving average."""
@@ -148,7 +150,7 @@ class CodebookWords:
         return state.replace(params=fill(state.params), ema=fill(state.ema))
 
     def _filled(self, path: Any, leaf: Any) -> Any:
-        if "word_embeddings" not in jax.tree_util.keystr(path):
+        if f"{self.table}/embedding" not in jax.tree_util.keystr(path, simple=True, separator="/"):
             return leaf
         vectors_KD = self.vectors_KD - self.vectors_KD.mean(axis=0)
         codes, dims = vectors_KD.shape

@@ -37,7 +37,8 @@ from videogvt.train.loop import NonFinite
 
 SECTIONS = ("study", "rows", "data", "losses", "train", "evals", "mesh")
 STUDY = ("labels", "epochs", "seeds", "rates", "rate_labels", "validations", "subject", "stress", "also")
-OWN = ("recipe", "batch_size", "controls", "examples", "tokenizer", "classifier", "track_model", "optimizer", "losses")
+OWN = ("recipe", "batch_size", "controls", "examples", "tokenizer", "classifier", "track_model", "optimizer", "losses",
+       "init_from")
 WITHOUT_LOOP = ("tracks", "oracle")  # recipes of ``track_run``
 FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
 
@@ -226,12 +227,16 @@ def _member(
         section.pop("tokenizer", None)
     elif section["recipe"] == "tracks":
         config["track_model"] = section["track_model"]
+    if config["recipe"] in WITHOUT_LOOP:
+        config["evals"] = {"splits": plain["evals"]["splits"]}
     if control is not None:
         examples["edit"] = control
     config["examples"] = examples
     if "tokenizer" in section:
         config["tokenizer"] = section["tokenizer"]
     if config["recipe"] == "classifier":
+        if "init_from" in section:
+            config["init_from"] = section["init_from"]
         config |= _learning(plain, section, labels, epochs)
     return Member(row, control, labels, seed, json.loads(json.dumps(config)))
 

@@ -62,8 +62,8 @@ class TrackRun:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], workdir: epath.PathLike, data_dir: epath.PathLike | None) -> "TrackRun":
-        """The run that a config with the sections ``data``, ``examples`` and, but for the oracle, ``track_model``
-        describes."""
+        """The run that a config with the sections ``data``, ``examples``, ``evals`` (its ``splits`` alone) and, but for
+        the oracle, ``track_model`` describes."""
         examples = examples_of(config, data_dir)
         if examples.input != config["recipe"]:
             raise ValueError(f"config.examples.input is {examples.input!r} and config.recipe {config['recipe']!r}; "
@@ -75,7 +75,7 @@ class TrackRun:
         if config["recipe"] == "tracks":
             model = configure(TrackModel, "track_model", config["track_model"], num_classes=len(classes),
                               seed=config["seed"])
-        splits = ("validation", "test", "ood", *examples.also)
+        splits = ("validation", *config["evals"]["splits"], *examples.also)
         return cls(examples, model, config, epath.Path(workdir).absolute(), splits)
 
     @property

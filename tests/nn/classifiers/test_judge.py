@@ -7,7 +7,8 @@ import pytest
 
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.classifiers import make_classifier
-from videogvt.nn.classifiers.judge import Judge, look
+from videogvt.nn.classifiers.heads import coordinates, look
+from videogvt.nn.classifiers.judge import Judge
 from videogvt.train.state import parameter_count
 
 TINY = {"filters": 8, "heads": 2, "width": 16, "motion_blocks": 1, "norm_groups": 4}
@@ -45,7 +46,10 @@ def test_attention_takes_features_and_coordinates_from_where_it_looks():
     map_BthwC = rng.normal(size=(1, 2, 3, 5, 4)).astype(np.float32)
     attention = np.zeros((1, 2, 3, 5, 2), np.float32)
     attention[0, 0, 2, 1, 0] = attention[0, 1, 0, 4, 0] = 50.0  # the first head; the second looks everywhere
-    seen = np.asarray(look(jnp.asarray(map_BthwC), jnp.asarray(attention))).reshape(2, 2, 6)
+    placed_BthwC = jnp.concatenate([map_BthwC, coordinates(jnp.asarray(map_BthwC))], -1)
+    seen, weights = look(placed_BthwC, jnp.asarray(attention))
+    np.testing.assert_allclose(weights.sum((2, 3)), 1.0, atol=1e-6)
+    seen = np.asarray(seen)[0]
     np.testing.assert_allclose(seen[0, 0], [*map_BthwC[0, 0, 2, 1], 1.0, -0.5], atol=1e-5)
     np.testing.assert_allclose(seen[1, 0], [*map_BthwC[0, 1, 0, 4], -1.0, 1.0], atol=1e-5)
     np.testing.assert_allclose(seen[0, 1], [*map_BthwC[0, 0].mean((0, 1)), 0.0, 0.0], atol=1e-5)

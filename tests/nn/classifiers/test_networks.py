@@ -22,10 +22,12 @@ VIDEO, LATENTS, CODES = (1, 16, 64, 64, 3), (1, 4, 16, 16, 16), (1, 4, 16, 16)
 NETWORKS = [name for name, kind in CLASSIFIERS.items() if issubclass(kind, Classifier)]
 PIXELS = [name for name in NETWORKS if CLASSIFIERS[name].sees == "pixels"]
 NORMED = ["frame_cnn_attention", "i3d", "slowfast"]
+# A layer over a cell and its place, 8 queries, 4 values, two layers over what they bring from 4 times, the head.
+POOLING = 34 * 64 + 64 + 64 * 8 + 64 * 4 + 4 + 4 * 8 * 6 * 128 + 128 + 128 * 128 + 128 + 128 * 5 + 5
 TINY = {
     "linear_probe": {"num_codes": 7, "width": 3},
     "mlp": {"num_codes": 7, "width": 3, "hidden": 8},
-    "attention_pooling": {"num_codes": 7, "width": 8, "queries": 3, "hidden": 8},
+    "attention_pooling": {"num_codes": 7, "width": 8, "features": 8, "queries": 3, "hidden": 8},
     "code_transformer": {"num_codes": 7, "width": 3, "hidden": 8, "layers": 1, "num_heads": 2, "mlp": 8},
     "cnn3d": {"filters": (3, 4), "hidden": 8},
     "frame_cnn_attention": {"filters": (4, 4, 4), "width": 8, "temporal": (8, 8), "num_heads": 2, "hidden": 8},
@@ -68,11 +70,11 @@ def sizes(model, shape, dtype=jnp.float32):
         ("linear_probe", {}, LATENTS, "float32", (16_384 * 5 + 5, 0)),
         ("linear_probe", {"num_codes": 1024}, CODES, "int32", (16_384 * 5 + 5 + 16_384, 0)),
         ("mlp", {}, LATENTS, "float32", (16_384 * 128 + 128 + 128 * 128 + 128 + 128 * 5 + 5, 0)),
-        # a linear map, 36 places, 32 queries, the hidden layer over what they bring, the head
+        # a linear map or a table, and the rest
         ("attention_pooling", {}, LATENTS, "float32",
-         (16 * 32 + 32 + 36 * 32 + 32 * 32 + 32 * 32 * 128 + 128 + 128 * 5 + 5, 0)),
+         (16 * 32 + 32 + POOLING, 0)),
         ("attention_pooling", {"num_codes": 1024}, CODES, "int32",
-         (1024 * 32 + 36 * 32 + 32 * 32 + 32 * 32 * 128 + 128 + 128 * 5 + 5, 0)),
+         (1024 * 32 + POOLING, 0)),
         # two linear maps, 256 places, three layers, the last norm, the head
         ("code_transformer", {}, LATENTS, "float32",
          (16 * 16 + 16 + 64 * 96 + 96 + 256 * 96 + 3 * (12 * 96**2 + 13 * 96) + 2 * 96 + 96 * 5 + 5, 0)),
@@ -178,16 +180,17 @@ def test_pooling_by_attention_shows_where_it_looks():
     look = quick_jit(lambda params, codes: model.apply({"params": params}, codes, method="attention"))
     maps = look(params, codes)
     assert maps.shape == (4, 3, 3, 4, 2) and maps.dtype == jnp.float32
-    np.testing.assert_allclose(maps.sum((2, 3, 4)), 1.0, atol=1e-5)
-    # A query that asks for code 4 at the last time, and nothing else, finds it there.
+    np.testing.assert_allclose(maps.sum((3, 4)), 1.0, atol=1e-5)
+    # The first query asks for code 4, the second for the last row; the third for nothing, and looks everywhere.
     params = jax.tree.map(jnp.zeros_like, params)
     params["codes"]["embedding"] = params["codes"]["embedding"].at[4, 0].set(3.0)
-    params["time"] = params["time"].at[2, 1].set(3.0)
-    params["queries"]["kernel"] = params["queries"]["kernel"].at[:2, 0].set(20.0)
-    codes = jnp.zeros((4, 3, 4, 2), jnp.int32).at[0, :, 3, 1].set(4)
+    params["cells"]["kernel"] = params["cells"]["kernel"].at[0, 0].set(1.0).at[8, 1].set(1.0)
+    params["queries"]["kernel"] = params["queries"]["kernel"].at[0, 0].set(20.0).at[1, 1].set(20.0)
+    codes = jnp.zeros((4, 3, 4, 2), jnp.int32).at[0, :, 1, 1].set(4)
     maps = look(params, codes)
-    np.testing.assert_allclose(maps[0, 0, 2, 3, 1], 1.0, atol=1e-4)
-    np.testing.assert_allclose(maps[0, 1], 1 / 24, atol=1e-6)
+    np.testing.assert_allclose(maps[0, 0, :, 1, 1], 1.0, atol=1e-4)
+    np.testing.assert_allclose(maps[0, 1, :, 3], 1 / 2, atol=1e-4)
+    np.testing.assert_allclose(maps[0, 2], 1 / 8, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "attention_pooling"])

@@ -7,11 +7,10 @@ Inputs are codes, integers (B, t, h, w), which are looked up in a table that is 
 from typing import ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from videogvt.nn.classifiers.encoder import Encoder
-from videogvt.nn.classifiers.heads import Classifier
+from videogvt.nn.classifiers.heads import Classifier, coordinates, look
 from videogvt.nn.transformer import INITIALIZER, check_tokens, lookup
 from videogvt.ops.conv import space_to_depth
 
@@ -82,52 +81,51 @@ class Mlp(CodeClassifier):
 
 
 class AttentionPooling(CodeClassifier):
-    """Each of A learned queries looks somewhere in space and time and brings along what stands there; then one MLP.
+    """At each time of the grid, each of A learned queries looks somewhere in space and brings along what stands there
+    and where that is; then one MLP over all times.
 
-    This is attention from learned queries (the pooling of arXiv 1810.00825, the probe of arXiv 2404.08471). As queries
-    do not depend on the clip, keys need no map of their own: query and key make one linear map to A scores. Values are
-    mapped after pooling, where it costs next to nothing and is the same.
+    This is attention from learned queries (the pooling of arXiv 1810.00825, the probe of arXiv 2404.08471), with the
+    coordinates of a spatial softmax (arXiv 1504.00702): a mean of features would lose where things are. As queries do
+    not depend on the clip, keys need no map of their own: query and key make one linear map to A scores.
 
     Attributes:
-      width: of a cell.
+      width: of a cell's vector.
+      features: of the hidden layer over a cell, which sees its vector, row and column.
       queries: A.
-      hidden: of the MLP.
-      dropout: rate in it.
+      values: numbers that a query brings along beside row and column.
+      hidden: of each of the MLP's ``layers``.
+      dropout: rate after each.
     """
 
     width: int = 32
-    queries: int = 32
+    features: int = 64
+    queries: int = 8
+    values: int = 4
     hidden: int = 128
+    layers: int = 2
     dropout: float = 0.0
 
     def __call__(self, inputs, *, train: bool = False):
         return self._forward(inputs, train)[0]
 
     def attention(self, inputs):
-        """Where the queries look: float32 (B, A, t, h, w), which sums to 1 over t, h and w."""
+        """Where the queries look: float32 (B, A, t, h, w), which sums to 1 over h and w."""
         return self._forward(inputs, train=False)[1]
 
     @nn.compact
     def _forward(self, inputs, train: bool):
-        x_BthwD = nn.relu(self._placed(self.cells(inputs, self.width)))  # gelu costs more than all the rest here
-        batch, *grid = x_BthwD.shape[:4]
-        x_BND = x_BthwD.reshape(batch, -1, self.width)
-        scores_BNA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BND)
-        weights_BNA = jax.nn.softmax(scores_BNA.astype(jnp.float32), axis=1)
-        pooled_BAD = jnp.einsum("BNA,BND->BAD", weights_BNA.astype(x_BND.dtype), x_BND)
-        x_BD = nn.gelu(nn.Dense(self.hidden, name="hidden", **self.dtypes)(pooled_BAD.reshape(batch, -1)))
-        x_BD = nn.Dropout(self.dropout)(x_BD, deterministic=not train)
-        maps_BAthw = weights_BNA.swapaxes(1, 2).reshape(batch, self.queries, *grid)
-        return self.heads(x_BD, train=train), maps_BAthw
-
-    def _placed(self, x_BthwD):
-        """The cells plus learned vectors of their time, row and column."""
-        for axis, name in ((1, "time"), (2, "row"), (3, "column")):
-            shape = [1, 1, 1, 1, self.width]
-            shape[axis] = x_BthwD.shape[axis]
-            place = self.param(name, nn.initializers.normal(0.5), (shape[axis], self.width), self.param_dtype)
-            x_BthwD += place.reshape(shape).astype(x_BthwD.dtype)
-        return x_BthwD
+        x_BthwD = self.cells(inputs, self.width)
+        place_Bthw2 = coordinates(x_BthwD) * (jnp.array(x_BthwD.shape[2:4], x_BthwD.dtype) - 1)  # in half cells
+        x_BthwD = jnp.concatenate([x_BthwD, place_Bthw2], -1)
+        x_BthwD = nn.gelu(nn.Dense(self.features, name="cells", **self.dtypes)(x_BthwD))
+        scores_BthwA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BthwD)
+        values_BthwD = nn.Dense(self.values, name="values", **self.dtypes)(x_BthwD)
+        seen_BtAD, weights_BthwA = look(jnp.concatenate([values_BthwD, place_Bthw2], -1), scores_BthwA)
+        x_BD = seen_BtAD.reshape(len(seen_BtAD), -1)
+        for index in range(self.layers):
+            x_BD = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{index}", **self.dtypes)(x_BD))
+            x_BD = nn.Dropout(self.dropout)(x_BD, deterministic=not train)
+        return self.heads(x_BD, train=train), jnp.moveaxis(weights_BthwA, -1, 1)
 
 
 class CodeTransformer(CodeClassifier):

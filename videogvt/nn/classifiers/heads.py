@@ -1,8 +1,10 @@
-"""What all classifiers but the judge have in common: their answers, and the norms and pools of networks on pixels."""
+"""What all classifiers but the judge have in common: their answers, the norms and pools of networks on
+pixels, and attention that looks at places."""
 
 from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 
@@ -86,6 +88,23 @@ def centred(video_BTHWC, patch: tuple[int, int, int] = (1, 1, 1), network: str =
             raise ValueError(
                 f"{network} needs {axis} in multiples of {size}; found {axis} = {length}. Crop or resize the clips.")
     return video_BTHWC - video_BTHWC.mean((1, 2, 3), keepdims=True)
+
+
+def coordinates(map_BthwC):
+    """Row and column of every cell of a map, (B, t, h, w, 2), from -1 at the first to 1 at the last."""
+    *cells_Bthw, _ = map_BthwC.shape
+    rows_columns = jnp.meshgrid(*(jnp.linspace(-1, 1, length) for length in cells_Bthw[2:]), indexing="ij")
+    return jnp.broadcast_to(jnp.stack(rows_columns, -1), (*cells_Bthw, 2)).astype(map_BthwC.dtype)
+
+
+def look(things_BthwD, scores_BthwA):
+    """What each of A queries sees at every time: the mean over space of things, weighted by the softmax of its scores.
+
+    Returns:
+      (B, t, A, D), and the weights, float32 (B, t, h, w, A).
+    """
+    weights_BthwA = jax.nn.softmax(scores_BthwA.astype(jnp.float32), axis=(2, 3))
+    return jnp.einsum("bthwa,bthwd->btad", weights_BthwA.astype(things_BthwD.dtype), things_BthwD), weights_BthwA
 
 
 def max_pool(x_BTHWC, window: tuple[int, int, int]):

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from videogvt.nn.classifiers.heads import coordinates, look
 from videogvt.nn.layers import Conv, ConvKind, ResBlock, Style, conv1, norm_swish
 from videogvt.ops.conv import Lowering, space_to_depth
 
@@ -78,7 +79,9 @@ class Judge(nn.Module):
         for index in range(self.blocks):
             x_BthwC = ResBlock(self.filters, style, name=f"ResBlock_{index}")(x_BthwC)
         map_BthwC = norm_swish(x_BthwC, style, name="GroupNorm_0")
-        seen_BtD = look(map_BthwC, conv1(map_BthwC, self.heads, style, name="attention"))
+        placed_BthwC = jnp.concatenate([map_BthwC, coordinates(map_BthwC)], -1)
+        seen_BtAC, _ = look(placed_BthwC, conv1(map_BthwC, self.heads, style, name="attention"))
+        seen_BtD = seen_BtAC.reshape(*seen_BtAC.shape[:2], -1)
         dtypes = {"dtype": style.dtype, "param_dtype": style.param_dtype}
         motion_Bt11D = nn.Dense(self.width, name="motion", **dtypes)(seen_BtD)[:, :, None, None]
         for index in range(self.motion_blocks):
@@ -101,14 +104,3 @@ class MotionBlock(nn.Module):
             residual = norm_swish(residual, self.style, name=f"GroupNorm_{index}")
             residual = Conv(x_BTHWC.shape[-1], (3, 1, 1), self.style, name=f"Conv_{index}")(residual)
         return x_BTHWC + residual
-
-
-def look(map_BthwC, attention_BthwA):
-    """What each of A heads sees in every frame, (B, t, A * (C + 2)): the mean of features and of row and column, which
-    run from -1 to 1, weighted by the softmax of its attention over space."""
-    batch, frames, height, width, channels = map_BthwC.shape
-    rows_columns = jnp.meshgrid(jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width), indexing="ij")
-    grid_Bthw2 = jnp.broadcast_to(jnp.stack(rows_columns, -1), (batch, frames, height, width, 2))
-    things = jnp.concatenate([map_BthwC, grid_Bthw2.astype(map_BthwC.dtype)], -1)
-    weights = jax.nn.softmax(attention_BthwA.astype(jnp.float32), axis=(2, 3)).astype(map_BthwC.dtype)
-    return jnp.einsum("bthwa,bthwd->btad", weights, things).reshape(batch, frames, -1)
