@@ -1,4 +1,7 @@
-"""Charts of a study: labels that it takes, how sure rows are, and a clip lit where a network looks."""
+"""Charts of a study: labels that it takes, how sure rows are, and a clip lit where a network looks.
+
+Rows have the colours of their alphabetical order, so that one row has the same in all charts.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +20,7 @@ def efficiency(lines: Mapping[str, Sequence[tuple[float, ...]]], chance: float) 
     0 labels is a line across."""
     figure = Figure(figsize=(10.8, 3.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for place, (row, points) in enumerate(lines.items()):
+    for place, (row, points) in enumerate(sorted(lines.items())):
         labels, mean, low, high = np.array(points, float).T
         colour = COLOURS[place % len(COLOURS)]
         if not labels.any():
@@ -39,7 +42,7 @@ def confidence(
     figure = Figure(figsize=(10.8, 3.6), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    for place, (row, bins) in enumerate(reliable.items()):
+    for place, (row, bins) in enumerate(sorted(reliable.items())):
         colour = COLOURS[place % len(COLOURS)]
         left.plot(bins["confidence"], bins["accuracy"], color=colour, marker="o", markersize=3, linewidth=1.2)
         right.plot(covered[row]["coverage"], covered[row]["accuracy"], color=colour, linewidth=1.4, label=row)
@@ -56,7 +59,7 @@ def robustness(rows: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) 
     names = list(next(iter(rows.values())))
     figure = Figure(figsize=(10.8, 3.0), dpi=DPI, layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
-        for place, (row, curves) in enumerate(rows.items()):
+        for place, (row, curves) in enumerate(sorted(rows.items())):
             axes.plot(curves[name]["levels"], curves[name]["accuracy"], color=COLOURS[place % len(COLOURS)], marker="o",
                       markersize=3, linewidth=1.4, label=row)
         axes.set(ylim=(0, 1.02), xlabel="level")
