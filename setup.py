@@ -56,8 +56,8 @@ extras = {
     "bench": ["magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
 }
 extras["test"] = sorted({
-    "build>=1.2,<2", "import-linter>=2.5,<3", "pytest>=9,<10", "ruff>=0.17,<0.18", "setuptools>=77",
-    "wheel>=0.45",
+    "build>=1.2,<2", "import-linter>=2.5,<3", "pytest>=9,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18",
+    "setuptools>=77", "wheel>=0.45",
     *extras["tf"], *extras["beam"], *extras["video"], *extras["weights"], *extras["cloud"],
 })
 
