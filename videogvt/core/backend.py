@@ -20,10 +20,10 @@ KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def use_huge_pages() -> None:
     """Starts this program anew with its memory in huge pages, where Linux gives them to who asks.
 
-    On the CPU a step takes its activations from the kernel and gives them back; in small pages that is about a fifth of
-    the time of convolution networks. The C library reads its setting before Python runs, hence the new start, which
-    keeps the process and its arguments; to be called first of all. Nothing happens where the environment has its own
-    setting, or where the kernel has no huge pages or gives them to everybody.
+    On the CPU a step takes its activations from the kernel and gives them back, which in small pages takes longer
+    (docs/results.md). The C library reads its setting before Python runs, hence the new start, which keeps the process
+    and its arguments; to be called first of all. Nothing happens where the environment has its own setting, or where
+    the kernel has no huge pages or gives them to everybody.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     on_request = platform.libc_ver()[0] == "glibc" and KERNEL.exists() and "[madvise]" in KERNEL.read_text()
