@@ -132,7 +132,6 @@ def _all() -> ConfigDict:
 def _other_world(name: str) -> ConfigDict:
     config = _study(DEFAULT, (8000, 1200, 200), (4, 16, 40))
     config.data.options.config = name
-    config.study.also = ()  # of other classes
     return config
 
 
@@ -159,7 +158,6 @@ def _positions() -> ConfigDict:
 def _stereo() -> ConfigDict:
     config = _asking(_study(("codes", "cnn3d"), (2000,), (16,)), "next_metric")
     config.data.options.config = "stereo64"
-    config.study.also = ()
     for row in config.rows.values():
         row.examples.views = True
     return config
@@ -169,7 +167,6 @@ def _tiny() -> ConfigDict:
     """A few steps of every kind for the tests; it learns next to nothing. The tests name the tokenizer."""
     config = _study(DEFAULT, (40, 20), (1, 1), 1)
     config.data.options.config = "tiny"
-    config.study.also = ()
     config.study.validations = 1
     config.study.stress = 6
     config.evals.splits = ("test", "ood")

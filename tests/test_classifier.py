@@ -99,6 +99,13 @@ def test_missing_weights_name_what_to_do(tmp_path, run):
         perceptual.load("judge", work_dir="runs/classifier_traj-judge")
 
 
+def test_a_judge_starts_from_no_words(tmp_path, data_dir):
+    config = variant("classifier_traj", "judge_tiny")
+    config.init_from = {"words": "codebook"}
+    with pytest.raises(ValueError, match="the inputs are no codes of a tokenizer. Ask for codes"):
+        experiment.build(config, tmp_path, data_dir)
+
+
 def test_another_kind_of_run_is_no_judge(tmp_path, run):
     for name in ("eval.json", "config.json"):
         (tmp_path / name).write_text((run / name).read_text())

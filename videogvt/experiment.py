@@ -29,7 +29,7 @@ from videogvt.train.parallel import MeshShape, global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState, parameter_count
 
-LAST = ("test", "ood")  # splits that are measured at the end
+LAST = ("test", "ood")  # splits that are measured at the end, where there are such and ``evals.splits`` names no others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,18 +181,29 @@ def _evaluators(
     config: Mapping[str, Any], recipe: Recipe, data: TrainingData, evaluator: Callable[..., Evaluator],
     kind: Kind, data_dir,
 ) -> dict[str, Evaluator]:
-    """"validation" every so many steps, on a part; ``evals.splits``, as far as there are such, once at the end."""
+    """"validation" every so many steps, on a part; all others once at the end."""
     section = config["evals"]
     check_keys("evals", section, ("every", "limit", "batch_size", "transforms", "splits", *kind.evals))
     fields = tuple(name for name in kind.fields if name in data.source.available)
     evaluators = {}
-    for split in ("validation", *section.get("splits", LAST)):
-        if split in data.source.splits:
-            last = split != "validation"
-            evaluators[split] = evaluator(
-                source=open_for_evaluation(config, split, fields, data_dir), split=split, seed=config["seed"],
-                weights="ema" if recipe.losses.ema_decay else "params",
-                when=When(end=True) if last else When(every=section["every"], end=True),
-                batch_size=section["batch_size"], limit=None if last else section["limit"],
-            )
+    for split in measured_splits(section, data.source.splits):
+        last = split != "validation"
+        evaluators[split] = evaluator(
+            source=open_for_evaluation(config, split, fields, data_dir), split=split, seed=config["seed"],
+            weights="ema" if recipe.losses.ema_decay else "params",
+            when=When(end=True) if last else When(every=section["every"], end=True),
+            batch_size=section["batch_size"], limit=None if last else section["limit"],
+        )
     return evaluators
+
+
+def measured_splits(evals: Mapping[str, Any], available: Sequence[str]) -> tuple[str, ...]:
+    """The splits of a data set that a run is measured on: "validation", then those that ``evals.splits`` names.
+
+    Raises:
+      ValueError: the data set has not all that are named.
+    """
+    for name in evals.get("splits", ()):
+        if name not in available:
+            raise ValueError(unknown_name("split in config.evals.splits", name, available))
+    return tuple(split for split in ("validation", *evals.get("splits", LAST)) if split in available)

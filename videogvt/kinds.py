@@ -125,13 +125,14 @@ def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Cl
         "losses": configure(ClassifierLosses, "losses", config["losses"]),
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
     }
+    coder = data.examples.coder if isinstance(data, ExampleData) and data.examples.input == "codes" else None
+    check_keys("init_from", config.get("init_from", {}), ("words",))
+    _, words = _with_words(config, coder, **WORDS_OF_CLASSIFIERS)
     if not isinstance(data, ExampleData):
         return ClassifierRecipe(model=make_classifier(config["classifier"], len(classes)), **common)
     examples, section, frozen_params = data.examples, dict(config["classifier"]), {}
-    check_keys("init_from", config.get("init_from", {}), ("words",))
-    _, words = _with_words(config, examples.coder if examples.input == "codes" else None, **WORDS_OF_CLASSIFIERS)
-    if examples.input == "codes":
-        section["num_codes"] = examples.coder.num_codes
+    if coder is not None:
+        section["num_codes"] = coder.num_codes
     positions = len(examples.scale[0]) if examples.target is not None else 0
     model = make_classifier(section, len(classes) * examples.classes, positions)
     sees = "codes" if examples.field == "codes" else "pixels"

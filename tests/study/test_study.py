@@ -136,6 +136,19 @@ def test_a_start_in_words_needs_codes(done):
         wrong.build(workdir, data_dir)
 
 
+def test_splits_that_are_measured_must_be_there(done):
+    workdir, config, data_dir = done
+    members = {member.row: member for member in protocol.members(config)}
+    for row in ("cnn3d", "tracks"):
+        config = members[row].config
+        of_test = dataclasses.replace(members[row], config={**config, "evals": {**config["evals"], "splits": ["test"]}})
+        built = of_test.build(workdir, data_dir)
+        assert {*(built.splits if row == "tracks" else built.evaluators)} == {"validation", "test", "tiny"}
+        wrong = dataclasses.replace(members[row], config={**config, "evals": {**config["evals"], "splits": ["tset"]}})
+        with pytest.raises(ValueError, match="split in config.evals.splits 'tset'.*Did you mean 'test'"):
+            wrong.build(workdir, data_dir)
+
+
 def test_clips_worth_looking_at_are_kept(done):
     with np.load(done[0] / "media" / "samples.npz") as arrays:
         samples = dict(arrays)
@@ -152,3 +165,12 @@ def test_another_config_in_the_same_directory_is_refused(done):
     with pytest.raises(WorkdirError, match="optimizer.learning_rate"):
         modes.train(other, workdir, data_dir)
     assert json.loads((workdir / "config.json").read_text())["rows"]["codes"]["optimizer"]["learning_rate"] == 1e-3
+
+
+def test_a_refused_config_leaves_nothing_behind(done, tmp_path):
+    _, config, data_dir = done
+    wrong = config.copy_and_resolve_references()
+    wrong.evals.splits = ("tset",)
+    with pytest.raises(ValueError, match="Did you mean 'test'"):
+        modes.train(wrong, tmp_path / "run", data_dir)
+    assert not (tmp_path / "run").exists()

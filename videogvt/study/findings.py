@@ -1,8 +1,8 @@
 """What a study found, from the files of its members: figures with intervals, defects and a verdict, as ``eval.json``.
 
 Figures are named ``<split>/<row>[+<control>]/<labels>/<figure>``. Besides the rows there is, where several tell
-classes, the row "ensemble": the mean of their probabilities, seed by seed. Splits are those of
-``evals.splits`` and the worlds of ``study.also``.
+classes, the row "ensemble": the mean of their probabilities, seed by seed. Splits are those of ``evals.splits`` and the
+worlds of ``study.also``.
 """
 
 import collections
@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
 from videogvt.evals.hosts import Columns
+from videogvt.experiment import LAST
 from videogvt.inputs.targets import TARGETS
 from videogvt.study.protocol import Member, choices, members
 from videogvt.train import journal
@@ -80,7 +81,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     for one in done:
         groups[one.member.row, one.member.control, one.member.labels].append(one)
     numbers, accuracy, chance, answers = {}, {}, 0.0, read_answers(workdir)
-    splits = (*config.evals.splits, *config.study.also)
+    splits = (*config.evals.get("splits", LAST), *config.study.also)
     for split in splits:
         for group, part in groups.items():
             if split in part[0].tables:

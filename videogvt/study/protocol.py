@@ -18,6 +18,7 @@ validation alone, and by that the factor of all of the row's members is chosen.
 
 import copy
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -191,27 +192,32 @@ def run(
     for member in found:
         if member.name in finished:  # by the same config
             journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
-    journal.claim_workdir(workdir, experiment.plain(config.to_dict()), free=("rows", "study", "mesh"))
+    plain = experiment.plain(config.to_dict())
+    claim = functools.partial(journal.claim_workdir, workdir, plain, free=("rows", "study", "mesh"))
+    if finished or (workdir / "config.json").exists():
+        claim()  # otherwise when the first member is built: a config that is refused leaves nothing behind
     for some in (trials, lambda config: members(config, workdir)):  # members follow from the trials
         for member in some(config):
             if member.name in finished:  # with another factor they would be others
                 journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
             if member.name not in finished:
-                _train(member, workdir, data_dir)
+                built = member.build(workdir, data_dir)
+                claim()
+                _train(member, built)
             elif again and member.rate is None:
                 member.build(workdir, data_dir).evaluate()
             yield member.name
 
 
-def _train(member: Member, workdir: epath.Path, data_dir: epath.PathLike | None) -> None:
+def _train(member: Member, built: "experiment.Experiment | TrackRun") -> None:
     """Trains a member. A trial may diverge, which is its answer: then its number is null."""
     try:
-        member.build(workdir, data_dir).fit()
+        built.fit()
     except NonFinite as error:
         if member.rate is None:
             raise
         about = {"diverged": str(error), "config": member.config}
-        journal.write_eval(workdir / "members" / member.name, {member.config["train"]["best"]: math.nan}, about)
+        journal.write_eval(built.workdir, {member.config["train"]["best"]: math.nan}, about)
 
 
 def _member(
@@ -228,7 +234,7 @@ def _member(
     elif section["recipe"] == "tracks":
         config["track_model"] = section["track_model"]
     if config["recipe"] in WITHOUT_LOOP:
-        config["evals"] = {"splits": plain["evals"]["splits"]}
+        config["evals"] = {name: value for name, value in plain["evals"].items() if name == "splits"}
     if control is not None:
         examples["edit"] = control
     config["examples"] = examples

@@ -13,6 +13,7 @@ from etils import epath
 import videogvt
 from videogvt.core.sections import configure
 from videogvt.evals.classification import Columns, named, results
+from videogvt.experiment import measured_splits
 from videogvt.kinds import examples_of
 from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.pretrained.examples import Examples
@@ -51,7 +52,7 @@ class TrackRun:
       model: the model, which has learned nothing yet.
       config: the resolved configuration, plain values.
       workdir: where the run leaves its files.
-      splits: that are measured, as far as the data set has them.
+      splits: that are measured.
     """
 
     examples: Examples
@@ -75,7 +76,7 @@ class TrackRun:
         if config["recipe"] == "tracks":
             model = configure(TrackModel, "track_model", config["track_model"], num_classes=len(classes),
                               seed=config["seed"])
-        splits = ("validation", *config["evals"]["splits"], *examples.also)
+        splits = (*measured_splits(config["evals"], examples.opened.split("train", ("label",)).splits), *examples.also)
         return cls(examples, model, config, epath.Path(workdir).absolute(), splits)
 
     @property
@@ -92,7 +93,7 @@ class TrackRun:
         self.learn()
         seconds = time.monotonic() - began
         numbers, media, facts = {}, {}, {}
-        for split in (name for name in self.splits if name in train.splits):
+        for split in self.splits:
             facts[split] = self._facts(split)
             scale = examples.scale if examples.target is not None else None
             for name, value in results(self._table(split), train.class_names, examples.asked, scale):

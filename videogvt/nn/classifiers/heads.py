@@ -1,5 +1,5 @@
-"""What all classifiers but the judge have in common: their answers, the norms and pools of networks on
-pixels, and attention that looks at places."""
+"""What classifiers have in common: answers (of all but the judge), norms and pools of networks on pixels, and attention
+that looks at places."""
 
 from typing import Any, ClassVar, Literal
 
