@@ -64,10 +64,10 @@ def _rows() -> dict[str, dict]:
                "optimizer": {"learning_rate": rate, "muon": True, "b1": 0.9, "weight_decay": 0.1}}
         return row | ({"init_from": {"words": "codebook"}} if given == "codes" else {})
 
-    def pixels(network: str, rate: float, batch: int = 32, **fields) -> dict:
-        return {"recipe": "classifier", "batch_size": batch, "controls": (), "examples": {"input": "pixels"},
+    def pixels(network: str, rate: float, muon: bool = False, **fields) -> dict:
+        return {"recipe": "classifier", "batch_size": 8, "controls": (), "examples": {"input": "pixels"},
                 "classifier": {"network": network, **fields},
-                "optimizer": {"learning_rate": rate, "b1": 0.9, "weight_decay": 0.01}}
+                "optimizer": {"learning_rate": rate, "muon": muon, "b1": 0.9, "weight_decay": 0.1 if muon else 0.01}}
 
     def tracks(kind: str) -> dict:
         return {"recipe": "tracks", "controls": (), "examples": {"input": "tracks"}, "track_model": {"kind": kind}}
@@ -75,9 +75,9 @@ def _rows() -> dict[str, dict]:
     return {
         "codes": codes("attention_pooling", 1e-3, CONTROLS), "linear_probe": codes("linear_probe", 3e-3),
         "mlp": codes("mlp", 1e-3), "code_transformer": codes("code_transformer", 1e-3),
-        "latents": codes("attention_pooling", 1e-3, given="latents"), "cnn3d": pixels("cnn3d", 2e-3, 8),
+        "latents": codes("attention_pooling", 1e-3, given="latents"), "cnn3d": pixels("cnn3d", 2e-3),
         "frame_cnn_attention": pixels("frame_cnn_attention", 5e-4), "i3d": pixels("i3d", 1e-3),
-        "slowfast": pixels("slowfast", 1e-3), "vivit": pixels("vivit", 5e-4),
+        "slowfast": pixels("slowfast", 1e-3), "vivit": pixels("vivit", 1e-3, muon=True),
         "tracks": tracks("boosting"), "tracks_linear": tracks("linear"),
         "oracle": {"recipe": "oracle", "controls": (), "examples": {"input": "oracle"}},
     }
