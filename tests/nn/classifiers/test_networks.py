@@ -75,17 +75,24 @@ def sizes(model, shape, dtype=jnp.float32):
          (16 * 32 + 32 + POOLING, 0)),
         ("attention_pooling", {"num_codes": 1024}, CODES, "int32",
          (1024 * 32 + POOLING, 0)),
+        ("attention_pooling", {"num_codes": 1024, "blocks": 2}, CODES, "int32",
+         (1024 * 32 + POOLING + 2 * (9 * 64 * 64 + 64), 0)),
         # two linear maps, 256 places, three layers, the last norm, the head
         ("code_transformer", {}, LATENTS, "float32",
          (16 * 16 + 16 + 64 * 96 + 96 + 256 * 96 + 3 * (12 * 96**2 + 13 * 96) + 2 * 96 + 96 * 5 + 5, 0)),
         ("cnn3d", {}, VIDEO, "float32",
          (27 * (3 * 16 + 16 * 32 + 32 * 64) + 16 + 32 + 64 + 2 * 8 * 8 * 64 * 128 + 128 + 128 * 5 + 5, 0)),
         ("slowfast", {}, VIDEO, "float32", (4_913_513, 17_816)),
-        ("vivit", {}, VIDEO, "float32", (1_249_797, 0)),
+        ("vivit", {}, VIDEO, "float32", (1_391_109, 0)),
     ],
 )
 def test_parameter_counts(name, fields, shape, dtype, expected):
     assert sizes(make_classifier({"network": name, **fields}, 5), shape, dtype) == expected
+
+
+def test_the_head_of_a_position_sees_what_the_queries_brought():
+    both = sizes(make_classifier({"network": "attention_pooling"}, 5, 3), LATENTS)
+    assert both == (16 * 32 + 32 + POOLING + 4 * 8 * 6 * 5 + (128 + 4 * 8 * 6) * 3 + 3, 0)
 
 
 def test_the_counts_of_the_networks_they_are_named_for():
@@ -94,7 +101,7 @@ def test_the_counts_of_the_networks_they_are_named_for():
     clip = (1, 32, 224, 224, 3)
     assert sizes(SlowFast(400, **R50), clip)[0] == 34_480_216
     assert sizes(SlowFast(400, **R50 | {"alpha": 4, "lateral_frames": 7}), clip)[0] == 34_566_488
-    base = ViViT(400, tubelet=(2, 16, 16), hidden=768, num_heads=12, mlp=3072, spatial_layers=12, temporal_layers=4)
+    base = ViViT(400, hidden=768, num_heads=12, mlp=3072, spatial_layers=12, temporal_layers=4)
     assert sizes(base, clip)[0] == 115_062_928
     fixed = sizes(I3D(400), clip)[0]  # which counts the statistics among its parameters
     assert sizes(I3DClassifier(400), clip) == (12_697_264, fixed - 12_697_264)
@@ -191,6 +198,20 @@ def test_pooling_by_attention_shows_where_it_looks():
     np.testing.assert_allclose(maps[0, 0, :, 1, 1], 1.0, atol=1e-4)
     np.testing.assert_allclose(maps[0, 1, :, 3], 1 / 2, atol=1e-4)
     np.testing.assert_allclose(maps[0, 2], 1 / 8, atol=1e-6)
+
+
+def test_blocks_see_the_neighbours_of_a_cell_at_its_time():
+    """With two blocks a code reaches what its queries see from two cells away, at no other time."""
+    model = tiny("attention_pooling", blocks=2)
+    codes = jnp.zeros((1, 3, 8, 8), jnp.int32)
+    params, _ = variables_of(model, codes)
+    look = quick_jit(lambda codes: model.apply({"params": params}, codes, method="attention"))
+    scores = jnp.log(look(codes)), jnp.log(look(codes.at[0, 1, 4, 4].set(4)))
+    # Scores are known up to their sum over space, so a far cell is the measure.
+    moved_thw = np.abs(np.diff([one[0] - one[0, ..., :1, :1] for one in scores], axis=0)[0]).max(0) > 1e-6
+    expected = np.zeros((3, 8, 8), bool)
+    expected[1, 2:7, 2:7] = True
+    np.testing.assert_array_equal(moved_thw, expected)
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "attention_pooling"])

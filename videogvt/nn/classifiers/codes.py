@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from videogvt.nn.classifiers.encoder import Encoder
 from videogvt.nn.classifiers.heads import Classifier, coordinates, look
+from videogvt.nn.layers import Conv, Style
 from videogvt.nn.transformer import INITIALIZER, check_tokens, lookup
 from videogvt.ops.conv import space_to_depth
 
@@ -82,7 +83,8 @@ class Mlp(CodeClassifier):
 
 class AttentionPooling(CodeClassifier):
     """At each time of the grid, each of A learned queries looks somewhere in space and brings along what stands there
-    and where that is; then one MLP over all times.
+    and where that is; then one MLP over all times. Where a position is asked for, its head sees what the queries
+    brought as well: where things go is nearly linear in where they were.
 
     This is attention from learned queries (the pooling of arXiv 1810.00825, the probe of arXiv 2404.08471), with the
     coordinates of a spatial softmax (arXiv 1504.00702): a mean of features would lose where things are. As queries do
@@ -91,6 +93,7 @@ class AttentionPooling(CodeClassifier):
     Attributes:
       width: of a cell's vector.
       features: of the hidden layer over a cell, which sees its vector, row and column.
+      blocks: residual convolutions over 3x3 cells of one time that follow, for what takes several codes to tell.
       queries: A.
       values: numbers that a query brings along beside row and column.
       hidden: of each of the MLP's ``layers``.
@@ -99,6 +102,7 @@ class AttentionPooling(CodeClassifier):
 
     width: int = 32
     features: int = 64
+    blocks: int = 0
     queries: int = 8
     values: int = 4
     hidden: int = 128
@@ -118,13 +122,18 @@ class AttentionPooling(CodeClassifier):
         place_Bthw2 = coordinates(x_BthwD) * (jnp.array(x_BthwD.shape[2:4], x_BthwD.dtype) - 1)  # in half cells
         x_BthwD = jnp.concatenate([x_BthwD, place_Bthw2], -1)
         x_BthwD = nn.gelu(nn.Dense(self.features, name="cells", **self.dtypes)(x_BthwD))
+        style = Style(padding="zero", **self.dtypes)
+        for index in range(self.blocks):
+            x_BthwD += nn.gelu(Conv(self.features, (1, 3, 3), style, name=f"block_{index}")(x_BthwD))
         scores_BthwA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BthwD)
         values_BthwD = nn.Dense(self.values, name="values", **self.dtypes)(x_BthwD)
         seen_BtAD, weights_BthwA = look(jnp.concatenate([values_BthwD, place_Bthw2], -1), scores_BthwA)
-        x_BD = seen_BtAD.reshape(len(seen_BtAD), -1)
+        x_BD = seen_BD = seen_BtAD.reshape(len(seen_BtAD), -1)
         for index in range(self.layers):
             x_BD = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{index}", **self.dtypes)(x_BD))
             x_BD = nn.Dropout(self.dropout)(x_BD, deterministic=not train)
+        if self.num_positions:
+            x_BD = jnp.concatenate([x_BD, seen_BD], -1)
         return self.heads(x_BD, train=train), jnp.moveaxis(weights_BthwA, -1, 1)
 
 
