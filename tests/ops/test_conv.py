@@ -1,5 +1,6 @@
 """The lowerings agree with each other and with NumPy, values and gradients; pooling and resampling are exact."""
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +48,46 @@ def test_every_lowering_is_the_definition_values_and_gradients(padding, kernel_s
         np.testing.assert_allclose(native[0], numpy_conv(video, kernel, padding), atol=1e-4)
     for one, other in zip(native, taps):
         np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("kernel_size, strides, widths", [
+    ((7, 7, 7), (2, 2, 2), ((2, 3), (3, 3), (2, 2))), ((5, 7, 7), (1, 2, 2), ((2, 2), (3, 3), (3, 3))),
+    ((1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1))), ((5, 1, 1), (4, 1, 1), ((2, 2), (0, 0), (0, 0))),
+    ((1, 1, 1), (1, 2, 3), ((0, 0),) * 3), ((2, 1, 1), (4, 1, 2), ((0, 0),) * 3),
+    ((1, 1, 1), (2, 2, 2), ((1, 0),) * 3), ((3, 3, 3), (1, 1, 1), ((1, 1),) * 3)])
+def test_strided_convolutions_are_those_of_xla_values_and_gradients(kernel_size, strides, widths):
+    rng = np.random.default_rng(0)
+    video = rng.normal(size=(2, 6, 7, 8, 3)).astype(np.float32)
+    kernel = (rng.normal(size=(*kernel_size, 3, 4)) / np.sqrt(np.prod(kernel_size))).astype(np.float32)
+
+    def run(lowering):
+        def loss(video, kernel):
+            out = ops.strided_conv(video, kernel, strides, widths, lowering=lowering)
+            return jnp.sin(out).sum(), out
+
+        (_, out), grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(video, kernel)
+        return out, *grads
+
+    for one, other in zip(run("native"), run("taps")):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("strides", [(1, 1, 1), (1, 2, 2), (2, 2, 3)])
+def test_whole_padding_is_what_xla_calls_same(strides):
+    video, kernel = jnp.ones((1, 6, 7, 8, 1)), jnp.ones((3, 7, 2, 1, 1))
+    dimensions = ("NDHWC", "DHWIO", "NDHWC")
+    expected = jax.lax.conv_general_dilated(video, kernel, strides, "SAME", dimension_numbers=dimensions)
+    widths = ops.whole_padding((6, 7, 8), (3, 7, 2), strides)
+    np.testing.assert_array_equal(ops.strided_conv(video, kernel, strides, widths), expected)
+
+
+@pytest.mark.parametrize("window, strides, widths", [
+    ((1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1))), ((3, 2, 3), (1, 1, 1), ((1, 1), (0, 1), (1, 1)))])
+def test_maxima_by_shifts_are_those_of_windows(window, strides, widths):
+    video = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 7, 3)), jnp.float32)
+    expected = flax.linen.max_pool(video, window, strides, widths)
+    np.testing.assert_array_equal(ops.max_pool(video, window, strides, widths), expected)
 
 
 @pytest.mark.parametrize("padding", ops.PAD_MODES)

@@ -56,16 +56,20 @@ class Style:
 
 
 class Conv(nn.Module):
-    """A convolution of stride 1 that keeps its input's size; the parameters are those of ``flax.linen.Conv``.
+    """A convolution; the parameters are those of ``flax.linen.Conv``.
 
     Attributes:
       kernel_size: (kt, kh, kw), or (kh, kw) for a 4-D kernel that is applied to every frame.
+      strides: along T, H and W; None for one that keeps its input's size.
+      widths: zeros (before, after) each axis, where there are strides; the style's padding is for others.
     """
 
     features: int
     kernel_size: tuple[int, ...]
     style: Style
     use_bias: bool = True
+    strides: tuple[int, int, int] | None = None
+    widths: tuple[tuple[int, int], ...] = ((0, 0),) * 3
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -74,7 +78,11 @@ class Conv(nn.Module):
         kernel = self.param("kernel", style.kernel_init, shape, style.param_dtype).astype(style.dtype)
         if kernel.ndim == 4:
             kernel = kernel[None]
-        out = ops.conv(x_BTHWC.astype(style.dtype), kernel, padding=style.padding, lowering=style.lowering)
+        x_BTHWC = x_BTHWC.astype(style.dtype)
+        if self.strides is None:
+            out = ops.conv(x_BTHWC, kernel, padding=style.padding, lowering=style.lowering)
+        else:
+            out = ops.strided_conv(x_BTHWC, kernel, self.strides, self.widths, lowering=style.lowering)
         if self.use_bias:
             out += self.param("bias", nn.initializers.zeros, (self.features,), style.param_dtype).astype(style.dtype)
         return out

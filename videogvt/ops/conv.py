@@ -25,6 +25,13 @@ def same_padding(kernel_size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(((k - 1) // 2, k // 2) for k in kernel_size)
 
 
+def whole_padding(lengths: tuple[int, ...], kernel_size: tuple[int, ...], strides: tuple[int, ...]):
+    """The same for any strides (TensorFlow's "SAME"): the fewest cells for a result wherever a stride begins."""
+    missing = [max((-(-length // stride) - 1) * stride + size - length, 0)
+               for length, size, stride in zip(lengths, kernel_size, strides)]
+    return tuple((extra // 2, extra - extra // 2) for extra in missing)
+
+
 def pad(video_BTHWC, widths: tuple[tuple[int, int], ...], mode: Padding):
     """Pads the axes T, H, W. Reflection repeats the element of an axis of length 1, which has nothing to mirror."""
     if mode not in PAD_MODES:
@@ -91,22 +98,75 @@ def conv(video_BTHWC, kernel, *, padding: Padding = "reflect", lowering: Lowerin
     Returns:
       (B, T, H, W, features).
     """
-    if lowering not in LOWERINGS:
-        raise ValueError(unknown_name("lowering", lowering, LOWERINGS))
-    if lowering == "auto":
-        lowering = "taps" if jax.default_backend() == "cpu" else "native"
+    lowering = _resolved(lowering)
     # Without the barriers XLA on the CPU works out what leads to the input anew for every tap.
     barrier = jax.lax.optimization_barrier if lowering == "taps" else lambda array: array
     widths = same_padding(kernel.shape[:3])
     video_BTHWC = barrier(video_BTHWC)
     if padding != "zero" and kernel.shape[:3] != (1, 1, 1):
         video_BTHWC, widths = barrier(pad(video_BTHWC, widths, padding)), ((0, 0),) * 3
-    if lowering == "taps" and padding == "zero" and kernel.shape[0] > 1 and math.prod(kernel.shape[1:3]) > 1:
-        return barrier(_taps(video_BTHWC, kernel, widths))
+    if lowering == "taps" and padding == "zero":
+        return barrier(_by_frames(video_BTHWC, kernel, widths))
     if lowering == "taps" or kernel.shape[0] == 1:
         return barrier(_taps_into_input(video_BTHWC, kernel, widths))
     return jax.lax.conv_general_dilated(
         video_BTHWC, kernel, (1, 1, 1), widths, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+
+
+def strided_conv(video_BTHWC, kernel, strides: tuple[int, int, int], widths, *, lowering: Lowering = "auto"):
+    """A convolution of any strides, among zeros.
+
+    XLA on the CPU has slow loops for the gradients of strided convolutions. There it is one of stride 1 over patches as
+    large as the strides, whose channels are what a patch has of colours.
+
+    Args:
+      video_BTHWC: input; computed in its dtype.
+      kernel: (kt, kh, kw, C, features).
+      strides: along T, H and W.
+      widths: zeros (before, after) each of them.
+      lowering: see ``conv``.
+
+    Returns:
+      (B, T', H', W', features), where T' = (T + zeros - kt) // stride + 1.
+    """
+    if _resolved(lowering) == "native":
+        return jax.lax.conv_general_dilated(
+            video_BTHWC, kernel, strides, widths, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+    if tuple(strides) == (1, 1, 1):
+        return jax.lax.optimization_barrier(_by_frames(jax.lax.optimization_barrier(video_BTHWC), kernel, widths))
+    sizes = kernel.shape[:3]
+    if sizes == (1, 1, 1) and not np.any(widths):
+        time, tall, wide = strides
+        return jnp.einsum("bthwi,io->bthwo", video_BTHWC[:, ::time, ::tall, ::wide], kernel[0, 0, 0])
+    taps, after = [], []
+    for length, size, stride, (before, behind) in zip(video_BTHWC.shape[1:4], sizes, strides, widths):
+        count = (length + before + behind - size) // stride + 1
+        taps.append(-(-size // stride))
+        after.append((count - 1 + taps[-1]) * stride - length - before)
+    zero = jnp.zeros((), video_BTHWC.dtype)
+    padding = [(0, 0, 0), *((before, extra, 0) for (before, _), extra in zip(widths, after)), (0, 0, 0)]
+    patches = jax.lax.optimization_barrier(space_to_depth(jax.lax.pad(video_BTHWC, zero, padding), strides))
+    more = [(0, tap * stride - size) for tap, stride, size in zip(taps, strides, sizes)]
+    split = [part for pair in zip(taps, strides) for part in pair]
+    parts = jnp.pad(kernel, (*more, (0, 0), (0, 0))).reshape(*split, *kernel.shape[3:])
+    flat = parts.transpose(0, 2, 4, 1, 3, 5, 6, 7).reshape(*taps, -1, kernel.shape[-1])
+    return jax.lax.optimization_barrier(_by_frames(patches, flat, ((0, 0),) * 3))
+
+
+def _resolved(lowering: Lowering) -> Lowering:
+    """What "auto" means here."""
+    if lowering not in LOWERINGS:
+        raise ValueError(unknown_name("lowering", lowering, LOWERINGS))
+    if lowering == "auto":
+        return "taps" if jax.default_backend() == "cpu" else "native"
+    return lowering
+
+
+def _by_frames(video_BTHWC, kernel, widths):
+    """A convolution of stride 1 among zeros, by 2-D convolutions."""
+    if kernel.shape[0] > 1 and math.prod(kernel.shape[1:3]) > 1:
+        return _taps(video_BTHWC, kernel, widths)
+    return _taps_into_input(video_BTHWC, kernel, widths)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -178,6 +238,25 @@ def _conv_frames(video_BTHWC, kernel_hwio, widths):
         video_BTHWC.reshape(batch * frames, *frame_shape), kernel_hwio, (1, 1), widths,
         dimension_numbers=("NHWC", "HWIO", "NHWC"))
     return out.reshape(batch, frames, *out.shape[1:])
+
+
+def max_pool(video_BTHWC, window: tuple[int, int, int], strides: tuple[int, int, int], widths):
+    """Largest values of windows, one axis after the other by shifts, whose gradient is many times cheaper on CPUs than
+    that of a window reduction.
+
+    Args:
+      video_BTHWC: input.
+      window, strides: along T, H and W.
+      widths: cells (before, after) each of them that are never the largest.
+    """
+    for axis, (size, stride, width) in enumerate(zip(window, strides, widths), start=1):
+        outside = [(0, 0)] * video_BTHWC.ndim
+        outside[axis] = width
+        padded, before = jnp.pad(video_BTHWC, outside, constant_values=-jnp.inf), (slice(None),) * axis
+        last = (padded.shape[axis] - size) // stride * stride + 1
+        video_BTHWC = functools.reduce(
+            jnp.maximum, (padded[*before, tap : tap + last : stride] for tap in range(size)))
+    return video_BTHWC
 
 
 def average_pool(video_BTHWC, window: tuple[int, int, int]):

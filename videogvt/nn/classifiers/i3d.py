@@ -1,6 +1,5 @@
 """I3D (arXiv 1705.07750) as a classifier that trains from scratch; ``nn.i3d`` is the same network with fixed norms."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +7,8 @@ import jax.numpy as jnp
 
 from videogvt.nn.classifiers.heads import BatchNorm, Classifier, centred
 from videogvt.nn.i3d import MIXED
+from videogvt.nn.layers import Conv, Style
+from videogvt.ops.conv import max_pool, whole_padding
 
 POOLS = {"Mixed_3b": ((1, 3, 3), (1, 2, 2)), "Mixed_4b": ((3, 3, 3), (2, 2, 2)), "Mixed_5b": ((2, 2, 2), (2, 2, 2))}
 """Windows and strides of the pooling before these."""
@@ -50,8 +51,10 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTHWC, train: bool):
-        x_BTHWC = nn.Conv(
-            self.features, (self.size,) * 3, self.stride, use_bias=False, name="conv3d", **self.dtypes)(x_BTHWC)
+        size, strides = (self.size,) * 3, (self.stride,) * 3
+        widths = whole_padding(x_BTHWC.shape[1:4], size, strides)
+        style = Style(padding="zero", **self.dtypes)
+        x_BTHWC = Conv(self.features, size, style, False, strides, widths, name="conv3d")(x_BTHWC)
         return BatchNorm(self.dtypes, epsilon=1e-3, name="bn")(x_BTHWC, train=train)
 
 
@@ -76,15 +79,5 @@ class Mixed(nn.Module):
 
 
 def largest(x_BTHWC, window: tuple[int, int, int], strides: tuple[int, int, int]):
-    """``flax.linen.max_pool`` with padding "SAME", one axis after the other by shifts, whose gradient is many times
-    cheaper on CPUs than that of a window reduction."""
-    for axis, (size, stride) in enumerate(zip(window, strides), start=1):
-        length = x_BTHWC.shape[axis]
-        count = -(-length // stride)
-        missing = max((count - 1) * stride + size - length, 0)
-        widths = [(0, 0)] * x_BTHWC.ndim
-        widths[axis] = (missing // 2, missing - missing // 2)
-        padded, before = jnp.pad(x_BTHWC, widths, constant_values=-jnp.inf), (slice(None),) * axis
-        last = (count - 1) * stride + 1
-        x_BTHWC = functools.reduce(jnp.maximum, (padded[*before, tap : tap + last : stride] for tap in range(size)))
-    return x_BTHWC
+    """As many largest values as strides begin in the input."""
+    return max_pool(x_BTHWC, window, strides, whole_padding(x_BTHWC.shape[1:4], window, strides))

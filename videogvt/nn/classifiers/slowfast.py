@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from videogvt.nn.classifiers.heads import BatchNorm, Classifier, centred
 from videogvt.nn.layers import Conv, Style
+from videogvt.ops.conv import max_pool
 
 SLOW_TIME, FAST_TIME = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that kernels of the stem and the stages see
 R50 = {"depths": (3, 4, 6, 3), "width": 64, "alpha": 8, "lateral_frames": 5}
@@ -60,10 +61,8 @@ class SlowFast(Classifier):
 
     def _report(self, fast_BTHWC, stage: int, train: bool):
         """What the fast pathway tells the slow one: twice its channels, at every alpha-th frame."""
-        x = nn.Conv(
-            2 * fast_BTHWC.shape[-1], (self.lateral_frames, 1, 1), (self.alpha, 1, 1),
-            [(self.lateral_frames // 2,) * 2, (0, 0), (0, 0)], use_bias=False, name=f"lateral_{stage}", **self.dtypes,
-        )(fast_BTHWC)
+        x = strided(2 * fast_BTHWC.shape[-1], (self.lateral_frames, 1, 1), (self.alpha, 1, 1), self.dtypes,
+                    name=f"lateral_{stage}")(fast_BTHWC)
         return BatchNorm(self.dtypes, name=f"lateral_norm_{stage}")(x, train=train)
 
 
@@ -76,11 +75,9 @@ class Stem(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTHWC, train: bool):
-        x_BTHWC = nn.Conv(
-            self.features, (self.frames, 7, 7), (1, 2, 2), [(self.frames // 2,) * 2, (3, 3), (3, 3)], use_bias=False,
-            name="conv", **self.dtypes)(x_BTHWC)
+        x_BTHWC = strided(self.features, (self.frames, 7, 7), (1, 2, 2), self.dtypes, name="conv")(x_BTHWC)
         x_BTHWC = BatchNorm(self.dtypes, name="norm")(x_BTHWC, train=train)
-        return nn.max_pool(x_BTHWC, (1, 3, 3), (1, 2, 2), [(0, 0), (1, 1), (1, 1)])
+        return max_pool(x_BTHWC, (1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1)))
 
 
 class Bottleneck(nn.Module):
@@ -107,7 +104,12 @@ class Bottleneck(nn.Module):
             x_BTHWC = BatchNorm(self.dtypes, relu=False, name="shortcut_norm")(x_BTHWC, train=train)
         return nn.relu(x_BTHWC + x)
 
-    def _frames(self, features: int, size: int, name: str) -> nn.Conv:
+    def _frames(self, features: int, size: int, name: str) -> Conv:
         """A convolution of every frame by itself, with the stride."""
-        return nn.Conv(
-            features, (size, size), self.stride, [(size // 2,) * 2] * 2, use_bias=False, name=name, **self.dtypes)
+        return strided(features, (1, size, size), (1, self.stride, self.stride), self.dtypes, name=name)
+
+
+def strided(features: int, kernel_size: tuple[int, int, int], strides: tuple[int, int, int], dtypes, *, name: str):
+    """A convolution among as many zeros on both sides as put its first result on the first cell."""
+    widths = tuple((size // 2,) * 2 for size in kernel_size)
+    return Conv(features, kernel_size, Style(padding="zero", **dtypes), False, strides, widths, name=name)
