@@ -130,7 +130,7 @@ def _all() -> ConfigDict:
 
 
 def _other_world(name: str) -> ConfigDict:
-    config = _study(DEFAULT, (8000, 1200, 200), (4, 16, 40))
+    config = _study(DEFAULT, (8000, 1200, 200), (1, 4, 10))
     config.data.options.config = name
     return config
 
@@ -140,7 +140,12 @@ def _asking(config: ConfigDict, target: str) -> ConfigDict:
     for row in config.rows.values():
         row.controls = ()
         row.examples.update({"target": target, "classes": False})
+        if row.examples.input == "codes":
+            row.batch_size = 32
+            row.classifier.update({"blocks": 2, "queries": 16, "values": 8})
+            row.optimizer.weight_decay = 2.0
     config.losses.position = 1.0
+    config.losses.ema_decay = 0.995
     config.train.best = "eval/validation/position_error"
     config.train.best_mode = "min"
     config.train.show = ("loss",)
@@ -148,7 +153,7 @@ def _asking(config: ConfigDict, target: str) -> ConfigDict:
 
 
 def _positions() -> ConfigDict:
-    config = _asking(_study(("codes", "cnn3d", "tracks"), (8000,), (8,)), "next_pixel")
+    config = _asking(_study(("codes", "cnn3d", "tracks"), (8000,), (10,)), "next_pixel")
     world = ConfigDict(config.rows.codes.to_dict())
     world.examples.target = "next_world"
     config.rows.codes_to_world = world
@@ -156,7 +161,7 @@ def _positions() -> ConfigDict:
 
 
 def _stereo() -> ConfigDict:
-    config = _asking(_study(("codes", "cnn3d"), (2000,), (16,)), "next_metric")
+    config = _asking(_study(("codes", "cnn3d"), (2000,), (20,)), "next_metric")
     config.data.options.config = "stereo64"
     for row in config.rows.values():
         row.examples.views = True

@@ -129,6 +129,24 @@ def test_positions_are_those_of_the_world(opened, name):
         np.testing.assert_allclose(position[index], expected, rtol=1e-3, atol=1e-3)
 
 
+def test_what_stereo_pictures_show_is_triangulated_to_metres():
+    spec, target = SPECS["stereo64"], TARGETS["next_metric"]
+    rows = [example(spec, "test", index) for index in range(5)]
+    rows = {name: np.stack([row[name] for row in rows]) for name in target.fields}
+    known = target.known(rows)
+    point_N3 = target.points(known["position"], known["calibration"])
+    for index in range(5):
+        scene = draw_scene(spec, "test", index)
+        place_13 = scene.paths[spec.families[index]].position(np.array([spec.num_frames / spec.fps]))
+        pictures = [camera.project(place_13)[0] for camera in scene.cameras[:, -1]]
+        expected = np.append(pictures[0], pictures[0][..., 0] - pictures[1][..., 0])
+        np.testing.assert_allclose(known["position"][index], expected, atol=1e-3)
+        left = scene.cameras[0, -1]
+        np.testing.assert_allclose(point_N3[index], left.R @ place_13[0] + left.t, rtol=1e-4, atol=1e-4)
+    far = target.points(np.full((1, 3), -1e3), known["calibration"][:1])
+    assert np.isfinite(far).all() and far[0, 2] > 100
+
+
 def test_errors_are_distances():
     true = np.array([[0.0, 0.0, 1.0], [0.0, 3.0, 4.0]])
     off = true + np.array([[3.0, 4.0, 0.5], [0.0, 0.0, 0.0]])

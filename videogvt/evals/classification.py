@@ -81,7 +81,7 @@ class ClassificationEval:
             if "logits" in heads:
                 part |= named(heads["logits"], batch["label"])
             if "position" in heads:
-                part |= {"position": heads["position"], "true_position": batch["position"]}
+                part |= told(heads["position"], batch)
             parts.append(part)
         return in_order(gather(stack(parts)))
 
@@ -100,6 +100,12 @@ def named(log_BK: np.ndarray, label_B: np.ndarray) -> Columns:
     }
 
 
+def told(position_BP: np.ndarray, known: Columns) -> Columns:
+    """What is told of positions, beside what is true and, where it takes one, the calibration."""
+    return {"position": position_BP, "true_position": known["position"],
+            **{name: known[name] for name in ("calibration",) if name in known}}
+
+
 def results(
     table: Columns, names: tuple[str, ...], target: Target | None = None,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
@@ -107,9 +113,9 @@ def results(
     """Figures and files of a table with a row for each clip; see ``ClassificationEval.run``.
 
     Args:
-      table: with ``label`` and the columns of ``named``, or ``position`` and ``true_position`` (N, P), or both.
+      table: with ``label`` and the columns of ``named``, or those of ``told``, or both.
       names: of the classes.
-      target, scale: see ``ClassificationEval``; positions in the file "table" are in the target's unit.
+      target, scale: see ``ClassificationEval``; positions in the file "table" are points in the target's unit.
     """
     if "prediction" in table:
         counts_KK = confusion(table["label"], table["prediction"], len(names))
@@ -117,10 +123,12 @@ def results(
         yield "confusion", Media.arrays(counts_KK=counts_KK, class_names=np.array(names))
     if "position" in table:
         mean_P, scale_P = scale
-        table |= {name: table[name] * scale_P + mean_P for name in ("position", "true_position")}
-        answers = {"": table["position"], "chance/": np.broadcast_to(mean_P, table["position"].shape)}
-        for row, answer_NP in answers.items():
-            errors = target.errors(answer_NP, table["true_position"])
+        calibration_NC = table.get("calibration")
+        table |= {name: target.points(table[name] * scale_P + mean_P, calibration_NC)
+                  for name in ("position", "true_position")}
+        mean_NP = target.points(np.broadcast_to(mean_P, table["position"].shape), calibration_NC)
+        for row, points_NP in {"": table["position"], "chance/": mean_NP}.items():
+            errors = target.errors(points_NP, table["true_position"])
             table |= errors if not row else {}
             yield from ((f"{row}{name}", float(error_N.mean())) for name, error_N in errors.items())
         yield "clips", float(len(table["label"]))

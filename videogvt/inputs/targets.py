@@ -13,6 +13,7 @@ from videogvt.world.equations import evaluate_equation
 Columns = Mapping[str, np.ndarray]
 CAMERA = ("camera_R", "camera_t")
 NEXT = ("equation", "fps", *CAMERA)
+NEAREST_PX = 0.25  # disparity of the farthest point that a stereo answer can mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +23,12 @@ class Target:
     Attributes:
       doc: what it is, and what of it the clip determines.
       fields: of a source that it is made of.
-      values: columns to (N, P), in its unit.
+      values: columns to what is told, (N, P).
       unit: of a point's place.
       axes: numbers of a point that are its place; a third one beside two is the apparent radius.
       views: cameras that have to be seen.
+      calibration: columns to numbers (N, C) that are known of each clip's cameras; None where what is told are points.
+      solve: points (N, P) in the unit of what is told and the calibration.
     """
 
     doc: str
@@ -34,9 +37,20 @@ class Target:
     unit: str
     axes: int
     views: int = 1
+    calibration: Callable[[Columns], np.ndarray] | None = None
+    solve: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+
+    def points(self, told_NP: np.ndarray, calibration_NC: np.ndarray | None = None) -> np.ndarray:
+        """The points (N, P), in the unit, that numbers mean."""
+        return told_NP if self.solve is None else self.solve(told_NP, calibration_NC)
+
+    def known(self, columns: Columns) -> dict[str, np.ndarray]:
+        """``position``, what is to be told, and the ``calibration`` where there is one, of columns."""
+        calibration = {"calibration": self.calibration(columns)} if self.calibration is not None else {}
+        return {"position": self.values(columns), **calibration}
 
     def errors(self, predicted_NP: np.ndarray, true_NP: np.ndarray) -> dict[str, np.ndarray]:
-        """How far off answers are, (N,) each, in the mean over a clip's points: "position_error" in the unit; of places
+        """How far off points are, (N,) each, in the mean over a clip's points: "position_error" in the unit; of places
         about a camera also "position_error_share", of the distance; and "radius_error" where a radius is told."""
         points = (len(true_NP), true_NP.shape[1] // 3, 3)
         off = (np.asarray(predicted_NP, np.float64) - true_NP).reshape(points)
@@ -60,6 +74,28 @@ def _next_world(columns: Columns) -> np.ndarray:
 def _next_metric(columns: Columns) -> np.ndarray:
     R, t = columns["camera_R"][:, 0, -1], columns["camera_t"][:, 0, -1]
     return np.einsum("nij,nj->ni", R, _next_world(columns)) + t
+
+
+def _next_in_both(columns: Columns) -> np.ndarray:
+    """Column and row in the left picture, and by how many pixels the right one shows it further to the left."""
+    focal, centre_x, centre_y, shift, baseline = _rectified(columns).T
+    x, y, z = _next_metric(columns).T
+    return np.stack([focal * x / z + centre_x, focal * y / z + centre_y, focal * baseline / z - shift], axis=1)
+
+
+def _rectified(columns: Columns) -> np.ndarray:
+    """Of a rectified pair: focal length and left principal point, the right one's shift, in pixels; the baseline, m."""
+    K, t = columns["camera_K"][:, :, -1], columns["camera_t"][:, :, -1]
+    return np.stack([K[:, 0, 0, 0], K[:, 0, 0, 2], K[:, 0, 1, 2], K[:, 1, 0, 2] - K[:, 0, 0, 2],
+                     t[:, 0, 0] - t[:, 1, 0]], axis=1).astype(np.float64)
+
+
+def _triangulated(told_N3: np.ndarray, calibration_N5: np.ndarray) -> np.ndarray:
+    """The points in the left camera's frame, m, that a rectified pair shows so."""
+    focal, centre_x, centre_y, shift, baseline = np.asarray(calibration_N5, np.float64).T
+    column, row, disparity = np.asarray(told_N3, np.float64).T
+    depth = focal * baseline / np.maximum(disparity + shift, NEAREST_PX)
+    return np.stack([(column - centre_x) * depth / focal, (row - centre_y) * depth / focal, depth], axis=1)
 
 
 def _next_pixel(columns: Columns) -> np.ndarray:
@@ -86,8 +122,10 @@ TARGETS: Mapping[str, Target] = {
         ("pixel_position", "radius_px"), _path, "px", 2,
     ),
     "next_metric": Target(
-        "The next position in the left camera's frame, in metres: a calibrated stereo pair determines it.",
-        NEXT, _next_metric, "m", 3, views=2,
+        "The next position in the left camera's frame, in metres. What is told is where both pictures will show it, "
+        "from which it is triangulated with the clip's focal length, baseline and principal points: without them no "
+        "pair of pictures tells metres.", (*NEXT, "camera_K"), _next_in_both, "m", 3, views=2, calibration=_rectified,
+        solve=_triangulated,
     ),
     "next_world": Target(
         "The next position in the world, in metres, from one view. The clip determines the direction from the camera "

@@ -43,7 +43,7 @@ class Examples:
       labels: training clips, the same number of each class; None for all, 0 for none. The other splits stay whole.
       classes: whether the class is asked.
       target: position that is asked, one of ``inputs.targets.TARGETS``, or None.
-      views: whether all cameras are seen, side by side, or the first alone.
+      views: whether all cameras are seen, videos side by side and codes one after the other, or the first alone.
       edit: what a control does to the examples, one of ``EDITS``; None for nothing.
       encoder: "module:function" that makes the features; see ``encoders``. None for other inputs.
       also: worlds whose test splits are further splits, by the worlds' names; they have the data set's classes.
@@ -119,6 +119,7 @@ class Examples:
         if self.target is not None:
             mean_P, scale_P = self.scale
             columns["position"] = ((facts["position"][rows] - mean_P) / scale_P).astype(np.float32)
+            columns |= {name: facts[name][rows] for name in ("calibration",) if name in facts}
         source = None
         if self.input == "features":
             mean_D, scale_D = self._feature_scale
@@ -211,7 +212,8 @@ class Examples:
         return np.sort(np.concatenate([stream.permutation(np.flatnonzero(label_N == k))[:each] for k in classes]))
 
     def _codes(self, split: str, rows: np.ndarray) -> np.ndarray:
-        """The codes (N, t, h, w) of clips, of all cameras side by side."""
+        """The codes (N, t, h, w) of clips, of all cameras one after the other in t, so that a network which treats
+        every time alike treats every camera alike."""
         label = ("label",) if self.source(split, ("video",)).class_names else ()
         sources = [self.source(split, ("video", *label))]
         if self.views:
@@ -221,12 +223,11 @@ class Examples:
         if self.edit == "first_frame":
             sources = [edited(source, self.edit) for source in sources]
         name, root = self._at(split)[1], self.opened.data_dir
-        codes = np.concatenate([coded(self.coder, source, name, root) for source in sources], axis=3)
-        codes = codes[rows]
+        cameras = [coded(self.coder, source, name, root)[rows] for source in sources]
         if self.edit == "shuffled_time":
-            order = np.argsort(self._random(split, 2).random(codes.shape[:2]), axis=1)
-            codes = np.take_along_axis(codes, order[..., None, None], axis=1)
-        return codes
+            order = np.argsort(self._random(split, 2).random(cameras[0].shape[:2]), axis=1)
+            cameras = [np.take_along_axis(codes, order[..., None, None], axis=1) for codes in cameras]
+        return np.concatenate(cameras, axis=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

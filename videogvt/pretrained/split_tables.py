@@ -62,13 +62,13 @@ def untrained(tokenizer: VideoTokenizer, video_shape: Sequence[int], seed: int) 
 
 @functools.lru_cache(maxsize=32)
 def facts(opened: Opened, split: str, target: str | None) -> Mapping[str, np.ndarray]:
-    """Labels, ids and, where there is a target, positions (N, P) of all clips of a split."""
+    """Labels, ids and, where there is a target, what is known of it (``Target.known``), of all clips of a split."""
     fields = TARGETS[target].fields if target is not None else ()
     source = opened.split(split, ("label", "id", *fields))
     parts = []
     for rows in _blocks(source):
         part = {name: rows[name] for name in ("label", "id")}
-        parts.append(part | ({"position": TARGETS[target].values(rows)} if target is not None else {}))
+        parts.append(part | (TARGETS[target].known(rows) if target is not None else {}))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

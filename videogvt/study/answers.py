@@ -92,11 +92,12 @@ def _answered(rows: Rows, target: Target, mean_P: np.ndarray) -> dict[str, np.nd
     known_BT3, found_BT = _points(rows, target, lambda video: video)
     one_more = ((0, 0), (0, 1), (0, 0))
     known_BT3, found_BT = np.pad(known_BT3, one_more), np.pad(found_BT, one_more[:2])
-    errors = {}
+    known, errors = target.known(rows), {}
+    true_B3, mean_B3 = (target.points(told_B3, known.get("calibration"))
+                        for told_B3 in (known["position"], np.broadcast_to(mean_P, known["position"].shape)))
     for order, name in enumerate(("copied", "continued")):
         answer_B3 = extrapolated(known_BT3, found_BT, order)[:, -1]
-        answer_B3 = np.where(np.isfinite(answer_B3), answer_B3, mean_P)
-        found = target.errors(answer_B3, target.values(rows))
+        found = target.errors(np.where(np.isfinite(answer_B3), answer_B3, mean_B3), true_B3)
         errors |= {f"{name}/{figure}": error_B for figure, error_B in found.items() if figure != "radius_error"}
     return errors
 

@@ -12,7 +12,7 @@ from etils import epath
 
 import videogvt
 from videogvt.core.sections import configure
-from videogvt.evals.classification import Columns, named, results
+from videogvt.evals.classification import Columns, named, results, told
 from videogvt.experiment import measured_splits
 from videogvt.kinds import examples_of
 from videogvt.nn.classifiers.tracks import TrackModel
@@ -132,8 +132,7 @@ class TrackRun:
             share_NK = np.maximum(self.model.predict_proba(features), LEAST)
             table |= named(np.log(share_NK / share_NK.sum(1, keepdims=True)), known["label"])
         if self.examples.target is not None:
-            told = {"position": self.model.predict_position(features), "true_position": known["position"]}
-            table |= told
+            table |= told(self.model.predict_position(features), known)
         return table
 
     def _facts(self, split: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Classifiers of what a tokenizer makes of clips: a linear probe, an MLP, attention pooling, a small transformer.
 
 Inputs are codes, integers (B, t, h, w), which are looked up in a table that is learned here, or latents, floats
-(B, t, h, w, D). The views of several cameras may stand side by side along any axis.
+(B, t, h, w, D). The views of several cameras follow each other in t.
 """
 
 from typing import ClassVar
