@@ -10,8 +10,9 @@ Variants by argument:
     all       every row below at 50, 200, 1,200 and 8,000 labels, with learning rates chosen on validation
     <row>     one row by its name, at the default's numbers of labels
     positions the next position: in the picture from codes, pixels and tracks, and in the world from codes
-    stereo    the next position in metres, in the left camera's frame, from the codes of both cameras
+    stereo    the next position in metres, in the left camera's frame, from both cameras
     classic4, report4  the default's rows on the four-class settings of earlier work, at 200, 1,200 and 8,000 labels
+    <study>/<row>  one row of such a study, as in stereo/codes
     judge     not a study: a small convolution network of 96,329 parameters that looks where the ball is
     tiny, judge_tiny  a few steps, for the tests
 
@@ -48,10 +49,17 @@ def get_config(variant: str = "default") -> ConfigDict:
         "stereo": _stereo, "classic4": lambda: _other_world("classic4"), "report4": lambda: _other_world("report4"),
         "judge": _judge, "tiny": _tiny, "judge_tiny": _judge_tiny,
     } | {row: lambda row=row: _study((row,)) for row in rows}
-    if variant not in variants:
-        raise ValueError(f"configs/classifier_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
-    config = variants[variant]()
-    config.name = "classifier_traj" if variant == "default" else f"classifier_traj-{variant}"
+    study, _, row = variant.partition("/")
+    if study not in variants:
+        raise ValueError(f"configs/classifier_traj.py has no variant {study!r}; it has {', '.join(variants)}.")
+    config = variants[study]()
+    if row:
+        there = tuple(config.get("rows", ()))
+        if row not in there:
+            raise ValueError(f"The variant {study!r} has no row {row!r}; it has {', '.join(there) or 'none'}.")
+        config.rows = ConfigDict({row: config.rows[row]})
+        config.study.subject = row
+    config.name = "classifier_traj" if variant == "default" else f"classifier_traj-{variant.replace('/', '-')}"
     return config
 
 
@@ -121,7 +129,7 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: in
 
 
 def _all() -> ConfigDict:
-    config = _study(tuple(_rows()), (8000, 1200, 200, 50), (4, 16, 40, 80))
+    config = _study(tuple(_rows()), (8000, 1200, 200, 50), (2, 8, 20, 40))
     config.study.rates = (0.3, 1, 3)
     config.study.also = ("hard64",)
     config.study.stress = 200
@@ -161,8 +169,8 @@ def _positions() -> ConfigDict:
 
 
 def _stereo() -> ConfigDict:
-    config = _asking(_study(("codes", "cnn3d"), (2000,), (20,)), "next_metric")
-    config.data.options.config = "stereo64"
+    config = _asking(_study(("codes", "cnn3d"), (8000,), (10,)), "next_metric")
+    config.data.options.update({"config": "stereo64", "clips": 8000})
     for row in config.rows.values():
         row.examples.views = True
     return config

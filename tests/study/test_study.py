@@ -42,6 +42,11 @@ def test_every_row_can_be_asked_by_name_and_all_at_once():
         assert {member.row for member in count(row)[0]} == {row}
     assert {member.config["examples"]["target"] for member in count("positions")[0]} == {"next_pixel", "next_world"}
     assert all(member.config["examples"]["views"] for member in count("stereo")[0])
+    assert {member.row for member in count("stereo/codes")[0]} == {"codes"}
+    with pytest.raises(ValueError, match="variant 'stereo' has no row 'tracks'; it has cnn3d, codes"):
+        variant("classifier_traj", "stereo/tracks")
+    with pytest.raises(ValueError, match="variant 'judge' has no row 'codes'; it has none"):
+        variant("classifier_traj", "judge/codes")
 
 
 def test_learning_rates_are_tried_with_one_budget_for_every_row():
