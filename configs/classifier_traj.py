@@ -148,7 +148,7 @@ def _asking(config: ConfigDict, target: str) -> ConfigDict:
     for row in config.rows.values():
         row.controls = ()
         row.examples.update({"target": target, "classes": False})
-        if row.examples.input == "codes":
+        if row.examples.input == "codes":  # what did best on validation
             row.batch_size = 32
             row.classifier.update({"blocks": 2, "queries": 16, "values": 8})
             row.optimizer.weight_decay = 2.0

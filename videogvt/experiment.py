@@ -206,4 +206,5 @@ def measured_splits(evals: Mapping[str, Any], available: Sequence[str]) -> tuple
     for name in evals.get("splits", ()):
         if name not in available:
             raise ValueError(unknown_name("split in config.evals.splits", name, available))
-    return tuple(split for split in ("validation", *evals.get("splits", LAST)) if split in available)
+    named = dict.fromkeys(("validation", *evals.get("splits", LAST)))
+    return tuple(split for split in named if split in available)

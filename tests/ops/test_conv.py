@@ -83,11 +83,25 @@ def test_whole_padding_is_what_xla_calls_same(strides):
 
 
 @pytest.mark.parametrize("window, strides, widths", [
-    ((1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1))), ((3, 2, 3), (1, 1, 1), ((1, 1), (0, 1), (1, 1)))])
-def test_maxima_by_shifts_are_those_of_windows(window, strides, widths):
+    ((1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1))), ((3, 3, 3), (1, 1, 1), ((1, 1),) * 3),
+    ((3, 2, 3), (2, 2, 2), ((1, 1), (0, 1), (0, 1))), ((2, 2, 2), (2, 2, 2), ((0, 1), (0, 0), (0, 1))),
+    ((2, 2, 3), (2, 2, 3), ((0, 0),) * 3)])
+def test_maxima_are_those_of_windows_values_and_gradients(window, strides, widths):
     video = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 7, 3)), jnp.float32)
-    expected = flax.linen.max_pool(video, window, strides, widths)
-    np.testing.assert_array_equal(ops.max_pool(video, window, strides, widths), expected)
+
+    def run(pool):
+        return jax.value_and_grad(lambda video: jnp.sin(pool(video, window, strides, widths)).sum())(video)
+
+    for one, other in zip(run(ops.max_pool), run(flax.linen.max_pool)):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_maxima_of_whole_blocks():
+    video = jnp.arange(2 * 3 * 4, dtype=jnp.float32).reshape(1, 2, 3, 4, 1)
+    np.testing.assert_array_equal(ops.max_pool(video, (1, 2, 2))[0, :, :, :, 0], [[[5, 7]], [[17, 19]]])
+    for strides in (None, (1, 1, 1)):
+        with pytest.raises(ValueError, match=r"leaves nothing of a map of \(T, H, W\) = \(2, 3, 4\)"):
+            ops.max_pool(video, (4, 1, 1), strides)
 
 
 @pytest.mark.parametrize("padding", ops.PAD_MODES)

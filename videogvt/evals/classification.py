@@ -102,8 +102,8 @@ def named(log_BK: np.ndarray, label_B: np.ndarray) -> Columns:
 
 def told(position_BP: np.ndarray, known: Columns) -> Columns:
     """What is told of positions, beside what is true and, where it takes one, the calibration."""
-    return {"position": position_BP, "true_position": known["position"],
-            **{name: known[name] for name in ("calibration",) if name in known}}
+    table = {"position": position_BP, "true_position": known["position"]}
+    return table | ({"calibration": known["calibration"]} if "calibration" in known else {})
 
 
 def results(

@@ -13,7 +13,7 @@ from videogvt.world.equations import evaluate_equation
 Columns = Mapping[str, np.ndarray]
 CAMERA = ("camera_R", "camera_t")
 NEXT = ("equation", "fps", *CAMERA)
-NEAREST_PX = 0.25  # disparity of the farthest point that a stereo answer can mean
+FARTHEST_PX = 0.25  # disparity, beside parallel cameras, of the farthest point that a stereo answer can mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _triangulated(told_N3: np.ndarray, calibration_N5: np.ndarray) -> np.ndarray
     """The points in the left camera's frame, m, that a rectified pair shows so."""
     focal, centre_x, centre_y, shift, baseline = np.asarray(calibration_N5, np.float64).T
     column, row, disparity = np.asarray(told_N3, np.float64).T
-    depth = focal * baseline / np.maximum(disparity + shift, NEAREST_PX)
+    depth = focal * baseline / np.maximum(disparity + shift, FARTHEST_PX)
     return np.stack([(column - centre_x) * depth / focal, (row - centre_y) * depth / focal, depth], axis=1)
 
 

@@ -240,20 +240,36 @@ def _conv_frames(video_BTHWC, kernel_hwio, widths):
     return out.reshape(batch, frames, *out.shape[1:])
 
 
-def max_pool(video_BTHWC, window: tuple[int, int, int], strides: tuple[int, int, int], widths):
-    """Largest values of windows, one axis after the other by shifts, whose gradient is many times cheaper on CPUs than
-    that of a window reduction.
+def max_pool(video_BTHWC, window: tuple[int, int, int], strides: tuple[int, int, int] | None = None,
+             widths: tuple[tuple[int, int], ...] = ((0, 0),) * 3):
+    """Largest values of windows, without XLA's window reduction, whose gradient is many times dearer on CPUs: of blocks
+    by reshaping, of windows that overlap by shifts along one axis after the other.
 
     Args:
       video_BTHWC: input.
-      window, strides: along T, H and W.
-      widths: cells (before, after) each of them that are never the largest.
+      window: cells along T, H and W.
+      strides: from window to window; None for blocks beside each other. What is left beyond the last is left out.
+      widths: cells (before, after) each axis that are never the largest.
+
+    Raises:
+      ValueError: no window fits.
     """
-    for axis, (size, stride, width) in enumerate(zip(window, strides, widths), start=1):
+    strides = window if strides is None else strides
+    lengths = [length + sum(width) for length, width in zip(video_BTHWC.shape[1:4], widths)]
+    counts = [(length - size) // stride + 1 for length, size, stride in zip(lengths, window, strides)]
+    if min(counts) < 1:
+        raise ValueError(f"Pooling by {window} leaves nothing of a map of (T, H, W) = {video_BTHWC.shape[1:4]}. Use "
+                         "clips that are longer or larger.")
+    if tuple(strides) == tuple(window) and not np.any(widths):
+        time, tall, wide = (count * size for count, size in zip(counts, window))
+        split = [part for count, size in zip(counts, window) for part in (count, size)]
+        blocks = video_BTHWC[:, :time, :tall, :wide].reshape(len(video_BTHWC), *split, -1)
+        return blocks.max((2, 4, 6))
+    for axis, (size, stride, width, count) in enumerate(zip(window, strides, widths, counts), start=1):
         outside = [(0, 0)] * video_BTHWC.ndim
         outside[axis] = width
         padded, before = jnp.pad(video_BTHWC, outside, constant_values=-jnp.inf), (slice(None),) * axis
-        last = (padded.shape[axis] - size) // stride * stride + 1
+        last = (count - 1) * stride + 1
         video_BTHWC = functools.reduce(
             jnp.maximum, (padded[*before, tap : tap + last : stride] for tap in range(size)))
     return video_BTHWC

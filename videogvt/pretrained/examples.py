@@ -119,7 +119,8 @@ class Examples:
         if self.target is not None:
             mean_P, scale_P = self.scale
             columns["position"] = ((facts["position"][rows] - mean_P) / scale_P).astype(np.float32)
-            columns |= {name: facts[name][rows] for name in ("calibration",) if name in facts}
+            if "calibration" in facts:
+                columns["calibration"] = facts["calibration"][rows]
         source = None
         if self.input == "features":
             mean_D, scale_D = self._feature_scale

@@ -2,7 +2,6 @@
 
 import re
 
-import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.classifiers import CLASSIFIERS, Classifier, make_classifier
 from videogvt.nn.classifiers.cnns import FrameCnnAttention
-from videogvt.nn.classifiers.heads import max_pool
-from videogvt.nn.classifiers.i3d import I3DClassifier, largest
+from videogvt.nn.classifiers.i3d import I3DClassifier
 from videogvt.nn.classifiers.slowfast import R50, SlowFast
 from videogvt.nn.classifiers.vivit import ViViT
 from videogvt.nn.i3d import I3D
@@ -234,21 +232,6 @@ def test_dropout_is_for_training():
     train = [apply(jax.random.key(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(train[0], train[1])
     assert np.abs(train[0] - train[2]).max() > 1e-3
-
-
-def test_maxima_of_whole_blocks():
-    x = jnp.arange(2 * 3 * 4, dtype=jnp.float32).reshape(1, 2, 3, 4, 1)
-    np.testing.assert_array_equal(max_pool(x, (1, 2, 2))[0, :, :, :, 0], [[[5, 7]], [[17, 19]]])
-    with pytest.raises(ValueError, match=r"leaves nothing of a map of \(T, H, W\) = \(2, 3, 4\)"):
-        max_pool(x, (4, 1, 1))
-
-
-@pytest.mark.parametrize(
-    "window, strides", [((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (1, 1, 1)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2))])
-def test_maxima_by_shifts_are_those_of_windows(window, strides):
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 7, 3)), jnp.float32)
-    expected = flax.linen.max_pool(x, window, strides, "SAME")
-    np.testing.assert_array_equal(quick_jit(lambda x: largest(x, window, strides))(x), expected)
 
 
 def test_errors_say_what_to_do():

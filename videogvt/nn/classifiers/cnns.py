@@ -3,9 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from videogvt.nn.classifiers.heads import BatchNorm, Classifier, centred, max_pool
+from videogvt.nn.classifiers.heads import BatchNorm, Classifier, centred
 from videogvt.nn.layers import Conv, Style
-from videogvt.ops.conv import Lowering
+from videogvt.ops.conv import Lowering, max_pool
 
 
 class Cnn3d(Classifier):

@@ -1,5 +1,5 @@
-"""What classifiers have in common: answers (of all but the judge), norms and pools of networks on pixels, and attention
-that looks at places."""
+"""What classifiers have in common: answers (of all but the judge), norms of networks on pixels, and attention that
+looks at places."""
 
 from typing import Any, ClassVar, Literal
 
@@ -105,17 +105,3 @@ def look(things_BthwD, scores_BthwA):
     """
     weights_BthwA = jax.nn.softmax(scores_BthwA.astype(jnp.float32), axis=(2, 3))
     return jnp.einsum("bthwa,bthwd->btad", weights_BthwA.astype(things_BthwD.dtype), things_BthwD), weights_BthwA
-
-
-def max_pool(x_BTHWC, window: tuple[int, int, int]):
-    """Largest values of blocks of (T, H, W) cells; cells beyond the last whole block are left out.
-
-    A maximum over reshaped blocks has a far cheaper gradient than a window reduction on CPUs.
-    """
-    counts = [length // size for length, size in zip(x_BTHWC.shape[1:4], window)]
-    if not all(counts):
-        raise ValueError(f"Pooling by {window} leaves nothing of a map of (T, H, W) = {x_BTHWC.shape[1:4]}. Use clips "
-                         "that are longer or larger.")
-    whole = x_BTHWC[:, : counts[0] * window[0], : counts[1] * window[1], : counts[2] * window[2]]
-    split = [part for count, size in zip(counts, window) for part in (count, size)]
-    return whole.reshape(len(whole), *split, whole.shape[-1]).max((2, 4, 6))

@@ -14,8 +14,7 @@ class ViViT(Classifier):
     """A transformer over the patches of each moment, then one over the moments' class tokens; heads on the latter's.
 
     The size is ours, for clips of 64 pixels; the patches are those of the paper's ViViT-B/16x2, which has ``hidden=768,
-    num_heads=12, mlp=3072, spatial_layers=12, temporal_layers=4``, 115.1 million parameters with 400 classes. With
-    patches of 8 pixels a small ball is one token of 65, and training stays at chance for long.
+    num_heads=12, mlp=3072, spatial_layers=12, temporal_layers=4``, 115.1 million parameters with 400 classes.
 
     Attributes:
       tubelet: frames, rows and columns of a patch.
