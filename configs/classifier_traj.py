@@ -164,6 +164,7 @@ def _positions() -> ConfigDict:
     config = _asking(_study(("codes", "cnn3d", "tracks"), (8000,), (10,)), "next_pixel")
     world = ConfigDict(config.rows.codes.to_dict())
     world.examples.target = "next_world"
+    config.rows.codes.examples.mirrored = True  # the world has no mirror image in the picture
     config.rows.codes_to_world = world
     return config
 

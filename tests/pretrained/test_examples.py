@@ -48,6 +48,33 @@ def test_codes_are_the_tokenizers_and_kept(opened, tokenizer):
     assert "video" not in test and len(list((opened.data_dir / "codes").glob("test-*"))) == 1
 
 
+def test_a_mirror_shows_every_training_clip_a_second_time(opened, tokenizer):
+    asked = Examples("codes", opened, tokenizer=tokenizer, labels=20, target="next_pixel", mirrored=True)
+    plain = Examples("codes", opened, tokenizer=tokenizer, labels=20, target="next_pixel")
+    train, seen = whole(asked.split("train")), whole(Examples("pixels", opened, labels=20).split("train"))["video"]
+    assert len(train["codes"]) == 40
+    for name, values in whole(plain.split("train")).items():
+        np.testing.assert_array_equal(train[name][:20], values)
+    np.testing.assert_array_equal(train["codes"][20:], tokenizer.codes(seen[:, :, :, ::-1]))
+    np.testing.assert_array_equal(train["label"][20:], train["label"][:20])
+    (mean_P, scale_P), width = asked.scale, seen.shape[3]
+    x, y, radius = (train["position"] * scale_P + mean_P).T
+    np.testing.assert_allclose(x[20:], width - 1 - x[:20], atol=1e-4)
+    np.testing.assert_allclose([y[20:], radius[20:]], [y[:20], radius[:20]], atol=1e-4)
+    for name, values in whole(plain.split("test")).items():
+        np.testing.assert_array_equal(whole(asked.split("test"))[name], values)
+
+
+def test_a_mirror_is_refused_where_it_shows_nothing_true(opened, tokenizer):
+    for fields in ({"input": "pixels"}, {"input": "codes", "tokenizer": tokenizer, "views": True},
+                   {"input": "codes", "tokenizer": tokenizer, "edit": "shuffled_labels"}):
+        with pytest.raises(ValueError, match="mirrored is for codes of one camera as they are"):
+            Examples(opened=opened, mirrored=True, **fields)
+    world = Examples("codes", opened, tokenizer=tokenizer, labels=20, target="next_world", mirrored=True)
+    with pytest.raises(ValueError, match="places in the picture of one camera; found points in m"):
+        world.split("train")
+
+
 def test_controls_take_away_what_they_say(opened, tokenizer):
     def codes(**fields):
         return whole(Examples("codes", opened, tokenizer=tokenizer, **fields).split("test"))["codes"]

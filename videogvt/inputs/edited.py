@@ -74,7 +74,7 @@ class Chosen:
 
 def edited(source: ClipSource, edit: str | None) -> ClipSource:
     """A source of videos as an edit of their frames leaves them."""
-    edits = {"first_frame": _first_frame, "shuffled_time": _shuffled_frames}
+    edits = {"first_frame": _first_frame, "shuffled_time": _shuffled_frames, "mirrored": _mirrored}
     return EditedSource(source, edit, edits[edit]) if edit in edits else source
 
 
@@ -86,6 +86,10 @@ def _first_frame(rows: Rows, indices: Sequence[int]) -> Rows:
 def _shuffled_frames(rows: Rows, indices: Sequence[int]) -> Rows:
     orders = [np.random.default_rng(int(index)).permutation(rows["video"].shape[1]) for index in indices]
     return rows | {"video": np.stack([video[order] for video, order in zip(rows["video"], orders, strict=True)])}
+
+
+def _mirrored(rows: Rows, indices: Sequence[int]) -> Rows:
+    return rows | {"video": np.ascontiguousarray(rows["video"][:, :, :, ::-1])}
 
 
 def side_by_side(rows: Rows, indices: Sequence[int]) -> Rows:

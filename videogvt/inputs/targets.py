@@ -49,6 +49,19 @@ class Target:
         calibration = {"calibration": self.calibration(columns)} if self.calibration is not None else {}
         return {"position": self.values(columns), **calibration}
 
+    def mirrored(self, told_NP: np.ndarray, width: int) -> np.ndarray:
+        """What is told of clips ``width`` pixels wide whose columns are reversed.
+
+        Raises:
+          ValueError: the points are not places in the picture of a single camera.
+        """
+        if self.axes != 2:
+            raise ValueError(f"A mirror shows places in the picture of one camera; found points in {self.unit}. Leave "
+                             "out config.examples.mirrored, or ask next_pixel or path.")
+        points = told_NP.reshape(len(told_NP), -1, 3).copy()
+        points[..., 0] = width - 1 - points[..., 0]
+        return points.reshape(told_NP.shape)
+
     def errors(self, predicted_NP: np.ndarray, true_NP: np.ndarray) -> dict[str, np.ndarray]:
         """How far off points are, (N,) each, in the mean over a clip's points: "position_error" in the unit; of places
         about a camera also "position_error_share", of the distance; and "radius_error" where a radius is told."""

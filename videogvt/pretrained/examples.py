@@ -44,6 +44,8 @@ class Examples:
       classes: whether the class is asked.
       target: position that is asked, one of ``inputs.targets.TARGETS``, or None.
       views: whether all cameras are seen, videos side by side and codes one after the other, or the first alone.
+      mirrored: whether every training clip is there a second time, as a mirror shows it: columns reversed, and the
+        position where it is then. For codes of one camera, and positions in its picture.
       edit: what a control does to the examples, one of ``EDITS``; None for nothing.
       encoder: "module:function" that makes the features; see ``encoders``. None for other inputs.
       also: worlds whose test splits are further splits, by the worlds' names; they have the data set's classes.
@@ -58,6 +60,7 @@ class Examples:
     classes: bool = True
     target: str | None = None
     views: bool = False
+    mirrored: bool = False
     edit: str | None = None
     encoder: str | None = None
     also: Sequence[str] = ()
@@ -80,6 +83,9 @@ class Examples:
             raise ValueError("config.examples asks for no class and no target; set classes=True or name a target.")
         if self.target is not None and TARGETS[self.target].views > 1 and not self.views:
             raise ValueError(f"The target {self.target!r} needs all cameras; set config.examples.views to True.")
+        if self.mirrored and (not coded or self.views or self.edit is not None):
+            raise ValueError(f"config.examples.mirrored is for codes of one camera as they are; found input "
+                             f"{self.input!r}, views={self.views} and edit {self.edit!r}. Set it to False.")
         if self.also and self.opened.source != "trajectories":
             raise ValueError(f"config.examples.also is {self.also} and config.data.source {self.opened.source!r}; only "
                              "'trajectories' has further worlds. Leave it empty.")
@@ -110,7 +116,9 @@ class Examples:
     def split(self, split: str) -> Chosen:
         """The clips of a split: chosen ones of "train", all of another; with ``video`` or ``codes``, ``label``, ``id``
         and, where a target is asked, ``position``, in standard deviations about the mean of the training clips."""
-        rows, facts = self._rows(split), self._facts(split)
+        chosen, facts = self._rows(split), self._facts(split)
+        mirrored = self.mirrored and split == "train"
+        rows = np.concatenate([chosen, chosen]) if mirrored else chosen
         columns = {name: facts[name][rows] for name in ("label", "id")}
         if self.edit == "rolled_labels" and split == "train":
             columns["label"] = (columns["label"] + 1) % len(self._families)
@@ -118,7 +126,11 @@ class Examples:
             columns["label"] = self._random(split, 1).permutation(columns["label"])
         if self.target is not None:
             mean_P, scale_P = self.scale
-            columns["position"] = ((facts["position"][rows] - mean_P) / scale_P).astype(np.float32)
+            position_NP = facts["position"][rows]
+            if mirrored:
+                width = self.source(split, ("video",)).read([0])["video"].shape[3]
+                position_NP[len(chosen):] = self.asked.mirrored(position_NP[len(chosen):], width)
+            columns["position"] = ((position_NP - mean_P) / scale_P).astype(np.float32)
             if "calibration" in facts:
                 columns["calibration"] = facts["calibration"][rows]
         source = None
@@ -126,7 +138,9 @@ class Examples:
             mean_D, scale_D = self._feature_scale
             columns["codes"] = (self._features_of(split)[rows] - mean_D) / scale_D
         elif self.field == "codes":
-            columns["codes"] = self._codes(split, rows)
+            columns["codes"] = self._codes(split, chosen, self.edit)
+            if mirrored:
+                columns["codes"] = np.concatenate([columns["codes"], self._codes(split, chosen, "mirrored")])
         elif self.input == "pixels":
             source = clips(*self._at(split), self.views, self.edit)
         about = self.source(split, ("label",))
@@ -212,20 +226,20 @@ class Examples:
         stream = self._random(split, 0)
         return np.sort(np.concatenate([stream.permutation(np.flatnonzero(label_N == k))[:each] for k in classes]))
 
-    def _codes(self, split: str, rows: np.ndarray) -> np.ndarray:
-        """The codes (N, t, h, w) of clips, of all cameras one after the other in t, so that a network which treats
-        every time alike treats every camera alike."""
+    def _codes(self, split: str, rows: np.ndarray, edit: str | None) -> np.ndarray:
+        """The codes (N, t, h, w) of clips as an edit leaves them, of all cameras one after the other in t, so that a
+        network which treats every time alike treats every camera alike."""
         label = ("label",) if self.source(split, ("video",)).class_names else ()
         sources = [self.source(split, ("video", *label))]
         if self.views:
             both = self.source(split, ("video", "views", *label))
             count = both.read([0])["views"].shape[1]
             sources += [EditedSource(both, f"view {v}", functools.partial(one_view, v)) for v in range(count)]
-        if self.edit == "first_frame":
-            sources = [edited(source, self.edit) for source in sources]
+        if edit in ("first_frame", "mirrored"):
+            sources = [edited(source, edit) for source in sources]
         name, root = self._at(split)[1], self.opened.data_dir
         cameras = [coded(self.coder, source, name, root)[rows] for source in sources]
-        if self.edit == "shuffled_time":
+        if edit == "shuffled_time":
             order = np.argsort(self._random(split, 2).random(cameras[0].shape[:2]), axis=1)
             cameras = [np.take_along_axis(codes, order[..., None, None], axis=1) for codes in cameras]
         return np.concatenate(cameras, axis=1)
