@@ -161,7 +161,7 @@ def _asking(config: ConfigDict, target: str) -> ConfigDict:
 
 
 def _positions() -> ConfigDict:
-    config = _asking(_study(("codes", "cnn3d", "tracks"), (8000,), (10,)), "next_pixel")
+    config = _asking(_study(("codes", "cnn3d", "tracks"), (8000,), (14,)), "next_pixel")
     world = ConfigDict(config.rows.codes.to_dict())
     world.examples.target = "next_world"
     config.rows.codes.examples.mirrored = True  # the world has no mirror image in the picture
