@@ -26,6 +26,7 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
     "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "input_bias": 1.0,
             "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1, "padding": "zero"},
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
+    "patches": {"quantizer": QUANTIZERS["vq"], "patch_width": 8},
 }
 
 
@@ -222,3 +223,27 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
     encode = quick_jit(lambda video: plain.apply({"params": params}, video, method="encode"))
     np.testing.assert_allclose(
         shifted.apply({"params": params}, video, method="encode"), encode(2.0 * (video - 0.25)), atol=1e-4)
+
+
+def test_latents_of_patches_know_their_patch_and_their_place_alone():
+    model = VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], patch_width=8, input_bias=1.0)
+    params = random_params(model, SHAPE)
+    encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
+    empty = np.ones(SHAPE, np.float32)
+    marked = empty.copy()
+    marked[1, 2:4, 2:4, 6:8] = 0.0  # a cell of (2, 2, 2)
+    before, after = encode(empty), encode(marked)
+    changed = np.zeros(before.shape[:-1], bool)
+    changed[1, 1, 1, 3] = True
+    np.testing.assert_array_equal(np.any(before != after, axis=-1), changed)
+    places = np.asarray(before[0]).reshape(-1, before.shape[-1])
+    assert len(np.unique(places.round(4), axis=0)) == len(places)  # empty cells differ by their place
+    wider = model.apply({"params": params}, np.ones((1, 8, 8, 16, 3), np.float32), method="encode")
+    np.testing.assert_allclose(wider[0, :2, :, :4], before[0], atol=1e-5)  # and clips of any size have places
+
+
+@pytest.mark.parametrize("fields", [{"encoder_blocks": (1, 0, 0)}, {"conv": "2d"}])
+def test_patches_are_refused_where_there_are_levels_or_no_time(fields):
+    model = VideoTokenizer(**{**SMALL, "quantizer": QUANTIZERS["vq"], "patch_width": 8, **fields})
+    with pytest.raises(ValueError, match="patch_width=8 the encoder has no levels"):
+        jax.eval_shape(model.init, jax.random.key(0), np.zeros(SHAPE, np.float32))

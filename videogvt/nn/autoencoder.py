@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from videogvt.nn.layers import ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish
 from videogvt.ops import conv as ops
+from videogvt.ops import rotary
+
+_PLACE_WAVES = 48  # sines and cosines that tell a cell's place
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,52 @@ class Encoder(nn.Module):
         x = norm_swish(x, style, name="GroupNorm_0")
         z = conv1(x, self.embedding_dim, style, name="Conv_1")
         return z.reshape(batch, -1, *z.shape[2:])
+
+
+class PatchEncoder(nn.Module):
+    """Video to continuous latents, each of its own patch of the video and its place alone (ours).
+
+    The encoder of MAGVIT sees far beyond a cell, and its GroupNorm the whole clip: a small object writes itself into
+    the codes of all cells around it and, by the norm, of every empty one. Codes that are made of patches, as a vision
+    transformer's tokens (arXiv 2010.11929), leave a masked transformer far less to guess.
+
+    Attributes:
+      patch: (T, H, W) of a cell.
+      width: channels inside.
+      blocks: residual blocks, of two linear maps each with LayerNorm and swish before it.
+      embedding_dim, input_bias, input_scale: see ``Encoder``.
+    """
+
+    patch: tuple[int, int, int]
+    width: int
+    blocks: int
+    embedding_dim: int
+    style: Style
+    input_bias: float = 0.0
+    input_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, video_BTHWC, *, train: bool = False):
+        """(B, T, H, W, C) to (B, t, h, w, D); the same with ``train`` as without."""
+        del train
+        style = self.style
+        patches = ops.space_to_depth(self.input_scale * (video_BTHWC - self.input_bias), self.patch)
+        grid = patches.shape[1:4]
+        turns = rotary.angles(grid, prefix=0, width=_PLACE_WAVES).reshape(1, *grid, -1)
+        place = jnp.concatenate([jnp.sin(turns), jnp.cos(turns)], axis=-1)
+        # The place is for the codebook: cells without an object share their content, but not their code.
+        x = conv1(patches, self.width, style, name="stem")
+        x += conv1(place, self.width, style, name="place", use_bias=False)
+        for first in range(0, 2 * self.blocks, 2):
+            x += self._linear(self._linear(x, first, self.width), first + 1, self.width)
+        return self._linear(x, 2 * self.blocks, self.embedding_dim, use_bias=True)
+
+    def _linear(self, x_BthwC, index: int, features: int, use_bias: bool = False):
+        """LayerNorm, swish and a linear map."""
+        style = self.style
+        norm = nn.LayerNorm(
+            epsilon=1e-6, dtype=style.dtype, param_dtype=style.param_dtype, name=f"LayerNorm_{index}")
+        return conv1(nn.swish(norm(x_BthwC)), features, style, name=f"Conv_{index}", use_bias=use_bias)
 
 
 class Decoder(nn.Module):

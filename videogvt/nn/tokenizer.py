@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
 
-from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
+from videogvt.nn.autoencoder import Decoder, Encoder, PatchEncoder, Pyramid
 from videogvt.nn.layers import ConvKind, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
 from videogvt.ops.conv import Lowering, Padding
@@ -20,6 +20,8 @@ class VideoTokenizer(nn.Module):
     Attributes:
       filters, channel_multipliers, temporal_downsample, stem, remat_levels: see ``autoencoder.Pyramid``.
       encoder_blocks, decoder_blocks: residual blocks, see ``autoencoder.blocks_per_level``.
+      patch_width: 0 for the paper's encoder, made of the pyramid as the decoder is; from 1 on a
+        ``autoencoder.PatchEncoder`` of this width takes its place, with one number of ``encoder_blocks``.
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``.
@@ -32,6 +34,7 @@ class VideoTokenizer(nn.Module):
     temporal_downsample: Sequence[bool] = (True, True, False)
     encoder_blocks: int | Sequence[int] = 2
     decoder_blocks: int | Sequence[int] = 2
+    patch_width: int = 0
     quantizer: Mapping[str, Any] = FrozenDict(name="vq")
     conv: ConvKind = "3d"
     padding: Padding = "reflect"
@@ -86,9 +89,20 @@ class VideoTokenizer(nn.Module):
 
     def setup(self):
         self._quantizer = self._make_quantizer(name="quantizer")
-        self.encoder = Encoder(
-            self.pyramid, self.encoder_blocks, self._quantizer.width, self.style, self.input_bias, self.input_scale)
+        last = self._quantizer.width, self.style, self.input_bias, self.input_scale
+        if self.patch_width:
+            self._check_patches()
+            self.encoder = PatchEncoder(self.strides, self.patch_width, self.encoder_blocks, *last)
+        else:
+            self.encoder = Encoder(self.pyramid, self.encoder_blocks, *last)
         self.decoder = Decoder(self.pyramid, self.decoder_blocks, self.style, self.output_bias, self.output_scale)
+
+    def _check_patches(self):
+        if not isinstance(self.encoder_blocks, int) or self.style.per_frame:
+            raise ValueError(
+                f"With patch_width={self.patch_width} the encoder has no levels and joins frames; found encoder_blocks="
+                f"{self.encoder_blocks} and conv={self.conv!r}. Give one number of blocks and a network over time, or "
+                "patch_width=0.")
 
     def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
         """The reconstruction, unclipped, and what the quantizer made of the latents.
