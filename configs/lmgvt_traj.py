@@ -1,7 +1,7 @@
 """The causal baseline on trajectory videos: codes one after another, generation by class.
 
-    python run.py --config=configs/vqvae_traj.py      # first: the tokenizer, in runs/vqvae_traj
-    python run.py --config=configs/lmgvt_traj.py      # then this
+    python run.py --config=configs/vqvae_traj.py:patches    # first: the tokenizer, in runs/vqvae_traj-patches
+    python run.py --config=configs/lmgvt_traj.py            # then this
 
 Variants: default, of the size and budget of configs/maskgvt_traj.py; tiny, two steps for the tests.
 
@@ -34,7 +34,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 16
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj"  # a run's directory, or the name of a tokenizer that ships ("traj64")
+    config.tokenizer.run = "runs/vqvae_traj-patches"  # a run's directory, or the name of one that ships ("traj64")
     config.tokenizer.step = "best"
 
     config.lm = ConfigDict()
@@ -68,15 +68,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 2000
+    config.train.steps = 2800
     config.train.log_every = 50
-    config.train.save_every = 250
+    config.train.save_every = 400
     config.train.best = "eval/validation/loss"
     config.train.best_mode = "min"
     config.train.show = ("loss", "accuracy")
 
     config.evals = ConfigDict()
-    config.evals.every = 250
+    config.evals.every = 400
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()

@@ -1,6 +1,6 @@
 """The masked transformer on trajectory videos: generation by class, prediction, inter-, in- and outpainting.
 
-    python run.py --config=configs/vqvae_traj.py                # first: the tokenizer, in runs/vqvae_traj
+    python run.py --config=configs/vqvae_traj.py:patches        # first: the tokenizer, in runs/vqvae_traj-patches
     python run.py --config=configs/maskgvt_traj.py              # then this: a laptop's two cores
     python run.py --config=configs/maskgvt_traj.py --config.tokenizer.run=traj64    # or with the tokenizer that ships
 
@@ -53,7 +53,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 16
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj"  # a run's directory, or the name of a tokenizer that ships ("traj64")
+    config.tokenizer.run = "runs/vqvae_traj-patches"  # a run's directory, or the name of one that ships ("traj64")
     config.tokenizer.step = "best"
 
     config.transformer = ConfigDict()
@@ -75,7 +75,7 @@ def _default() -> ConfigDict:
     config.decoding = ConfigDict()
     config.decoding.steps = 12
     config.decoding.schedule = "cosine"
-    config.decoding.choice_temperature = 4.5
+    config.decoding.choice_temperature = 1000.0  # in random order: empty cells, the surest, would crowd out the object
 
     config.losses = ConfigDict()
     config.losses.label_smoothing = 1e-4
@@ -86,9 +86,9 @@ def _default() -> ConfigDict:
     config.init_from.words = "codebook"  # words begin as the vectors of their codes; or "random", as the paper's
 
     config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 4e-3
+    config.optimizer.learning_rate = 2e-3
     config.optimizer.muon = True
-    config.optimizer.adam_learning_rate = 1e-3  # of tables, norms and biases
+    config.optimizer.adam_learning_rate = 4e-3  # of tables, norms and biases
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.96
     config.optimizer.weight_decay = 0.045
@@ -96,15 +96,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 2000
+    config.train.steps = 2800
     config.train.log_every = 50
-    config.train.save_every = 250
+    config.train.save_every = 400
     config.train.best = "eval/validation/loss"
     config.train.best_mode = "min"
     config.train.show = ("loss", "masked_loss", "masked_accuracy")
 
     config.evals = ConfigDict()
-    config.evals.every = 250
+    config.evals.every = 400
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()  # what the last step generates, measured
