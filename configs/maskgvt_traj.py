@@ -149,6 +149,7 @@ def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
         "attention_dropout": 0.1, "norm": "post", "dtype": "bfloat16",
     })
     config.masking.schedule = "cosine"
+    config.decoding.choice_temperature = 4.5
     config.losses.ema_decay = 0.0
     config.optimizer.learning_rate = 1e-4
     config.optimizer.muon = False
