@@ -93,17 +93,12 @@ class Encoder(nn.Module):
     Attributes:
       blocks: residual blocks, see ``blocks_per_level``.
       embedding_dim: width D of the latents.
-      input_bias, input_scale: the network sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
-        background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
-        divides by the deviation of both.
     """
 
     pyramid: Pyramid
     blocks: int | Sequence[int]
     embedding_dim: int
     style: Style
-    input_bias: float = 0.0
-    input_scale: float = 1.0
 
     @nn.compact
     def __call__(self, video_BTHWC, *, train: bool = False):
@@ -114,8 +109,6 @@ class Encoder(nn.Module):
         res_blocks = _Blocks(pyramid, style, train)
         batch = video_BTHWC.shape[0]
 
-        if (self.input_bias, self.input_scale) != (0.0, 1.0):
-            video_BTHWC = self.input_scale * (video_BTHWC - self.input_bias)
         x = frames_as_clips(video_BTHWC) if style.per_frame else video_BTHWC
         patched = pyramid.stem != (1, 1, 1)
         if patched:
@@ -143,7 +136,7 @@ class PatchEncoder(nn.Module):
       patch: (T, H, W) of a cell.
       width: channels inside.
       blocks: residual blocks, of two linear maps each with LayerNorm and swish before it.
-      embedding_dim, input_bias, input_scale: see ``Encoder``.
+      embedding_dim: see ``Encoder``.
     """
 
     patch: tuple[int, int, int]
@@ -151,15 +144,13 @@ class PatchEncoder(nn.Module):
     blocks: int
     embedding_dim: int
     style: Style
-    input_bias: float = 0.0
-    input_scale: float = 1.0
 
     @nn.compact
     def __call__(self, video_BTHWC, *, train: bool = False):
         """(B, T, H, W, C) to (B, t, h, w, D); the same with ``train`` as without."""
         del train
         style = self.style
-        patches = ops.space_to_depth(self.input_scale * (video_BTHWC - self.input_bias), self.patch)
+        patches = ops.space_to_depth(video_BTHWC, self.patch)
         grid = patches.shape[1:4]
         turns = rotary.angles(grid, prefix=0, width=_PLACE_WAVES).reshape(1, *grid, -1)
         place = jnp.concatenate([jnp.sin(turns), jnp.cos(turns)], axis=-1)

@@ -25,7 +25,9 @@ class VideoTokenizer(nn.Module):
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``.
-      input_bias, input_scale: see ``autoencoder.Encoder``.
+      input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
+        background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
+        divides by the deviation of both.
       output_bias, output_scale: see ``autoencoder.Decoder``.
     """
 
@@ -89,7 +91,7 @@ class VideoTokenizer(nn.Module):
 
     def setup(self):
         self._quantizer = self._make_quantizer(name="quantizer")
-        last = self._quantizer.width, self.style, self.input_bias, self.input_scale
+        last = self._quantizer.width, self.style
         if self.patch_width:
             self._check_patches()
             self.encoder = PatchEncoder(self.strides, self.patch_width, self.encoder_blocks, *last)
@@ -120,6 +122,8 @@ class VideoTokenizer(nn.Module):
         """Continuous latents (B, t, h, w, D), before quantization."""
         check_shape(video_BTHWC.shape)
         self.latent_shape(video_BTHWC.shape[1:4])
+        if (self.input_bias, self.input_scale) != (0.0, 1.0):
+            video_BTHWC = self.input_scale * (video_BTHWC - self.input_bias)
         return self.encoder(video_BTHWC, train=train)
 
     def decode(self, latents_BthwD, *, train: bool = False):
