@@ -225,21 +225,29 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
         shifted.apply({"params": params}, video, method="encode"), encode(2.0 * (video - 0.25)), atol=1e-4)
 
 
-def test_latents_of_patches_know_their_patch_and_their_place_alone():
+@pytest.fixture(scope="module")
+def patches():
+    """The encoder of a tokenizer of patches, of cells of (2, 2, 2) on a white background."""
     model = VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], patch_width=8, input_bias=1.0)
     params = random_params(model, SHAPE)
-    encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
-    empty = np.ones(SHAPE, np.float32)
-    marked = empty.copy()
-    marked[1, 2:4, 2:4, 6:8] = 0.0  # a cell of (2, 2, 2)
-    before, after = encode(empty), encode(marked)
-    changed = np.zeros(before.shape[:-1], bool)
-    changed[1, 1, 1, 3] = True
-    np.testing.assert_array_equal(np.any(before != after, axis=-1), changed)
-    places = np.asarray(before[0]).reshape(-1, before.shape[-1])
-    assert len(np.unique(places.round(4), axis=0)) == len(places)  # empty cells differ by their place
-    wider = model.apply({"params": params}, np.ones((1, 8, 8, 16, 3), np.float32), method="encode")
-    np.testing.assert_allclose(wider[0, :2, :, :4], before[0], atol=1e-5)  # and clips of any size have places
+    return quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
+
+
+def test_a_patch_is_seen_by_the_cells_within_half_a_cell_and_the_others_are_as_ever(patches):
+    marked = np.ones(SHAPE, np.float32)
+    empty = patches(marked)
+    np.testing.assert_array_equal(empty, np.broadcast_to(empty[0, 0, 0, 0], empty.shape))  # at the borders, too
+    marked[1, 2:4, 3, 7] = 0.0  # the last row and column of a cell
+    changed = np.zeros(empty.shape[:-1], bool)
+    changed[1, 1, 1:3, 3:5] = True
+    np.testing.assert_array_equal(np.any(patches(marked) != empty, axis=-1), changed)
+
+
+def test_latents_of_patches_move_along_with_the_picture(patches):
+    video = np.ones(SHAPE, np.float32)
+    video[:, :2, 2:4, 2:4] = random_video((2, 2, 2, 2, 3))
+    moved = np.roll(video, (2, 2), axis=(1, 3))
+    np.testing.assert_allclose(patches(moved), np.roll(patches(video), (1, 1), axis=(1, 3)), atol=1e-5)
 
 
 @pytest.mark.parametrize("fields", [{"encoder_blocks": (1, 0, 0)}, {"conv": "2d"}])
@@ -247,3 +255,10 @@ def test_patches_are_refused_where_there_are_levels_or_no_time(fields):
     model = VideoTokenizer(**{**SMALL, "quantizer": QUANTIZERS["vq"], "patch_width": 8, **fields})
     with pytest.raises(ValueError, match="patch_width=8 the encoder has no levels"):
         jax.eval_shape(model.init, jax.random.key(0), np.zeros(SHAPE, np.float32))
+
+
+def test_patches_of_odd_sides_are_refused():
+    fields = {**SMALL, "channel_multipliers": (1,), "stem": (1, 3, 3), "patch_width": 8}
+    model = VideoTokenizer(**fields, quantizer=QUANTIZERS["vq"])
+    with pytest.raises(ValueError, match="found cells of .* expected even numbers"):
+        jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 4, 18, 18, 3), np.float32))

@@ -152,6 +152,20 @@ def test_dead_codes_start_again_from_the_batch(batch):
     assert (after.extra["usage"][restarted] == 0.2).all()
 
 
+def test_cells_in_use_cost_what_they_are_said_to(batch):
+    plain = make_recipe()
+    plain = dataclasses.replace(plain, model=dataclasses.replace(plain.model, patch_width=8, input_bias=1.0))
+    sparse = dataclasses.replace(plain, losses=dataclasses.replace(plain.losses, sparsity=0.5))
+    video = np.full_like(batch["video"], 255)
+    video[:, :, 8:16, 8:16] = batch["video"][:, :, 8:16, 8:16]
+    state = plain.init(jax.random.key(0), {"video": video})
+    numbers = [jax.jit(recipe.step)(state, {"video": video}, jax.random.key(2))[1] for recipe in (plain, sparse)]
+    without, found = ({name: mean.compute() for name, mean in means.items()} for means in numbers)
+    assert "cells_in_use" not in without and 1 <= found["cells_in_use"] <= 4  # 8 x 8 pixels: 16 cells see some of them
+    np.testing.assert_allclose(found["loss"] - without["loss"], 0.5 * found["cells_in_use"], rtol=1e-4)
+    assert found["grad_norm/generator"] != without["grad_norm/generator"]
+
+
 def test_losses_and_networks_must_fit():
     recipe = make_recipe()
     with pytest.raises(ValueError, match="there is no discriminator; configure both, or neither"):

@@ -9,9 +9,6 @@ import jax.numpy as jnp
 
 from videogvt.nn.layers import ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish
 from videogvt.ops import conv as ops
-from videogvt.ops import rotary
-
-_PLACE_WAVES = 48  # sines and cosines that tell a cell's place
 
 
 @dataclass(frozen=True)
@@ -126,14 +123,15 @@ class Encoder(nn.Module):
 
 
 class PatchEncoder(nn.Module):
-    """Video to continuous latents, each of its own patch of the video and its place alone (ours).
+    """Video to continuous latents, each of the pixels around its own cell alone (ours).
 
     The encoder of MAGVIT sees far beyond a cell, and its GroupNorm the whole clip: a small object writes itself into
-    the codes of all cells around it and, by the norm, of every empty one. Codes that are made of patches, as a vision
-    transformer's tokens (arXiv 2010.11929), leave a masked transformer far less to guess.
+    the codes of all cells around it and, by the norm, of every empty one. Here a cell sees a window of its own,
+    flattened as a vision transformer's patch is (arXiv 2010.11929), and all empty windows share one latent. The window
+    is twice as high and wide as the cell, so that an object is seen whole by one of its cells, and seen by others near.
 
     Attributes:
-      patch: (T, H, W) of a cell.
+      patch: (T, H, W) of a cell; H and W are even.
       width: channels inside.
       blocks: residual blocks, of two linear maps each with LayerNorm and swish before it.
       embedding_dim: see ``Encoder``.
@@ -149,17 +147,24 @@ class PatchEncoder(nn.Module):
     def __call__(self, video_BTHWC, *, train: bool = False):
         """(B, T, H, W, C) to (B, t, h, w, D); the same with ``train`` as without."""
         del train
-        style = self.style
-        patches = ops.space_to_depth(video_BTHWC, self.patch)
-        grid = patches.shape[1:4]
-        turns = rotary.angles(grid, prefix=0, width=_PLACE_WAVES).reshape(1, *grid, -1)
-        place = jnp.concatenate([jnp.sin(turns), jnp.cos(turns)], axis=-1)
-        # The place is for the codebook: cells without an object share their content, but not their code.
-        x = conv1(patches, self.width, style, name="stem")
-        x += conv1(place, self.width, style, name="place", use_bias=False)
+        x = conv1(self._windows(video_BTHWC), self.width, self.style, name="stem")
+        # Not zero at first: a window of nothing would else be the zero vector, which has no direction.
+        x += self.param("nothing", nn.initializers.normal(0.3), (self.width,), self.style.param_dtype).astype(x.dtype)
         for first in range(0, 2 * self.blocks, 2):
             x += self._linear(self._linear(x, first, self.width), first + 1, self.width)
         return self._linear(x, 2 * self.blocks, self.embedding_dim, use_bias=True)
+
+    def _windows(self, video_BTHWC):
+        """(B, t, h, w, 4 * pixels of a cell): every cell and half a cell around it, zero beyond the picture."""
+        (_, high, wide), (height, width) = self.patch, video_BTHWC.shape[2:4]
+        if high % 2 or wide % 2:
+            raise ValueError(
+                f"With patch_width, a cell takes half of its neighbours along; found cells of {high} x {wide} pixels, "
+                "expected even numbers.")
+        sides = (0, 0), (0, 0), (high // 2, high // 2), (wide // 2, wide // 2), (0, 0)
+        padded = jnp.pad(video_BTHWC, sides)
+        quarters = [padded[:, :, top:top + height, left:left + width] for top in (0, high) for left in (0, wide)]
+        return jnp.concatenate([ops.space_to_depth(quarter, self.patch) for quarter in quarters], axis=-1)
 
     def _linear(self, x_BthwC, index: int, features: int, use_bias: bool = False):
         """LayerNorm, swish and a linear map."""

@@ -126,6 +126,10 @@ class VideoTokenizer(nn.Module):
             video_BTHWC = self.input_scale * (video_BTHWC - self.input_bias)
         return self.encoder(video_BTHWC, train=train)
 
+    def quantizer_inputs(self, video_BTHWC):
+        """``Quantized.inputs_BthwD`` of videos: latents as the quantizer compares them with its codes."""
+        return self._quantizer(self.encode(video_BTHWC), train=False).inputs_BthwD
+
     def decode(self, latents_BthwD, *, train: bool = False):
         """The video of quantised latents, unclipped."""
         return self.decoder(latents_BthwD, train=train)

@@ -96,7 +96,8 @@ class VideoTokenizer:
             names = ", ".join(shipped()) or "none"
             raise FileNotFoundError(
                 f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an "
-                f"exported folder, or the name of a shipped tokenizer ({names})."
+                f"exported folder, or the name of a shipped tokenizer ({names}). Where a config names the run, the top "
+                "of its file says how to train it."
             )
         config = json.loads((folder / "config.json").read_text())
         networks_by_name = load_params(folder, weights, step)

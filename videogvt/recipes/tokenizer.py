@@ -29,6 +29,8 @@ class TokenizerLosses:
       reconstruction: of the mean squared error on pixels in [0, 1].
       background_weight: ours, 0 in the paper: a pixel whose distance from white is d counts 1 + background_weight * d.
         An object of a few pixels on white is otherwise outweighed by what is easy.
+      sparsity: ours, 0 in the paper: of the number of cells of a frame whose latents differ from those of an all-white
+        clip, see ``ops.losses.cells_in_use``. What few cells tell is easier to generate.
       gan: "none", or which adversarial loss: "non_saturating" (paper) or "hinge".
       adversarial: weight of the generator's adversarial loss.
       gan_start: step at which the generator begins to feel the discriminator, which itself trains from step 0.
@@ -43,6 +45,7 @@ class TokenizerLosses:
 
     reconstruction: float = 1.0
     background_weight: float = 0.0
+    sparsity: float = 0.0
     gan: Literal["none", "non_saturating", "hinge"] = "none"
     adversarial: float = 0.1
     gan_start: int = 0
@@ -194,6 +197,11 @@ class TokenizerRecipe:
         for name, value in quantized.losses.items():
             numbers[f"quantizer/{name}"] = value
             total += value
+        if weights.sparsity:
+            white_1THWC = jnp.ones_like(video_BTHWC[:1])
+            empty_1thwD = self.model.apply({"params": params}, white_1THWC, method="quantizer_inputs")
+            numbers["cells_in_use"] = losses.cells_in_use(quantized.inputs_BthwD, empty_1thwD)
+            total += weights.sparsity * numbers["cells_in_use"]
         if self.perceptual is not None:
             features = [self.perceptual(state.frozen["perceptual"], v) for v in (video_BTHWC, reconstruction_BTHWC)]
             numbers["perceptual"] = jnp.mean(jnp.square(features[0] - features[1]))
