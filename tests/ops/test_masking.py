@@ -51,7 +51,8 @@ def test_schedule(name, values):
 def test_mean_of_the_cosine_and_of_an_even_distribution():
     u = (jnp.arange(1000) + 0.5) / 1000
     np.testing.assert_allclose(schedule("cosine")(u, 8).mean(), 2 / np.pi, rtol=1e-5)
-    np.testing.assert_allclose(schedule("between:0.5,1")(u, 8).mean(), 0.75, rtol=1e-5)
+    for three_quarters in ("between:0.5,1", "pow3"):
+        np.testing.assert_allclose(schedule(three_quarters)(u, 8).mean(), 0.75, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", masking.SCHEDULES)

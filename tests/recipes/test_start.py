@@ -116,3 +116,5 @@ def test_words_of_like_codes_begin_alike():
     changed = [jax.tree_util.keystr(key) for (key, a), b in zip(
         jax.tree_util.tree_leaves_with_path(before.params), jax.tree.leaves(after.params)) if (a != b).any()]
     assert len(changed) == 1 and "word_embeddings" in changed[0]
+    with pytest.raises(ValueError, match="found no table 'codes' among"):
+        CodebookWords(vectors_KD, table="codes")(before)

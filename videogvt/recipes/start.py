@@ -145,7 +145,16 @@ class CodebookWords:
     table: str = "word_embeddings"
 
     def __call__(self, state: TrainState) -> TrainState:
-        """The state, with the table in the parameters and their moving average."""
+        """The state, with the table in the parameters and their moving average.
+
+        Raises:
+          ValueError: no module of that name has a table.
+        """
+        paths = [jax.tree_util.keystr(path, simple=True, separator="/")
+                 for path, _ in jax.tree_util.tree_leaves_with_path(state.params)]
+        if not any(f"{self.table}/embedding" in path for path in paths):
+            raise ValueError(f"init_from.words: found no table {self.table!r} among {len(paths)} parameters, such as "
+                             f"{paths[0]}; expected a network that embeds codes. Leave init_from.words out.")
         fill = functools.partial(jax.tree_util.tree_map_with_path, self._filled)
         return state.replace(params=fill(state.params), ema=fill(state.ema))
 
