@@ -64,6 +64,7 @@ def _default() -> ConfigDict:
 
     config.generator = ConfigDict()
     config.generator.restart_below = 0.04  # ours: of 4 tokens a step that a code stands for on average
+    config.generator.restart_by = "chance"
 
     config.losses = ConfigDict()
     config.losses.reconstruction = 10.0
@@ -119,6 +120,7 @@ def _patches() -> ConfigDict:
     config = _default()
     config.tokenizer = ConfigDict({**config.tokenizer.to_dict(), "patch_width": 256, "encoder_blocks": 3})
     config.generator.restart_below = 0.01  # most tokens of a step are of the one code of empty cells
+    config.generator.restart_by = "error"
     config.losses.sparsity = 0.003
     config.train.steps = 2400
     config.train.save_every = 400

@@ -152,6 +152,27 @@ def test_dead_codes_start_again_from_the_batch(batch):
     assert (after.extra["usage"][restarted] == 0.2).all()
 
 
+def test_restarts_by_error_leave_latents_that_have_a_code(batch):
+    """Empty cells are all alike: chance gives them many codes, their error none beside the first."""
+    video = np.full_like(batch["video"], 255)
+    video[:, :, 8:16, 8:16] = batch["video"][:, :, 8:16, 8:16]
+    copies = {}
+    for by in ("chance", "error"):
+        recipe = make_recipe(restart_below=0.1)
+        model = dataclasses.replace(recipe.model, patch_width=8, input_bias=1.0)
+        recipe = dataclasses.replace(recipe, model=model, restart_by=by)
+        state = recipe.init(jax.random.key(0), {"video": video})
+        params = state.params["generator"]
+        inputs = model.apply({"params": params}, video / np.float32(255), method="quantizer_inputs")
+        known = params | {"quantizer": {"codebook": params["quantizer"]["codebook"].at[5].set(inputs[0, 0, -1, -1])}}
+        state = state.replace(params={"generator": known}, ema={"generator": known})
+        after, metrics = jax.jit(recipe.step)(state, {"video": video}, jax.random.key(1))
+        assert metrics["codes_restarted"].compute() > 8
+        codebook = after.params["generator"]["quantizer"]["codebook"]
+        copies[by] = int((np.abs(codebook - inputs[0, 0, -1, -1]).max(-1) < 1e-4).sum())
+    assert copies["error"] <= 1 < 8 < copies["chance"]
+
+
 def test_cells_in_use_cost_what_they_are_said_to(batch):
     plain = make_recipe()
     plain = dataclasses.replace(plain, model=dataclasses.replace(plain.model, patch_width=8, input_bias=1.0))
@@ -170,6 +191,8 @@ def test_losses_and_networks_must_fit():
     recipe = make_recipe()
     with pytest.raises(ValueError, match="there is no discriminator; configure both, or neither"):
         dataclasses.replace(recipe, losses=TokenizerLosses(gan="hinge"))
+    with pytest.raises(ValueError, match="restart_by is 'size'; expected 'chance' or 'error'"):
+        dataclasses.replace(recipe, restart_by="size")
     with pytest.raises(ValueError, match="no perceptual network"):
         dataclasses.replace(recipe, losses=TokenizerLosses(perceptual=0.1))
     with pytest.raises(ValueError, match="expected 'none', 'non_saturating' or 'hinge'"):

@@ -101,6 +101,7 @@ class TokenizerRecipe:
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_only: Literal["all", "decoder"] = "all"
     restart_below: float = 0.0
+    restart_by: Literal["chance", "error"] = "chance"
     start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: Rules = RULES
 
@@ -115,6 +116,8 @@ class TokenizerRecipe:
                 f"losses.perceptual is {self.losses.perceptual} and there is {'a' if self.perceptual else 'no'} "
                 "perceptual network; configure both, or neither."
             )
+        if self.restart_by not in ("chance", "error"):
+            raise ValueError(f"generator.restart_by is {self.restart_by!r}; expected 'chance' or 'error'.")
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
         if self.restart_below and (self.model.quantizer["name"] != "vq" or self.train_only != "all"):
@@ -170,7 +173,7 @@ class TokenizerRecipe:
         if self.restart_below:
             codebooks = [tree["quantizer"]["codebook"] for tree in (params["generator"], ema)]
             codebooks, usage, numbers["codes_restarted"] = self._restart(
-                codebooks, extra["usage"], usage_K, found.rows["inputs"], key
+                codebooks, extra["usage"], usage_K, found.rows, key
             )
             params["generator"], ema = (
                 tree | {"quantizer": {"codebook": codebook}}
@@ -211,7 +214,9 @@ class TokenizerRecipe:
             numbers["adversarial"] = losses.generator_gan(fake_B, weights.gan)
             total += weights.adversarial_weight(state.step) * numbers["adversarial"]
         own = {"reconstruction": reconstruction_BTHWC} if self.discriminator is not None else {}
-        own |= {"inputs": quantized.inputs_BthwD} if self.restart_below else {}
+        if self.restart_below:
+            error_Bthw = jnp.square(quantized.inputs_BthwD - quantized.latents_BthwD).sum(-1)
+            own |= {"inputs": quantized.inputs_BthwD, "error": error_Bthw}
         return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
 
     def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
@@ -227,11 +232,13 @@ class TokenizerRecipe:
         numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
         return total, Found(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
 
-    def _restart(self, codebooks, usage_K, now_K, inputs_BthwD, key: jax.Array):
+    def _restart(self, codebooks, usage_K, now_K, rows, key: jax.Array):
         """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
+        error_Bthw = rows["error"] if self.restart_by == "error" else None
         restarted = [
-            restart_dead_codes(codebook, usage_K, inputs_BthwD, key, threshold=self.restart_below)
+            restart_dead_codes(
+                codebook, usage_K, rows["inputs"], key, threshold=self.restart_below, error_Bthw=error_Bthw)
             for codebook in codebooks
         ]
         dead_K = restarted[0][1]
