@@ -43,6 +43,7 @@ def test_cells_in_use_are_counted_whatever_their_scale():
     np.testing.assert_allclose(losses.cells_in_use(empty + 100 * (clip - empty), empty), (1 + 2) / 2, rtol=1e-4)
     uneven = empty.at[0, :, 0, 0].add(3.0).at[0, :, 0, 1].add(4.0)
     np.testing.assert_allclose(losses.cells_in_use(uneven, empty), 7 / 5, rtol=1e-2)
+    assert jnp.isfinite(jax.grad(losses.cells_in_use)(empty, empty)).all()
     slope = jax.grad(losses.cells_in_use)(clip, empty)
     assert jnp.isfinite(slope).all() and (jnp.abs(slope[0, 1]) < 1e-3).all()  # as it is, one cell is as good as another
 

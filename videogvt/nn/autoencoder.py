@@ -128,7 +128,8 @@ class PatchEncoder(nn.Module):
     The encoder of MAGVIT sees far beyond a cell, and its GroupNorm the whole clip: a small object writes itself into
     the codes of all cells around it and, by the norm, of every empty one. Here a cell sees a window of its own,
     flattened as a vision transformer's patch is (arXiv 2010.11929), and all empty windows share one latent. The window
-    is twice as high and wide as the cell, so that an object is seen whole by one of its cells, and seen by others near.
+    is twice as high and wide as the cell: an object smaller than half a cell is seen whole by some cell, and in part by
+    others. It is zero beyond the picture.
 
     Attributes:
       patch: (T, H, W) of a cell; H and W are even.
@@ -155,12 +156,8 @@ class PatchEncoder(nn.Module):
         return self._linear(x, 2 * self.blocks, self.embedding_dim, use_bias=True)
 
     def _windows(self, video_BTHWC):
-        """(B, t, h, w, 4 * pixels of a cell): every cell and half a cell around it, zero beyond the picture."""
+        """(B, t, h, w, 4 * pixels of a cell): every cell and half a cell around it."""
         (_, high, wide), (height, width) = self.patch, video_BTHWC.shape[2:4]
-        if high % 2 or wide % 2:
-            raise ValueError(
-                f"With patch_width, a cell takes half of its neighbours along; found cells of {high} x {wide} pixels, "
-                "expected even numbers.")
         sides = (0, 0), (0, 0), (high // 2, high // 2), (wide // 2, wide // 2), (0, 0)
         padded = jnp.pad(video_BTHWC, sides)
         quarters = [padded[:, :, top:top + height, left:left + width] for top in (0, high) for left in (0, wide)]

@@ -105,6 +105,11 @@ class VideoTokenizer(nn.Module):
                 f"With patch_width={self.patch_width} the encoder has no levels and joins frames; found encoder_blocks="
                 f"{self.encoder_blocks} and conv={self.conv!r}. Give one number of blocks and a network over time, or "
                 "patch_width=0.")
+        _, high, wide = self.strides
+        if high % 2 or wide % 2:
+            raise ValueError(
+                f"With patch_width={self.patch_width} a cell sees half a cell around it; found cells of {high} x "
+                f"{wide} pixels, expected even numbers. Change stem, or patch_width to 0.")
 
     def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
         """The reconstruction, unclipped, and what the quantizer made of the latents.

@@ -54,8 +54,8 @@ def cells_in_use(latents_BthwD, empty_1thwD):
     """How many cells of a latent frame tell what there is to tell, in the mean over frames; ours, not MAGVIT's.
 
     With d the distance of a cell's latent from what it is in an empty clip, the sum of d over the root of the sum of
-    its squares (P. Hoyer, JMLR 5, 2004): 0 for empty frames, 1 where one cell differs, sqrt(n) where n differ alike. No
-    change of the latents' scale lowers it.
+    its squares (P. Hoyer, JMLR 5, 2004): 0 for empty frames, 1 where one cell differs, sqrt(n) where n differ alike.
+    Distances well above 0.01 count by their proportions alone, so that latents cannot evade it by their scale.
 
     Args:
       latents_BthwD: of clips.

@@ -30,7 +30,7 @@ class TokenizerLosses:
       background_weight: ours, 0 in the paper: a pixel whose distance from white is d counts 1 + background_weight * d.
         An object of a few pixels on white is otherwise outweighed by what is easy.
       sparsity: ours, 0 in the paper: of the number of cells of a frame whose latents differ from those of an all-white
-        clip, see ``ops.losses.cells_in_use``. What few cells tell is easier to generate.
+        clip, see ``ops.losses.cells_in_use``.
       gan: "none", or which adversarial loss: "non_saturating" (paper) or "hinge".
       adversarial: weight of the generator's adversarial loss.
       gan_start: step at which the generator begins to feel the discriminator, which itself trains from step 0.
@@ -118,6 +118,9 @@ class TokenizerRecipe:
             )
         if self.restart_by not in ("chance", "error"):
             raise ValueError(f"generator.restart_by is {self.restart_by!r}; expected 'chance' or 'error'.")
+        if self.restart_by == "error" and not self.restart_below:
+            raise ValueError("generator.restart_by is 'error' and restart_below is 0, so that no code restarts; set "
+                             "restart_below, or leave restart_by at 'chance'.")
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
         if self.restart_below and (self.model.quantizer["name"] != "vq" or self.train_only != "all"):
@@ -214,9 +217,9 @@ class TokenizerRecipe:
             numbers["adversarial"] = losses.generator_gan(fake_B, weights.gan)
             total += weights.adversarial_weight(state.step) * numbers["adversarial"]
         own = {"reconstruction": reconstruction_BTHWC} if self.discriminator is not None else {}
-        if self.restart_below:
-            error_Bthw = jnp.square(quantized.inputs_BthwD - quantized.latents_BthwD).sum(-1)
-            own |= {"inputs": quantized.inputs_BthwD, "error": error_Bthw}
+        own |= {"inputs": quantized.inputs_BthwD} if self.restart_below else {}
+        if self.restart_by == "error":
+            own |= {"error": jnp.square(quantized.inputs_BthwD - quantized.latents_BthwD).sum(-1)}
         return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
 
     def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
@@ -235,10 +238,9 @@ class TokenizerRecipe:
     def _restart(self, codebooks, usage_K, now_K, rows, key: jax.Array):
         """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
-        error_Bthw = rows["error"] if self.restart_by == "error" else None
         restarted = [
             restart_dead_codes(
-                codebook, usage_K, rows["inputs"], key, threshold=self.restart_below, error_Bthw=error_Bthw)
+                codebook, usage_K, rows["inputs"], key, threshold=self.restart_below, error_Bthw=rows.get("error"))
             for codebook in codebooks
         ]
         dead_K = restarted[0][1]

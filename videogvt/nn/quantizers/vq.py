@@ -8,7 +8,7 @@ from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantiz
 from videogvt.ops import losses as ops
 
 TOLD = 0.01
-"""Squared distance from its code below which a latent needs no code of its own."""
+"""Squared distance from its code below which a latent, of length 1, needs no code of its own."""
 
 
 @quantizers.register("vq")
