@@ -77,7 +77,7 @@ def _default() -> ConfigDict:
     config.decoding = ConfigDict()
     config.decoding.steps = 12
     config.decoding.schedule = "cosine"
-    config.decoding.choice_temperature = 1000.0  # in random order: empty cells, the surest, would crowd out the object
+    config.decoding.choice_temperature = 10.0  # nearly at random: empty cells, the surest, would crowd out the object
 
     config.losses = ConfigDict()
     config.losses.label_smoothing = 1e-4
@@ -98,15 +98,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 2800
+    config.train.steps = 4800
     config.train.log_every = 50
-    config.train.save_every = 400
+    config.train.save_every = 800
     config.train.best = "eval/validation/loss"
     config.train.best_mode = "min"
     config.train.show = ("loss", "masked_loss", "masked_accuracy")
 
     config.evals = ConfigDict()
-    config.evals.every = 400
+    config.evals.every = 800
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()  # what the last step generates, measured

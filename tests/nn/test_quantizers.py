@@ -134,22 +134,6 @@ def test_dead_codes_restart_at_latents_of_the_batch():
     assert len(drawn) == 2 and drawn <= choices
 
 
-def test_dead_codes_restart_at_latents_that_are_far_from_their_codes():
-    codebook = jnp.zeros((4, 2))
-    latents = jnp.arange(12.0).reshape(1, 1, 2, 3, 2)
-    error = jnp.asarray([[[[0.0, 5.0, 0.0], [0.0, 2.0, 9e-3]]]])
-    usage = jnp.asarray([0.0, 9, 0, 0])
-    restarted, dead = restart_dead_codes(codebook, usage, latents, jax.random.key(0), threshold=2, error_Bthw=error)
-    np.testing.assert_array_equal(dead, [True, False, True, False])  # there are but two such latents
-    assert {tuple(row) for row in restarted[np.asarray(dead)].tolist()} == {(2.0, 3.0), (8.0, 9.0)}
-    np.testing.assert_array_equal(restarted[~np.asarray(dead)], 0)
-    keys = jax.random.split(jax.random.key(1), 4000)
-    one_dead = jnp.asarray([9.0, 9, 9, 0])
-    first = jax.jit(jax.vmap(lambda key: restart_dead_codes(
-        codebook, one_dead, latents, key, threshold=2, error_Bthw=error)[0][3, 0]))(keys)
-    assert abs(float((first == 2.0).mean()) - 5 / 7) < 0.03  # in proportion
-
-
 def test_fsq_reaches_every_level_and_keeps_zero_in_the_middle():
     quantizer = make_quantizer({"name": "fsq", "levels": (8, 5)})
     assert quantizer.num_codes == 40

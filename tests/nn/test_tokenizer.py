@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -214,6 +215,29 @@ def test_values_out_of_range_are_refused_with_the_remedy():
     ):
         with pytest.raises(ValueError, match=message):
             check_video(video)
+
+
+def test_where_codes_are_mistaken_the_decoder_gets_those_of_the_other_clip_without_gradients():
+    model = VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"])
+    video, params = random_video(SHAPE), random_params(model, SHAPE)
+    other = video[::-1]
+
+    @quick_jit
+    def told(params, where):
+        def total(params):
+            reconstruction, quantized = model.apply({"params": params}, video, train=True, mistaken=(other, where))
+            return reconstruction.sum(), (reconstruction, quantized.codes_Bthw)
+
+        gradient, found = jax.grad(total, has_aux=True)(params)
+        return *found, optax.global_norm(gradient["encoder"])
+
+    codes, others = (model.apply({"params": params}, clip, method="codes") for clip in (video, other))
+    where = np.random.default_rng(0).random(codes.shape) < 0.5
+    mixed = model.apply({"params": params}, jnp.where(where, others, codes), method="embed")
+    found, own, slope = told(params, where)
+    np.testing.assert_allclose(found, model.apply({"params": params}, mixed, method="decode"), atol=1e-5)
+    np.testing.assert_array_equal(own, codes)  # what the quantizer reports, and its losses, are of the clip itself
+    assert slope > 0 == told(params, np.ones_like(where))[2]
 
 
 def test_input_bias_and_scale_are_what_the_encoder_sees():

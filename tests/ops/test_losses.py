@@ -34,20 +34,6 @@ def test_commitment_and_codebook_move_one_side_each():
     np.testing.assert_array_equal(grads[1], [[-1, -2]])
 
 
-def test_cells_in_use_are_counted_whatever_their_scale():
-    empty = jnp.full((1, 2, 2, 2, 3), 0.5)
-    clip = empty.at[0, 0, 0, 0].add(3.0)  # one cell of the first frame, all four of the second
-    clip = clip.at[0, 1].add(-0.7)
-    assert losses.cells_in_use(empty, empty) == 0.0
-    np.testing.assert_allclose(losses.cells_in_use(clip, empty), (1 + 2) / 2, rtol=1e-2)
-    np.testing.assert_allclose(losses.cells_in_use(empty + 100 * (clip - empty), empty), (1 + 2) / 2, rtol=1e-4)
-    uneven = empty.at[0, :, 0, 0].add(3.0).at[0, :, 0, 1].add(4.0)
-    np.testing.assert_allclose(losses.cells_in_use(uneven, empty), 7 / 5, rtol=1e-2)
-    assert jnp.isfinite(jax.grad(losses.cells_in_use)(empty, empty)).all()
-    slope = jax.grad(losses.cells_in_use)(clip, empty)
-    assert jnp.isfinite(slope).all() and (jnp.abs(slope[0, 1]) < 1e-3).all()  # as it is, one cell is as good as another
-
-
 @pytest.mark.parametrize("kind", ["softmax", "argmax"])
 def test_entropy_of_sharp_and_even_of_sharp_and_single_codes(kind):
     num_codes = 1024

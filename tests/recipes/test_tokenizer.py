@@ -152,49 +152,28 @@ def test_dead_codes_start_again_from_the_batch(batch):
     assert (after.extra["usage"][restarted] == 0.2).all()
 
 
-def test_restarts_by_error_leave_latents_that_have_a_code(batch):
-    """Empty cells are all alike: chance gives them many codes, their error none beside the first."""
-    video = np.full_like(batch["video"], 255)
-    video[:, :, 8:16, 8:16] = batch["video"][:, :, 8:16, 8:16]
-    copies = {}
-    for by in ("chance", "error"):
-        recipe = make_recipe(restart_below=0.1)
-        model = dataclasses.replace(recipe.model, patch_width=8, input_bias=1.0)
-        recipe = dataclasses.replace(recipe, model=model, restart_by=by)
-        state = recipe.init(jax.random.key(0), {"video": video})
-        params = state.params["generator"]
-        inputs = model.apply({"params": params}, video / np.float32(255), method="quantizer_inputs")
-        known = params | {"quantizer": {"codebook": params["quantizer"]["codebook"].at[5].set(inputs[0, 0, -1, -1])}}
-        state = state.replace(params={"generator": known}, ema={"generator": known})
-        after, metrics = jax.jit(recipe.step)(state, {"video": video}, jax.random.key(1))
-        assert metrics["codes_restarted"].compute() > 8
-        codebook = after.params["generator"]["quantizer"]["codebook"]
-        copies[by] = int((np.abs(codebook - inputs[0, 0, -1, -1]).max(-1) < 1e-4).sum())
-    assert copies["error"] <= 1 < 8 < copies["chance"]
-
-
-def test_cells_in_use_cost_what_they_are_said_to(batch):
-    plain = make_recipe()
-    plain = dataclasses.replace(plain, model=dataclasses.replace(plain.model, patch_width=8, input_bias=1.0))
-    sparse = dataclasses.replace(plain, losses=dataclasses.replace(plain.losses, sparsity=0.5))
-    video = np.full_like(batch["video"], 255)
-    video[:, :, 8:16, 8:16] = batch["video"][:, :, 8:16, 8:16]
-    state = plain.init(jax.random.key(0), {"video": video})
-    numbers = [jax.jit(recipe.step)(state, {"video": video}, jax.random.key(2))[1] for recipe in (plain, sparse)]
-    without, found = ({name: mean.compute() for name, mean in means.items()} for means in numbers)
-    assert "cells_in_use" not in without and 1 <= found["cells_in_use"] <= 3  # of 9 that see the patch
-    np.testing.assert_allclose(found["loss"] - without["loss"], 0.5 * found["cells_in_use"], rtol=1e-4)
-    assert found["grad_norm/generator"] != without["grad_norm/generator"]
+def test_code_noise_is_the_same_in_any_number_of_parts(batch):
+    numbers = {}
+    for share, parts in ((0.0, 1), (1.0, 1), (1.0, 2)):
+        recipe = make_recipe(accumulate=parts)
+        model = dataclasses.replace(recipe.model, output_scale=1.0)  # so that codes count from the start
+        recipe = dataclasses.replace(recipe, model=model, code_noise=share)
+        state = recipe.init(jax.random.key(0), batch)
+        _, metrics = jax.jit(recipe.step)(state, batch, jax.random.key(1))
+        numbers[share, parts] = {name: float(mean.compute()) for name, mean in metrics.items()}
+    clean, whole, parted = numbers.values()
+    assert whole["reconstruction"] != pytest.approx(clean["reconstruction"], rel=1e-4)
+    assert whole["quantizer/commitment"] == pytest.approx(clean["quantizer/commitment"], rel=1e-5)
+    for name in ("reconstruction", "loss", "grad_norm/generator"):
+        assert parted[name] == pytest.approx(whole[name], rel=1e-3), name
 
 
 def test_losses_and_networks_must_fit():
     recipe = make_recipe()
     with pytest.raises(ValueError, match="there is no discriminator; configure both, or neither"):
         dataclasses.replace(recipe, losses=TokenizerLosses(gan="hinge"))
-    with pytest.raises(ValueError, match="restart_by is 'size'; expected 'chance' or 'error'"):
-        dataclasses.replace(recipe, restart_by="size")
-    with pytest.raises(ValueError, match="restart_below is 0, so that no code restarts"):
-        dataclasses.replace(recipe, restart_by="error")
+    with pytest.raises(ValueError, match=r"generator.code_noise is 1.5; expected a share of cells in \[0, 1\]"):
+        dataclasses.replace(recipe, code_noise=1.5)
     with pytest.raises(ValueError, match="no perceptual network"):
         dataclasses.replace(recipe, losses=TokenizerLosses(perceptual=0.1))
     with pytest.raises(ValueError, match="expected 'none', 'non_saturating' or 'hinge'"):

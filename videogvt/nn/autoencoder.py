@@ -148,7 +148,7 @@ class PatchEncoder(nn.Module):
     def __call__(self, video_BTHWC, *, train: bool = False):
         """(B, T, H, W, C) to (B, t, h, w, D); the same with ``train`` as without."""
         del train
-        x = conv1(self._windows(video_BTHWC), self.width, self.style, name="stem")
+        x = conv1(self._windows(video_BTHWC), self.width, self.style, name="stem", use_bias=False)
         # Not zero at first: a window of nothing would else be the zero vector, which has no direction.
         x += self.param("nothing", nn.initializers.normal(0.3), (self.width,), self.style.param_dtype).astype(x.dtype)
         for first in range(0, 2 * self.blocks, 2):

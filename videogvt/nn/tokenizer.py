@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
@@ -111,17 +112,26 @@ class VideoTokenizer(nn.Module):
                 f"With patch_width={self.patch_width} a cell sees half a cell around it; found cells of {high} x "
                 f"{wide} pixels, expected even numbers. Change stem, or patch_width to 0.")
 
-    def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
+    def __call__(
+        self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0, mistaken: tuple[Any, Any] | None = None
+    ) -> tuple[Any, Quantized]:
         """The reconstruction, unclipped, and what the quantizer made of the latents.
 
         Args:
           video_BTHWC: in [0, 1].
           train: straight-through gradients, the quantizer's losses, and ``remat_levels``.
           entropy_scale: multiplies the weight of the quantizer's entropy loss.
+          mistaken: clips like the video and a mask (B, t, h, w): the decoder gets their codes, without gradients, in
+            place of the video's where the mask says so.
         """
         z_BthwD = self.encode(video_BTHWC, train=train)
         quantized = self._quantizer(z_BthwD, train=train, entropy_scale=entropy_scale)
-        return self.decode(quantized.latents_BthwD, train=train), quantized
+        latents_BthwD = quantized.latents_BthwD
+        if mistaken is not None:
+            other_BTHWC, where_Bthw = mistaken
+            other_BthwD = jax.lax.stop_gradient(self.embed(self.codes(other_BTHWC)))
+            latents_BthwD = jnp.where(where_Bthw[..., None], other_BthwD, latents_BthwD)
+        return self.decode(latents_BthwD, train=train), quantized
 
     def encode(self, video_BTHWC, *, train: bool = False):
         """Continuous latents (B, t, h, w, D), before quantization."""
@@ -130,10 +140,6 @@ class VideoTokenizer(nn.Module):
         if (self.input_bias, self.input_scale) != (0.0, 1.0):
             video_BTHWC = self.input_scale * (video_BTHWC - self.input_bias)
         return self.encoder(video_BTHWC, train=train)
-
-    def quantizer_inputs(self, video_BTHWC):
-        """``Quantized.inputs_BthwD`` of videos: latents as the quantizer compares them with its codes."""
-        return self._quantizer(self.encode(video_BTHWC), train=False).inputs_BthwD
 
     def decode(self, latents_BthwD, *, train: bool = False):
         """The video of quantised latents, unclipped."""

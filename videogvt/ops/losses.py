@@ -50,22 +50,6 @@ def l1(video_BTHWC, recon_BTHWC):
 # Quantizers
 
 
-def cells_in_use(latents_BthwD, empty_1thwD):
-    """How many cells of a latent frame tell what there is to tell, in the mean over frames; ours, not MAGVIT's.
-
-    With d the distance of a cell's latent from what it is in an empty clip, the sum of d over the root of the sum of
-    its squares (P. Hoyer, JMLR 5, 2004): 0 for empty frames, 1 where one cell differs, sqrt(n) where n differ alike.
-    Distances well above 0.01 count by their proportions alone, so that latents cannot evade it by their scale.
-
-    Args:
-      latents_BthwD: of clips.
-      empty_1thwD: of an empty clip, (1, t, h, w, D).
-    """
-    square_BthwD = jnp.square(latents_BthwD - empty_1thwD)
-    apart_Bthw = jnp.sqrt(square_BthwD.sum(-1) + 1e-6) - 1e-3  # a root has no slope at 0
-    return (apart_Bthw.sum((-2, -1)) / jnp.sqrt(jnp.square(apart_Bthw).sum((-2, -1)) + 1e-4)).mean()
-
-
 def commitment(latents, codes_vectors):
     """Mean squared distance that pulls the encoder's latents toward their codes."""
     return jnp.square(jax.lax.stop_gradient(codes_vectors) - latents).mean()

@@ -12,7 +12,7 @@ import optax
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer
-from videogvt.ops import losses
+from videogvt.ops import losses, noise
 from videogvt.pretrained.tokenizer import as_float
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
@@ -29,8 +29,6 @@ class TokenizerLosses:
       reconstruction: of the mean squared error on pixels in [0, 1].
       background_weight: ours, 0 in the paper: a pixel whose distance from white is d counts 1 + background_weight * d.
         An object of a few pixels on white is otherwise outweighed by what is easy.
-      sparsity: ours, 0 in the paper: of the number of cells of a frame whose latents differ from those of an all-white
-        clip, see ``ops.losses.cells_in_use``.
       gan: "none", or which adversarial loss: "non_saturating" (paper) or "hinge".
       adversarial: weight of the generator's adversarial loss.
       gan_start: step at which the generator begins to feel the discriminator, which itself trains from step 0.
@@ -45,7 +43,6 @@ class TokenizerLosses:
 
     reconstruction: float = 1.0
     background_weight: float = 0.0
-    sparsity: float = 0.0
     gan: Literal["none", "non_saturating", "hinge"] = "none"
     adversarial: float = 0.1
     gan_start: int = 0
@@ -90,6 +87,9 @@ class TokenizerRecipe:
       train_only: "all", or "decoder" for fine-tuning with encoder and codes fixed.
       restart_below: ours, 0 in the paper: a code that stands for fewer tokens a step than this, on average over about
         100 steps, becomes a latent of the current batch. So the codebook also starts from the first batch's latents.
+      code_noise: ours, 0 in the paper: up to this share of the cells of a latent frame reach the decoder with codes of
+        the clip moved, or of another clip, see ``ops.noise``. So no cell can be the only one to tell of something, and
+        the decoder learns to go by what most of them tell, which a generator's codes need.
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
@@ -101,7 +101,7 @@ class TokenizerRecipe:
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_only: Literal["all", "decoder"] = "all"
     restart_below: float = 0.0
-    restart_by: Literal["chance", "error"] = "chance"
+    code_noise: float = 0.0
     start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: Rules = RULES
 
@@ -116,11 +116,8 @@ class TokenizerRecipe:
                 f"losses.perceptual is {self.losses.perceptual} and there is {'a' if self.perceptual else 'no'} "
                 "perceptual network; configure both, or neither."
             )
-        if self.restart_by not in ("chance", "error"):
-            raise ValueError(f"generator.restart_by is {self.restart_by!r}; expected 'chance' or 'error'.")
-        if self.restart_by == "error" and not self.restart_below:
-            raise ValueError("generator.restart_by is 'error' and restart_below is 0, so that no code restarts; set "
-                             "restart_below, or leave restart_by at 'chance'.")
+        if not 0 <= self.code_noise <= 1:
+            raise ValueError(f"generator.code_noise is {self.code_noise}; expected a share of cells in [0, 1].")
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
         if self.restart_below and (self.model.quantizer["name"] != "vq" or self.train_only != "all"):
@@ -158,6 +155,8 @@ class TokenizerRecipe:
         """One simultaneous update of both networks (paper 3.1; the gradient of each at the same old parameters)."""
         parts, grads = self.optimizer.accumulate, {}
         rows = {"video": as_float(batch["video"])}
+        if self.code_noise:
+            rows["mistaken"] = self._mistaken(rows["video"], jax.random.fold_in(key, 1))
         loss = functools.partial(self._generator_loss, state)
         grads["generator"], found = gradients(loss, state.params["generator"], rows, key, parts)
         usage_K, extra = found.sums["usage"], state.extra
@@ -189,10 +188,11 @@ class TokenizerRecipe:
         return state, {name: Mean.of(value) for name, value in numbers.items()}
 
     def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
-        del key  # nothing here is random
+        del key  # what is random here is drawn with the rows, so that it is the same for any number of parts
         weights, video_BTHWC = self.losses, rows["video"]
         reconstruction_BTHWC, quantized = self.model.apply(
-            {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
+            {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step),
+            mistaken=rows.get("mistaken"),
         )
         numbers = {
             "reconstruction": losses.reconstruction(
@@ -203,11 +203,6 @@ class TokenizerRecipe:
         for name, value in quantized.losses.items():
             numbers[f"quantizer/{name}"] = value
             total += value
-        if weights.sparsity:
-            white_1THWC = jnp.ones_like(video_BTHWC[:1])
-            empty_1thwD = self.model.apply({"params": params}, white_1THWC, method="quantizer_inputs")
-            numbers["cells_in_use"] = losses.cells_in_use(quantized.inputs_BthwD, empty_1thwD)
-            total += weights.sparsity * numbers["cells_in_use"]
         if self.perceptual is not None:
             features = [self.perceptual(state.frozen["perceptual"], v) for v in (video_BTHWC, reconstruction_BTHWC)]
             numbers["perceptual"] = jnp.mean(jnp.square(features[0] - features[1]))
@@ -218,9 +213,12 @@ class TokenizerRecipe:
             total += weights.adversarial_weight(state.step) * numbers["adversarial"]
         own = {"reconstruction": reconstruction_BTHWC} if self.discriminator is not None else {}
         own |= {"inputs": quantized.inputs_BthwD} if self.restart_below else {}
-        if self.restart_by == "error":
-            own |= {"error": jnp.square(quantized.inputs_BthwD - quantized.latents_BthwD).sum(-1)}
         return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
+
+    def _mistaken(self, video_BTHWC, key):
+        clips_key, cells_key = jax.random.split(key)
+        grid_Bthw = (len(video_BTHWC), *self.model.latent_shape(video_BTHWC.shape[1:4]))
+        return noise.mistaken(clips_key, video_BTHWC), noise.mistakes(cells_key, grid_Bthw, self.code_noise)
 
     def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
         del key  # nothing here is random
@@ -239,8 +237,7 @@ class TokenizerRecipe:
         """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
         restarted = [
-            restart_dead_codes(
-                codebook, usage_K, rows["inputs"], key, threshold=self.restart_below, error_Bthw=rows.get("error"))
+            restart_dead_codes(codebook, usage_K, rows["inputs"], key, threshold=self.restart_below)
             for codebook in codebooks
         ]
         dead_K = restarted[0][1]

@@ -7,9 +7,6 @@ import jax.numpy as jnp
 from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantizers, straight_through
 from videogvt.ops import losses as ops
 
-TOLD = 0.01
-"""Squared distance from its code below which a latent, of length 1, needs no code of its own."""
-
 
 @quantizers.register("vq")
 class VectorQuantizer(Quantizer):
@@ -81,32 +78,21 @@ def unit_length(vectors):
     return vectors * jax.lax.rsqrt(jnp.maximum(jnp.square(vectors).sum(-1, keepdims=True), 1e-12))
 
 
-def restart_dead_codes(codebook_KD, usage_K, inputs_BthwD, key, *, threshold: float, error_Bthw=None):
+def restart_dead_codes(codebook_KD, usage_K, inputs_BthwD, key, *, threshold: float):
     """The codebook with every code used less than ``threshold`` replaced by a latent drawn from the batch.
 
-    Ours, not MAGVIT's. A latent replaces more than one code only if the batch has fewer than K of them and no errors
-    are given.
+    Ours, not MAGVIT's. A latent replaces more than one code only if the batch has fewer than K of them.
 
     Args:
       usage_K: how often each code was used lately, in any unit, the threshold's.
       inputs_BthwD: latents to draw from (``Quantized.inputs_BthwD``).
-      error_Bthw: squared distance of each latent from its code. With it latents are drawn in proportion to that, as
-        k-means++ draws its centres (Arthur and Vassilvitskii, SODA 2007), and codes for which there is no latent
-        ``TOLD`` or farther from its code stay dead. None draws evenly.
 
     Returns:
       (codebook_KD, dead_K): which codes were replaced, so that their optimizer state can be cleared too.
     """
     inputs_MD = inputs_BthwD.reshape(-1, inputs_BthwD.shape[-1])
     count, num_codes = inputs_MD.shape[0], codebook_KD.shape[0]
+    rows_K = jax.random.permutation(key, max(count, num_codes))[:num_codes] % count
     dead_K = usage_K < threshold
-    if error_Bthw is None:
-        rows_K = jax.random.permutation(key, max(count, num_codes))[:num_codes] % count
-    else:
-        error_M = error_Bthw.reshape(-1)
-        score_M = jnp.where(error_M >= TOLD, jnp.log(error_M) + jax.random.gumbel(key, error_M.shape), -jnp.inf)
-        rank_K = jnp.cumsum(dead_K) - 1  # of a dead code among the dead
-        dead_K &= rank_K < (error_M >= TOLD).sum()
-        rows_K = jnp.argsort(-score_M)[jnp.minimum(rank_K, count - 1)]
     drawn_KD = jax.lax.stop_gradient(inputs_MD[rows_K]).astype(codebook_KD.dtype)
     return jnp.where(dead_K[:, None], drawn_KD, codebook_KD), dead_K
