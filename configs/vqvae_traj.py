@@ -117,7 +117,8 @@ def _gan() -> ConfigDict:
 def _patches() -> ConfigDict:
     """Codes for a generator: 8 x 4 x 4 of windows of 2 x 32 x 32 pixels, several of which see the ball at any time.
 
-    Up to half of them are mistaken in training, as a generator's will be.
+    Up to half of them are mistaken in training, as a generator's will be. 13 minutes on two cores: found in 98.84 % of
+    frames, 0.32 px off in the median, 33.6 dB; the ball's colour is lost.
     """
     config = _default()
     config.tokenizer = ConfigDict({

@@ -128,8 +128,8 @@ class PatchEncoder(nn.Module):
     The encoder of MAGVIT sees far beyond a cell, and its GroupNorm the whole clip: a small object writes itself into
     the codes of all cells around it and, by the norm, of every empty one. Here a cell sees a window of its own,
     flattened as a vision transformer's patch is (arXiv 2010.11929), and all empty windows share one latent. The window
-    is twice as high and wide as the cell: an object smaller than half a cell is seen whole by some cell, and in part by
-    others. It is zero beyond the picture.
+    is twice as high and wide as the cell, so that every pixel is seen by four cells but at the picture's border, beyond
+    which windows are zero.
 
     Attributes:
       patch: (T, H, W) of a cell; H and W are even.
