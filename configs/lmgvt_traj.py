@@ -68,15 +68,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 2800
+    config.train.steps = 4800
     config.train.log_every = 50
-    config.train.save_every = 400
+    config.train.save_every = 800
     config.train.best = "eval/validation/loss"
     config.train.best_mode = "min"
     config.train.show = ("loss", "accuracy")
 
     config.evals = ConfigDict()
-    config.evals.every = 400
+    config.evals.every = 800
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()

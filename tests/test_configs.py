@@ -95,6 +95,13 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     assert codes.shape == (1, *recipe.model.latent_shape(video.shape[1:4]))
 
 
+def test_the_causal_baseline_has_the_data_size_and_steps_of_the_masked_transformer():
+    masked, causal = (module(name).get_config() for name in ("maskgvt_traj", "lmgvt_traj"))
+    assert (masked.data, masked.tokenizer, masked.train.steps) == (causal.data, causal.tokenizer, causal.train.steps)
+    for field in ("layers", "hidden", "heads", "mlp"):
+        assert masked.transformer[field] == causal.lm[field], field
+
+
 def test_init_from_and_misspelt_keys_reach_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment, "open_source", BlackClips)
     config = module("vqvae_videos").get_config("tiny")

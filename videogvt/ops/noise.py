@@ -7,6 +7,8 @@ import jax.numpy as jnp
 def mistaken(key: jax.Array, video_BTHWC, *, pixels: int = 2):
     """A clip for each to be mistaken for: with even chances itself moved, or the one before it in the batch.
 
+    In a batch of one that one is itself.
+
     Args:
       pixels: the largest move along each axis; every whole number up to it is equally likely. What leaves the picture
         comes in again at the opposite side.
