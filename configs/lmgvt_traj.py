@@ -1,6 +1,6 @@
 """The causal baseline on trajectory videos: codes one after another, generation by class.
 
-    python run.py --config=configs/vqvae_traj.py:patches    # first: the tokenizer, in runs/vqvae_traj-patches
+    python run.py --config=configs/vqvae_traj.py:spectrum   # first: the tokenizer, in runs/vqvae_traj-spectrum
     python run.py --config=configs/lmgvt_traj.py            # then this
 
 Variants: default, of the size and budget of configs/maskgvt_traj.py; tiny, two steps for the tests.
@@ -34,7 +34,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 16
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj-patches"  # a run's directory, or the name of one that ships ("traj64")
+    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("traj64")
     config.tokenizer.step = "best"
 
     config.lm = ConfigDict()

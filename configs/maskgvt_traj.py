@@ -1,6 +1,6 @@
 """The masked transformer on trajectory videos: generation by class, prediction, inter-, in- and outpainting.
 
-    python run.py --config=configs/vqvae_traj.py:patches        # first: the tokenizer, in runs/vqvae_traj-patches
+    python run.py --config=configs/vqvae_traj.py:patches        # first: the tokenizer, in runs/vqvae_traj-spectrum
     python run.py --config=configs/maskgvt_traj.py              # then this: a laptop's two cores
     python run.py --config=configs/maskgvt_traj.py --config.tokenizer.run=traj64    # or with the tokenizer that ships
 
@@ -55,7 +55,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 16
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj-patches"  # a run's directory, or the name of one that ships ("traj64")
+    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("traj64")
     config.tokenizer.step = "best"
 
     config.transformer = ConfigDict()

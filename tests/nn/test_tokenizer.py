@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -27,7 +26,8 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
     "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "input_bias": 1.0,
             "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1, "padding": "zero"},
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
-    "patches": {"quantizer": QUANTIZERS["vq"], "patch_width": 8},
+    "spectrum": {"quantizer": {"name": "fsq", "levels": (9,)}, "conv": "2d", "output_scale": 0.5, "stem": (1, 2, 2),
+                 "spectrum": {"clip": SHAPE[1:4], "grid": (2, 2, 1), "channels": 4, "width": 8, "blocks": 1}},
 }
 
 
@@ -217,29 +217,6 @@ def test_values_out_of_range_are_refused_with_the_remedy():
             check_video(video)
 
 
-def test_where_codes_are_mistaken_the_decoder_gets_those_of_the_other_clip_without_gradients():
-    model = VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"])
-    video, params = random_video(SHAPE), random_params(model, SHAPE)
-    other = video[::-1]
-
-    @quick_jit
-    def told(params, where):
-        def total(params):
-            reconstruction, quantized = model.apply({"params": params}, video, train=True, mistaken=(other, where))
-            return reconstruction.sum(), (reconstruction, quantized.codes_Bthw)
-
-        gradient, found = jax.grad(total, has_aux=True)(params)
-        return *found, optax.global_norm(gradient["encoder"])
-
-    codes, others = (model.apply({"params": params}, clip, method="codes") for clip in (video, other))
-    where = np.random.default_rng(0).random(codes.shape) < 0.5
-    mixed = model.apply({"params": params}, jnp.where(where, others, codes), method="embed")
-    found, own, slope = told(params, where)
-    np.testing.assert_allclose(found, model.apply({"params": params}, mixed, method="decode"), atol=1e-5)
-    np.testing.assert_array_equal(own, codes)  # what the quantizer reports, and its losses, are of the clip itself
-    assert slope > 0 == told(params, np.ones_like(where))[2]
-
-
 def test_input_bias_and_scale_are_what_the_encoder_sees():
     plain, shifted = (VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], **fields)
                       for fields in ({}, {"input_bias": 0.25, "input_scale": 2.0}))
@@ -249,40 +226,12 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
         shifted.apply({"params": params}, video, method="encode"), encode(2.0 * (video - 0.25)), atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def patches():
-    """The encoder of a tokenizer of patches, of cells of (2, 2, 2) on a white background."""
-    model = VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], patch_width=8, input_bias=1.0)
-    params = random_params(model, SHAPE)
-    return quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
-
-
-def test_a_patch_is_seen_by_the_cells_within_half_a_cell_and_the_others_are_as_ever(patches):
-    marked = np.ones(SHAPE, np.float32)
-    empty = patches(marked)
-    np.testing.assert_array_equal(empty, np.broadcast_to(empty[0, 0, 0, 0], empty.shape))  # at the borders, too
-    marked[1, 2:4, 3, 7] = 0.0  # the last row and column of a cell
-    changed = np.zeros(empty.shape[:-1], bool)
-    changed[1, 1, 1:3, 3:5] = True
-    np.testing.assert_array_equal(np.any(patches(marked) != empty, axis=-1), changed)
-
-
-def test_latents_of_patches_move_along_with_the_picture(patches):
-    video = np.ones(SHAPE, np.float32)
-    video[:, :2, 2:4, 2:4] = random_video((2, 2, 2, 2, 3))
-    moved = np.roll(video, (2, 2), axis=(1, 3))
-    np.testing.assert_allclose(patches(moved), np.roll(patches(video), (1, 1), axis=(1, 3)), atol=1e-5)
-
-
-@pytest.mark.parametrize("fields", [{"encoder_blocks": (1, 0, 0)}, {"conv": "2d"}])
-def test_patches_are_refused_where_there_are_levels_or_no_time(fields):
-    model = VideoTokenizer(**{**SMALL, "quantizer": QUANTIZERS["vq"], "patch_width": 8, **fields})
-    with pytest.raises(ValueError, match="patch_width=8 the encoder has no levels"):
-        jax.eval_shape(model.init, jax.random.key(0), np.zeros(SHAPE, np.float32))
-
-
-def test_patches_of_odd_sides_are_refused():
-    fields = {**SMALL, "channel_multipliers": (1,), "stem": (1, 3, 3), "patch_width": 8}
-    model = VideoTokenizer(**fields, quantizer=QUANTIZERS["vq"])
-    with pytest.raises(ValueError, match="found cells of .* expected even numbers"):
-        jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 4, 18, 18, 3), np.float32))
+def test_a_spectrum_knows_one_shape_of_clip_and_needs_every_frame():
+    fields = {**SMALL, **VARIANTS["spectrum"]}
+    spectrum = fields["spectrum"]
+    with pytest.raises(ValueError, match=r"spectrum of a whole clip of \(4, 8, 8\). Cut and scale the video"):
+        abstract((2, 8, 8, 8, 3), **VARIANTS["spectrum"])
+    with pytest.raises(ValueError, match=r"needs a pyramid that keeps every frame .* found strides \(2, 4, 4\)"):
+        abstract(**{**VARIANTS["spectrum"], "conv": "split"})
+    with pytest.raises(ValueError, match=r"grid=\(3, 2, 1\); expected \(T, H, W\) and \(t, h, w\) which divide"):
+        abstract(**{**VARIANTS["spectrum"], "spectrum": {**spectrum, "grid": (3, 2, 1)}})

@@ -152,28 +152,10 @@ def test_dead_codes_start_again_from_the_batch(batch):
     assert (after.extra["usage"][restarted] == 0.2).all()
 
 
-def test_code_noise_is_the_same_in_any_number_of_parts(batch):
-    numbers = {}
-    for share, parts in ((0.0, 1), (1.0, 1), (1.0, 2)):
-        recipe = make_recipe(accumulate=parts)
-        model = dataclasses.replace(recipe.model, output_scale=1.0)  # so that codes count from the start
-        recipe = dataclasses.replace(recipe, model=model, code_noise=share)
-        state = recipe.init(jax.random.key(0), batch)
-        _, metrics = jax.jit(recipe.step)(state, batch, jax.random.key(1))
-        numbers[share, parts] = {name: float(mean.compute()) for name, mean in metrics.items()}
-    clean, whole, parted = numbers.values()
-    assert whole["reconstruction"] != pytest.approx(clean["reconstruction"], rel=1e-4)
-    assert whole["quantizer/commitment"] == pytest.approx(clean["quantizer/commitment"], rel=1e-5)
-    for name in ("reconstruction", "loss", "grad_norm/generator"):
-        assert parted[name] == pytest.approx(whole[name], rel=1e-3), name
-
-
 def test_losses_and_networks_must_fit():
     recipe = make_recipe()
     with pytest.raises(ValueError, match="there is no discriminator; configure both, or neither"):
         dataclasses.replace(recipe, losses=TokenizerLosses(gan="hinge"))
-    with pytest.raises(ValueError, match=r"generator.code_noise is 1.5; expected a share of cells in \[0, 1\]"):
-        dataclasses.replace(recipe, code_noise=1.5)
     with pytest.raises(ValueError, match="no perceptual network"):
         dataclasses.replace(recipe, losses=TokenizerLosses(perceptual=0.1))
     with pytest.raises(ValueError, match="expected 'none', 'non_saturating' or 'hinge'"):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from videogvt.nn.layers import ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish
 from videogvt.ops import conv as ops
@@ -120,55 +119,6 @@ class Encoder(nn.Module):
         x = norm_swish(x, style, name="GroupNorm_0")
         z = conv1(x, self.embedding_dim, style, name="Conv_1")
         return z.reshape(batch, -1, *z.shape[2:])
-
-
-class PatchEncoder(nn.Module):
-    """Video to continuous latents, each of the pixels around its own cell alone (ours).
-
-    The encoder of MAGVIT sees far beyond a cell, and its GroupNorm the whole clip: a small object writes itself into
-    the codes of all cells around it and, by the norm, of every empty one. Here a cell sees a window of its own,
-    flattened as a vision transformer's patch is (arXiv 2010.11929), and all empty windows share one latent. The window
-    is twice as high and wide as the cell, so that every pixel is seen by four cells but at the picture's border, beyond
-    which windows are zero.
-
-    Attributes:
-      patch: (T, H, W) of a cell; H and W are even.
-      width: channels inside.
-      blocks: residual blocks, of two linear maps each with LayerNorm and swish before it.
-      embedding_dim: see ``Encoder``.
-    """
-
-    patch: tuple[int, int, int]
-    width: int
-    blocks: int
-    embedding_dim: int
-    style: Style
-
-    @nn.compact
-    def __call__(self, video_BTHWC, *, train: bool = False):
-        """(B, T, H, W, C) to (B, t, h, w, D); the same with ``train`` as without."""
-        del train
-        x = conv1(self._windows(video_BTHWC), self.width, self.style, name="stem", use_bias=False)
-        # Not zero at first: a window of nothing would else be the zero vector, which has no direction.
-        x += self.param("nothing", nn.initializers.normal(0.3), (self.width,), self.style.param_dtype).astype(x.dtype)
-        for first in range(0, 2 * self.blocks, 2):
-            x += self._linear(self._linear(x, first, self.width), first + 1, self.width)
-        return self._linear(x, 2 * self.blocks, self.embedding_dim, use_bias=True)
-
-    def _windows(self, video_BTHWC):
-        """(B, t, h, w, 4 * pixels of a cell): every cell and half a cell around it."""
-        (_, high, wide), (height, width) = self.patch, video_BTHWC.shape[2:4]
-        sides = (0, 0), (0, 0), (high // 2, high // 2), (wide // 2, wide // 2), (0, 0)
-        padded = jnp.pad(video_BTHWC, sides)
-        quarters = [padded[:, :, top:top + height, left:left + width] for top in (0, high) for left in (0, wide)]
-        return jnp.concatenate([ops.space_to_depth(quarter, self.patch) for quarter in quarters], axis=-1)
-
-    def _linear(self, x_BthwC, index: int, features: int, use_bias: bool = False):
-        """LayerNorm, swish and a linear map."""
-        style = self.style
-        norm = nn.LayerNorm(
-            epsilon=1e-6, dtype=style.dtype, param_dtype=style.param_dtype, name=f"LayerNorm_{index}")
-        return conv1(nn.swish(norm(x_BthwC)), features, style, name=f"Conv_{index}", use_bias=use_bias)
 
 
 class Decoder(nn.Module):

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
 
-from videogvt.nn.autoencoder import Decoder, Encoder, PatchEncoder, Pyramid
+from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
 from videogvt.nn.layers import ConvKind, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
+from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum
 from videogvt.ops.conv import Lowering, Padding
 
 
@@ -21,8 +21,8 @@ class VideoTokenizer(nn.Module):
     Attributes:
       filters, channel_multipliers, temporal_downsample, stem, remat_levels: see ``autoencoder.Pyramid``.
       encoder_blocks, decoder_blocks: residual blocks, see ``autoencoder.blocks_per_level``.
-      patch_width: 0 for the paper's encoder, made of the pyramid as the decoder is; from 1 on a
-        ``autoencoder.PatchEncoder`` of this width takes its place, with one number of ``encoder_blocks``.
+      spectrum: fields of a ``spectral.Spectrum``, which comes between the pyramid and the quantizer; None, the
+        paper's, for codes of places and times.
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``.
@@ -37,7 +37,7 @@ class VideoTokenizer(nn.Module):
     temporal_downsample: Sequence[bool] = (True, True, False)
     encoder_blocks: int | Sequence[int] = 2
     decoder_blocks: int | Sequence[int] = 2
-    patch_width: int = 0
+    spectrum: Mapping[str, Any] | None = None
     quantizer: Mapping[str, Any] = FrozenDict(name="vq")
     conv: ConvKind = "3d"
     padding: Padding = "reflect"
@@ -74,11 +74,20 @@ class VideoTokenizer(nn.Module):
     @property
     def strides(self) -> tuple[int, int, int]:
         """Frames, rows and columns of a video per cell of its grid of codes."""
+        return Spectrum(**self.spectrum).strides if self.spectrum else self._pyramid_strides
+
+    @property
+    def _pyramid_strides(self) -> tuple[int, int, int]:
         return tuple(int(stride) for stride in np.prod((self.stem, *self.pyramid.strides(self.style)), axis=0))
 
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The grid (t, h, w) of codes of a video of (T, H, W); an error if they are not divisible by ``strides``."""
+        """The grid (t, h, w) of codes of a video of (T, H, W); an error if they are not divisible by ``strides``, or
+        with a ``spectrum`` are not its clip's."""
         strides = self.strides
+        if self.spectrum and tuple(video_shape) != tuple(self.spectrum["clip"]):
+            raise ValueError(
+                f"A video of (T, H, W) = {tuple(video_shape)} cannot be tokenized: the codes of this tokenizer are the "
+                f"spectrum of a whole clip of {tuple(self.spectrum['clip'])}. Cut and scale the video to such clips.")
         for axis, length, stride in zip(("frames", "height", "width"), video_shape, strides):
             if length < stride or length % stride:
                 near = max(stride, round(length / stride) * stride)
@@ -92,46 +101,36 @@ class VideoTokenizer(nn.Module):
 
     def setup(self):
         self._quantizer = self._make_quantizer(name="quantizer")
-        last = self._quantizer.width, self.style
-        if self.patch_width:
-            self._check_patches()
-            self.encoder = PatchEncoder(self.strides, self.patch_width, self.encoder_blocks, *last)
+        width, style = self._quantizer.width, self.style
+        decoder = Decoder(self.pyramid, self.decoder_blocks, style, self.output_bias, self.output_scale)
+        if self.spectrum:
+            spectrum = Spectrum(**self.spectrum)
+            frames = Encoder(self.pyramid, self.encoder_blocks, spectrum.channels, style)
+            self.encoder = SpectralEncoder(spectrum, frames, width, style)
+            self.decoder = SpectralDecoder(spectrum, decoder, self._features(spectrum), style)
         else:
-            self.encoder = Encoder(self.pyramid, self.encoder_blocks, *last)
-        self.decoder = Decoder(self.pyramid, self.decoder_blocks, self.style, self.output_bias, self.output_scale)
+            self.encoder, self.decoder = Encoder(self.pyramid, self.encoder_blocks, width, style), decoder
 
-    def _check_patches(self):
-        if not isinstance(self.encoder_blocks, int) or self.style.per_frame:
+    def _features(self, spectrum: Spectrum) -> tuple[int, int]:
+        """Rows and columns of what the pyramid makes of a frame."""
+        strides = self._pyramid_strides
+        if strides[0] != 1 or any(size % stride for size, stride in zip(spectrum.clip, strides)):
             raise ValueError(
-                f"With patch_width={self.patch_width} the encoder has no levels and joins frames; found encoder_blocks="
-                f"{self.encoder_blocks} and conv={self.conv!r}. Give one number of blocks and a network over time, or "
-                "patch_width=0.")
-        _, high, wide = self.strides
-        if high % 2 or wide % 2:
-            raise ValueError(
-                f"With patch_width={self.patch_width} a cell sees half a cell around it; found cells of {high} x "
-                f"{wide} pixels, expected even numbers. Change stem, or patch_width to 0.")
+                f"A spectrum of clips of {tuple(spectrum.clip)} needs a pyramid that keeps every frame and divides "
+                f"rows and columns; found strides {strides}. Change stem, channel_multipliers or temporal_downsample.")
+        return spectrum.clip[1] // strides[1], spectrum.clip[2] // strides[2]
 
-    def __call__(
-        self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0, mistaken: tuple[Any, Any] | None = None
-    ) -> tuple[Any, Quantized]:
+    def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
         """The reconstruction, unclipped, and what the quantizer made of the latents.
 
         Args:
           video_BTHWC: in [0, 1].
           train: straight-through gradients, the quantizer's losses, and ``remat_levels``.
           entropy_scale: multiplies the weight of the quantizer's entropy loss.
-          mistaken: clips like the video and a mask (B, t, h, w): the decoder gets their codes, without gradients, in
-            place of the video's where the mask says so.
         """
         z_BthwD = self.encode(video_BTHWC, train=train)
         quantized = self._quantizer(z_BthwD, train=train, entropy_scale=entropy_scale)
-        latents_BthwD = quantized.latents_BthwD
-        if mistaken is not None:
-            other_BTHWC, where_Bthw = mistaken
-            other_BthwD = jax.lax.stop_gradient(self.embed(self.codes(other_BTHWC)))
-            latents_BthwD = jnp.where(where_Bthw[..., None], other_BthwD, latents_BthwD)
-        return self.decode(latents_BthwD, train=train), quantized
+        return self.decode(quantized.latents_BthwD, train=train), quantized
 
     def encode(self, video_BTHWC, *, train: bool = False):
         """Continuous latents (B, t, h, w, D), before quantization."""

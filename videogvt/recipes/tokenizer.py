@@ -12,7 +12,7 @@ import optax
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer
-from videogvt.ops import losses, noise
+from videogvt.ops import losses
 from videogvt.pretrained.tokenizer import as_float
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
@@ -87,9 +87,6 @@ class TokenizerRecipe:
       train_only: "all", or "decoder" for fine-tuning with encoder and codes fixed.
       restart_below: ours, 0 in the paper: a code that stands for fewer tokens a step than this, on average over about
         100 steps, becomes a latent of the current batch. So the codebook also starts from the first batch's latents.
-      code_noise: ours, 0 in the paper: up to this share of the cells of a latent frame reach the decoder with codes of
-        the clip moved, or of another clip, see ``ops.noise``. So no cell can be the only one to tell of something, and
-        the decoder learns to go by what most of them tell, which a generator's codes need.
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
@@ -101,7 +98,6 @@ class TokenizerRecipe:
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_only: Literal["all", "decoder"] = "all"
     restart_below: float = 0.0
-    code_noise: float = 0.0
     start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: Rules = RULES
 
@@ -116,8 +112,6 @@ class TokenizerRecipe:
                 f"losses.perceptual is {self.losses.perceptual} and there is {'a' if self.perceptual else 'no'} "
                 "perceptual network; configure both, or neither."
             )
-        if not 0 <= self.code_noise <= 1:
-            raise ValueError(f"generator.code_noise is {self.code_noise}; expected a share of cells in [0, 1].")
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
         if self.restart_below and (self.model.quantizer["name"] != "vq" or self.train_only != "all"):
@@ -155,8 +149,6 @@ class TokenizerRecipe:
         """One simultaneous update of both networks (paper 3.1; the gradient of each at the same old parameters)."""
         parts, grads = self.optimizer.accumulate, {}
         rows = {"video": as_float(batch["video"])}
-        if self.code_noise:
-            rows["mistaken"] = self._mistaken(rows["video"], jax.random.fold_in(key, 1))
         loss = functools.partial(self._generator_loss, state)
         grads["generator"], found = gradients(loss, state.params["generator"], rows, key, parts)
         usage_K, extra = found.sums["usage"], state.extra
@@ -175,7 +167,7 @@ class TokenizerRecipe:
         if self.restart_below:
             codebooks = [tree["quantizer"]["codebook"] for tree in (params["generator"], ema)]
             codebooks, usage, numbers["codes_restarted"] = self._restart(
-                codebooks, extra["usage"], usage_K, found.rows, key
+                codebooks, extra["usage"], usage_K, found.rows["inputs"], key
             )
             params["generator"], ema = (
                 tree | {"quantizer": {"codebook": codebook}}
@@ -188,11 +180,10 @@ class TokenizerRecipe:
         return state, {name: Mean.of(value) for name, value in numbers.items()}
 
     def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
-        del key  # what is random here is drawn with the rows, so that it is the same for any number of parts
+        del key  # nothing here is random
         weights, video_BTHWC = self.losses, rows["video"]
         reconstruction_BTHWC, quantized = self.model.apply(
-            {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step),
-            mistaken=rows.get("mistaken"),
+            {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
         )
         numbers = {
             "reconstruction": losses.reconstruction(
@@ -215,11 +206,6 @@ class TokenizerRecipe:
         own |= {"inputs": quantized.inputs_BthwD} if self.restart_below else {}
         return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
 
-    def _mistaken(self, video_BTHWC, key):
-        clips_key, cells_key = jax.random.split(key)
-        grid_Bthw = (len(video_BTHWC), *self.model.latent_shape(video_BTHWC.shape[1:4]))
-        return noise.mistaken(clips_key, video_BTHWC), noise.mistakes(cells_key, grid_Bthw, self.code_noise)
-
     def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
         del key  # nothing here is random
         weights, averages = self.losses, state.extra["lecam"]
@@ -233,11 +219,11 @@ class TokenizerRecipe:
         numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
         return total, Found(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
 
-    def _restart(self, codebooks, usage_K, now_K, rows, key: jax.Array):
+    def _restart(self, codebooks, usage_K, now_K, inputs_BthwD, key: jax.Array):
         """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
         restarted = [
-            restart_dead_codes(codebook, usage_K, rows["inputs"], key, threshold=self.restart_below)
+            restart_dead_codes(codebook, usage_K, inputs_BthwD, key, threshold=self.restart_below)
             for codebook in codebooks
         ]
         dead_K = restarted[0][1]
