@@ -48,13 +48,19 @@ def small_fields(stem):
     }
 
 
+SPECTRUM = {"conv": "split2d", "stem": [1, 8, 8], "quantizer": {"name": "fsq", "levels": [256]},
+            "spectrum": {"clip": [16, 64, 64], "grid": [8, 1, 2], "channels": 4, "width": 8, "blocks": 1}}
+
+
 def untrained_tokenizer(source, *, step):
     """In the place of the trained one, small, of the same strides and codes."""
     assert step == "best"
     large = "ucf101" in source or source in ("runs/vqvae_traj-B", "runs/vqvae_traj-L")
-    fields = small_fields((4, 8, 8) if large else (4, 4, 4))
+    fields, shape = small_fields((4, 8, 8) if large else (4, 4, 4)), (1, 4, 16, 16, 3)
+    if source == "runs/vqvae_traj-spectrum":
+        fields, shape = fields | SPECTRUM, (1, 16, 64, 64, 3)
     network = networks.VideoTokenizer(**frozen(fields))
-    shapes = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 4, 16, 16, 3), np.float32))["params"]
+    shapes = jax.eval_shape(network.init, jax.random.key(0), np.zeros(shape, np.float32))["params"]
     return VideoTokenizer(fields, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
@@ -75,7 +81,8 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
         assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == PARAMETERS[name, variant]
     assert set(built.evaluators) >= {"validation", "test"}
     generation, rows = recipe.generation, 2
-    assert len(generation.latent_shape) == 3 and generation.num_tokens in (128, 1024)
+    assert len(generation.latent_shape) == 3 and generation.num_tokens in (16, 128, 1024)
+    assert (generation.tasks.rule == "clip") == (generation.num_tokens == 16)  # codes of whole motions have no place
     inputs = np.zeros(rows, np.int32), np.full(rows, -1), np.zeros((rows, *generation.video_shape, 3), np.float32)
     made = jax.eval_shape(recipe.predict_fns["generate"], state, *inputs, jax.random.split(jax.random.key(0), rows))
     assert made["codes"].shape == (rows, *generation.latent_shape) and made["video"].shape == inputs[2].shape

@@ -18,7 +18,7 @@ from videogvt.core.vocabulary import Vocabulary
 from videogvt.ops import regions
 
 Padding = Literal["extend", "zeros"]
-Rule = Literal["paper", "released"]
+Rule = Literal["paper", "released", "clip"]
 Mixing = Literal["step", "sample"]
 
 SLOTS = 100
@@ -104,6 +104,7 @@ class TaskTable:
     Attributes:
       names: of the tasks, as asked for.
       vocabulary: which names the prefix tokens.
+      rule: of tokens that are conditioned, see ``build``.
       visible_nTHW, visible_nthw: given pixels, and tokens that are conditioned, bool.
       before_nT, after_nT, fade_nT: a frame of a condition video is frame ``before`` faded into ``after`` by this share.
       row_nH, column_nW: pixel (i, j) of a condition video is that of this row and column.
@@ -117,6 +118,7 @@ class TaskTable:
 
     names: tuple[str, ...]
     vocabulary: Vocabulary
+    rule: Rule
     visible_nTHW: np.ndarray
     visible_nthw: np.ndarray
     before_nT: np.ndarray
@@ -142,6 +144,7 @@ class TaskTable:
           video_shape, latent_shape: (T, H, W) and (t, h, w), which divides it.
           rule: "paper" conditions the tokens with any given pixel; "released" draws each region on the latent grid,
             as the released code does, so that sliding strips are half the width there too. They differ for OPD and IPD.
+            "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
           released_prefix: inpainting gets the token of outpainting, as in the released code.
           weights: of the tasks when they are drawn, in any unit; None is equal weights.
           mixing: "step" draws one task for a whole batch, exactly balanced over a cycle of steps; "sample" draws one
@@ -156,12 +159,15 @@ class TaskTable:
         visible_nTHW = np.stack([task.visible(video_shape) for task in tasks])
         if rule == "paper":
             visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in visible_nTHW])
+        elif rule == "clip":
+            given_n111 = visible_nTHW.any((1, 2, 3), keepdims=True)
+            visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0]).visible(latent_shape) for task in tasks])
         shares_n = _shares(names, weights)
         slots = np.repeat(np.arange(len(names)), np.maximum(np.round(SLOTS * len(names) * shares_n), 1).astype(int))
         return cls(
-            names=tuple(names), vocabulary=vocabulary, visible_nTHW=visible_nTHW, visible_nthw=visible_nthw,
+            names=tuple(names), vocabulary=vocabulary, rule=rule, visible_nTHW=visible_nTHW, visible_nthw=visible_nthw,
             **_sources(tasks, visible_nTHW), black_n=np.asarray([task.padding == "zeros" for task in tasks]),
             family_n=np.asarray([_family(task, vocabulary, released_prefix) for task in tasks], np.int32),
             class_conditional_n=np.asarray([task.class_conditional for task in tasks]),

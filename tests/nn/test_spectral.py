@@ -51,13 +51,13 @@ def test_rest_line_and_throw_have_no_amplitude_beyond_their_degree(degree):
     np.testing.assert_allclose(amplitudes @ polynomials(16, 8), course, atol=1e-6)
 
 
-def test_coordinates_begin_as_the_place_of_features():
-    kernel = np.asarray(places(4, 2)(jax.random.key(0), (4 * 2 * 5, 4))).reshape(4, 2, 5, 4)
+def test_coordinates_begin_as_the_place_and_amount_of_colour():
+    kernel = np.asarray(places(4, 2)(jax.random.key(0), (4 * 2 * 8, 4))).reshape(4, 2, 8, 4)
     down, right = np.array([-3, -1, 1, 3]) / np.sqrt(5), np.array([-1, 1])
-    mixtures = kernel[3, 1] / np.array([down[3], right[1], 1, 1])
-    np.testing.assert_allclose(kernel[..., 0], down[:, None, None] * np.ones((4, 2, 1)) * mixtures[:, 0], atol=1e-6)
-    np.testing.assert_allclose(kernel[..., 1], right[:, None] * np.ones((4, 2, 1)) * mixtures[:, 1], atol=1e-6)
-    np.testing.assert_allclose(kernel[..., 2:], np.broadcast_to(mixtures[:, 2:], (4, 2, 5, 2)), atol=1e-6)
+    assert not kernel[:, :, :5].any()
+    np.testing.assert_allclose(kernel[:, :, 5:, 0], down[:, None, None] * np.ones((4, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(kernel[:, :, 5:, 1], right[:, None] * np.ones((4, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(kernel[:, :, 5:, 2:], 1.0)
 
 
 def test_the_encoder_gives_amplitudes_of_linear_maps_of_frames():
@@ -66,7 +66,8 @@ def test_the_encoder_gives_amplitudes_of_linear_maps_of_frames():
     video = random_video((2, 4, 2, 2, 3))
     params = random_params(model, video.shape)
     dense = params["coordinates"]
-    coordinates = video.reshape(2, 4, -1) @ dense["kernel"] + dense["bias"]
+    cells = np.concatenate([video / np.sqrt(12), video], axis=-1)  # features and colours, both the pixels
+    coordinates = cells.reshape(2, 4, -1) @ dense["kernel"] + dense["bias"]
     wanted = np.einsum("kT,BTF->BkF", polynomials(4, 2) / 4, coordinates).reshape(2, 2, 2, 1, 1)
     np.testing.assert_allclose(model.apply({"params": params}, video), wanted, atol=1e-5)
     still = np.broadcast_to(video[:, :1], video.shape)

@@ -5,7 +5,7 @@ fractions of a cell, and a generator that draws several of them at once draws mo
 amplitudes of polynomials are drawn almost independently of each other: the first says where the object is on average,
 the next how fast it goes, then how it turns. Whatever they say, the clip moves smoothly.
 
-    frame -> Encoder, one linear map -> coordinates (h w D) of each of T frames
+    frame -> Encoder beside mean colours -> one linear map -> coordinates (h w D) of each of T frames
           -> their t polynomials over time -> quantizer -> T frames again -> MLP, Decoder -> frame
 
 Codecs transform before they quantize for the same reason (Goyal, IEEE Signal Processing Magazine 18(5), 2001). The
@@ -15,11 +15,11 @@ coordinates are learned. Nothing says that they are positions, but what moves sm
 from dataclasses import dataclass
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from videogvt.nn.layers import Style
+from videogvt.ops.conv import average_pool
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,23 @@ def polynomials(frames: int, count: int) -> np.ndarray:
     return (np.sqrt(frames) * basis * np.sign(np.diag(signs))).T.astype(np.float32)
 
 
-def places(high: int, wide: int) -> nn.initializers.Initializer:
-    """An initializer of the linear map (h' w' C, count) from a frame's features to its coordinates.
+def places(high: int, wide: int, colours: int = 3) -> nn.initializers.Initializer:
+    """An initializer of the linear map (h' w' C, count) from what a frame's cells hold to its coordinates.
 
-    The first coordinate is how far down features are, the second how far to the right, all others whether they are
-    there, each of a random mixture of channels. Random weights for every place would fold the picture over itself, and
-    such a fold is hardly ever learned away.
+    Of a cell's C channels the last ``colours`` count alone: they are its mean colour, which is 0 for the background.
+    The first coordinate is how far down colour is in the picture, the second how far to the right, all others how much
+    of it there is. With random weights the map from places to coordinates folds, and a fold is hardly ever learned
+    away.
     """
     down, right = polynomials(high, 2)[-1][:, None], polynomials(wide, 2)[-1]
     kinds = np.stack([np.broadcast_to(kind, (high, wide)) for kind in (down, right, 1.0)], axis=-1)
 
     def initialize(key, shape, dtype=jnp.float32):
+        del key  # nothing here is random
         inputs, count = shape
-        mixtures_CF = jax.random.normal(key, (inputs // (high * wide), count)) / np.sqrt(inputs)
-        return (kinds[:, :, None, np.minimum(np.arange(count), 2)] * mixtures_CF).reshape(shape).astype(dtype)
+        kernel = np.zeros((high, wide, inputs // (high * wide), count))
+        kernel[:, :, -colours:] = kinds[:, :, None, np.minimum(np.arange(count), 2)]
+        return jnp.asarray(kernel.reshape(shape), dtype)
 
     return initialize
 
@@ -105,9 +108,14 @@ class SpectralEncoder(nn.Module):
         batch, length = video_BTHWC.shape[:2]
         (t, h, w), style = self.spectrum.grid, self.style
         features_BThwC = self.frames(video_BTHWC, train=train)
+        high, wide = features_BThwC.shape[2:4]
+        factors = 1, video_BTHWC.shape[2] // high, video_BTHWC.shape[3] // wide
+        colours_BThwC = average_pool(video_BTHWC, factors).astype(features_BThwC.dtype)
+        slowly_BThwC = features_BThwC / np.sqrt(features_BThwC[0, 0].size)  # else a few steps undo ``places``
+        cells_BTF = jnp.concatenate([slowly_BThwC, colours_BThwC], axis=-1).reshape(batch, length, -1)
         coordinates_BTF = nn.Dense(
-            h * w * self.embedding_dim, kernel_init=places(*features_BThwC.shape[2:4]), dtype=style.dtype,
-            param_dtype=style.param_dtype, name="coordinates")(features_BThwC.reshape(batch, length, -1))
+            h * w * self.embedding_dim, kernel_init=places(high, wide, video_BTHWC.shape[-1]), dtype=style.dtype,
+            param_dtype=style.param_dtype, name="coordinates")(cells_BTF)
         amplitudes_BtF = jnp.einsum("kT,BTF->BkF", polynomials(length, t) / length, coordinates_BTF.astype(jnp.float32))
         return amplitudes_BtF.reshape(batch, t, h, w, self.embedding_dim)
 

@@ -259,6 +259,8 @@ def _vocabulary_and_tasks(config, tokenizer: VideoTokenizer, video_shape, num_cl
     names = ("names", "weights", "rule", "released_prefix", "mixing", "multitask")
     check_keys("tasks", section, names)
     multitask = section.pop("multitask", len(section["names"]) > 1)
+    if tokenizer.spectrum:
+        section.setdefault("rule", "clip")
     vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask)
     return vocabulary, configure(
         TaskTable.build, "tasks", section, video_shape=tuple(video_shape),
