@@ -31,7 +31,7 @@ def _default() -> ConfigDict:
     config.data.source = "trajectories"
     config.data.options = ConfigDict({"config": "mono64"})
     config.data.transforms = ConfigDict()
-    config.data.batch_size = 16
+    config.data.batch_size = 64
 
     config.tokenizer = ConfigDict()
     config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("traj64")
@@ -58,9 +58,9 @@ def _default() -> ConfigDict:
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
 
     config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 4e-3
+    config.optimizer.learning_rate = 2e-3  # as the masked transformer's
     config.optimizer.muon = True
-    config.optimizer.adam_learning_rate = 1e-3
+    config.optimizer.adam_learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.96
     config.optimizer.weight_decay = 0.045
@@ -68,15 +68,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 4800
+    config.train.steps = 6000
     config.train.log_every = 50
-    config.train.save_every = 800
+    config.train.save_every = 1000
     config.train.best = "eval/validation/loss"
     config.train.best_mode = "min"
     config.train.show = ("loss", "accuracy")
 
     config.evals = ConfigDict()
-    config.evals.every = 800
+    config.evals.every = 1000
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()
