@@ -18,8 +18,9 @@ To grow a trained single-task run into the multi-task one:
 
     python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj
 
-Hardware and time of the default: two cores, about a quarter of an hour. The other variants were not trained to their
-end: their sizes, rates and numbers of steps are first guesses.
+Hardware and time of the default: two cores, 10 minutes. Of 500 generated clips 99.6 % show exactly one ball throughout
+and the oracle names 76.8 % as asked for, of helices 27 % (docs/results.md). The other variants were not trained to
+their end: their sizes, rates and numbers of steps are first guesses.
 
 Three quarters of the tokens are masked on average, 1 - u^3 of them for an even u (``masking.schedule``); the paper's
 curve is "cosine", and "fixed:0.75" masks three quarters of every clip, "between:0.5,1" evenly from a half to all.

@@ -113,7 +113,10 @@ def _gan() -> ConfigDict:
 
 
 def _spectrum() -> ConfigDict:
-    """Codes for a generator: of each frame two coordinates, of whose courses over the clip eight polynomials each."""
+    """Codes for a generator: of each frame two coordinates, of whose courses over the clip eight polynomials each.
+
+    10 minutes on two cores: 0.41 px off in the median, 32.6 dB; of the ball neither size nor colour is kept.
+    """
     config = _default()
     config.data.batch_size = 16
     config.tokenizer = ConfigDict({
