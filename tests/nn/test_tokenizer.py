@@ -227,11 +227,14 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
 
 
 def test_a_spectrum_knows_one_shape_of_clip_and_needs_every_frame():
-    fields = {**SMALL, **VARIANTS["spectrum"]}
-    spectrum = fields["spectrum"]
+    spectrum = VARIANTS["spectrum"]["spectrum"]
     with pytest.raises(ValueError, match=r"spectrum of a whole clip of \(4, 8, 8\). Cut and scale the video"):
         abstract((2, 8, 8, 8, 3), **VARIANTS["spectrum"])
     with pytest.raises(ValueError, match=r"needs a pyramid that keeps every frame .* found strides \(2, 4, 4\)"):
         abstract(**{**VARIANTS["spectrum"], "conv": "split"})
     with pytest.raises(ValueError, match=r"grid=\(3, 2, 1\); expected \(T, H, W\) and \(t, h, w\) which divide"):
         abstract(**{**VARIANTS["spectrum"], "spectrum": {**spectrum, "grid": (3, 2, 1)}})
+    with pytest.raises(ValueError, match="config.tokenizer.spectrum.*Did you mean 'blocks'"):
+        abstract(**{**VARIANTS["spectrum"], "spectrum": {**spectrum, "block": 1}})
+    with pytest.raises(ValueError, match="config.tokenizer.spectrum has no 'grid'"):
+        abstract(**{**VARIANTS["spectrum"], "spectrum": {"clip": SHAPE[1:4]}})

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
 
+from videogvt.core.sections import configure
 from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
 from videogvt.nn.layers import ConvKind, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
@@ -74,7 +75,11 @@ class VideoTokenizer(nn.Module):
     @property
     def strides(self) -> tuple[int, int, int]:
         """Frames, rows and columns of a video per cell of its grid of codes."""
-        return Spectrum(**self.spectrum).strides if self.spectrum else self._pyramid_strides
+        return self._made_spectrum.strides if self.spectrum else self._pyramid_strides
+
+    @property
+    def _made_spectrum(self) -> Spectrum:
+        return configure(Spectrum, "tokenizer.spectrum", self.spectrum)
 
     @property
     def _pyramid_strides(self) -> tuple[int, int, int]:
@@ -104,7 +109,7 @@ class VideoTokenizer(nn.Module):
         width, style = self._quantizer.width, self.style
         decoder = Decoder(self.pyramid, self.decoder_blocks, style, self.output_bias, self.output_scale)
         if self.spectrum:
-            spectrum = Spectrum(**self.spectrum)
+            spectrum = self._made_spectrum
             frames = Encoder(self.pyramid, self.encoder_blocks, spectrum.channels, style)
             self.encoder = SpectralEncoder(spectrum, frames, width, style)
             self.decoder = SpectralDecoder(spectrum, decoder, self._features(spectrum), style)
