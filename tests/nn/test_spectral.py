@@ -1,4 +1,6 @@
-"""The polynomials that codes of a spectrum stand for: hand-computed, a transform and its inverse, exact for a throw."""
+"""The cosines that codes of a spectrum stand for: hand-computed, a transform and its inverse, and the way to frames."""
+
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -8,7 +10,7 @@ import pytest
 
 from tests.nn.weights import random_params, random_video
 from videogvt.nn.layers import Style
-from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum, places, polynomials
+from videogvt.nn.spectral import EDGE, SpectralDecoder, SpectralEncoder, Spectrum, cosines, places
 
 STYLE = Style(conv="2d", norm_groups=1)
 
@@ -29,35 +31,38 @@ class Painter(nn.Module):
         return x + (10.0 if 2 in stages else 0.0)
 
 
-def test_polynomials_of_four_frames():
-    np.testing.assert_allclose(polynomials(4, 3), [
-        [1, 1, 1, 1], np.array([-3, -1, 1, 3]) / np.sqrt(5), [1, -1, -1, 1]], atol=1e-6)
+def test_cosines_of_four_frames():
+    wide, narrow = np.sqrt(2) * np.cos(np.pi / 8), np.sqrt(2) * np.cos(3 * np.pi / 8)
+    np.testing.assert_allclose(cosines(4, 3), [
+        [1, 1, 1, 1], [wide, narrow, -narrow, -wide], [1, -1, -1, 1]], atol=1e-6)
 
 
-def test_all_polynomials_give_a_course_back_and_the_lowest_its_mean():
-    basis, course = polynomials(16, 16), np.random.default_rng(0).normal(size=16)
+def test_all_cosines_give_a_course_back_and_the_lowest_its_mean():
+    basis, course = cosines(16, 16), np.random.default_rng(0).normal(size=16)
     amplitudes = basis @ course / 16
     np.testing.assert_allclose(amplitudes @ basis, course, atol=1e-5)
     np.testing.assert_allclose(amplitudes[0], course.mean(), atol=1e-6)
     np.testing.assert_allclose(basis @ basis.T, 16 * np.eye(16), atol=1e-4)
+    np.testing.assert_allclose(np.mean((amplitudes[:8] @ basis[:8]) ** 2), np.sum(amplitudes[:8] ** 2), rtol=1e-4)
 
 
-@pytest.mark.parametrize("degree", [0, 1, 2])
-def test_rest_line_and_throw_have_no_amplitude_beyond_their_degree(degree):
-    course = np.polyval([-0.8, 0.5, 0.3][2 - degree:], np.linspace(-1, 1, 16))
-    amplitudes = polynomials(16, 8) @ course / 16
-    assert np.abs(amplitudes[degree]) > 1e-2
-    np.testing.assert_allclose(amplitudes[degree + 1:], 0.0, atol=1e-6)
-    np.testing.assert_allclose(amplitudes @ polynomials(16, 8), course, atol=1e-6)
+@pytest.mark.parametrize("half_turns", [0, 1, 5])
+def test_a_cosine_of_whole_half_turns_is_one_amplitude_and_one_that_is_too_fast_is_none(half_turns):
+    course = np.cos(np.pi * half_turns * (np.arange(16) + 0.5) / 16)
+    amplitudes = cosines(16, 8) @ course / 16
+    np.testing.assert_allclose(np.flatnonzero(np.abs(amplitudes) > 1e-6), [half_turns])
+    np.testing.assert_allclose(amplitudes @ cosines(16, 8), course, atol=1e-6)
+    np.testing.assert_allclose(cosines(16, 8) @ np.cos(np.pi * 9 * (np.arange(16) + 0.5) / 16), 0.0, atol=1e-5)
 
 
 def test_coordinates_begin_as_the_place_and_amount_of_colour():
-    kernel = np.asarray(places(4, 2)(jax.random.key(0), (4 * 2 * 8, 4))).reshape(4, 2, 8, 4)
-    down, right = np.array([-3, -1, 1, 3]) / np.sqrt(5), np.array([-1, 1])
+    kernel = np.asarray(places(4, 2)(jax.random.key(0), (4 * 2 * 8, 6))).reshape(4, 2, 8, 6)
+    down, right = EDGE * np.array([-1, -1 / 3, 1 / 3, 1]), EDGE * np.array([-1, 1])
     assert not kernel[:, :, :5].any()
     np.testing.assert_allclose(kernel[:, :, 5:, 0], down[:, None, None] * np.ones((4, 2, 3)), atol=1e-6)
     np.testing.assert_allclose(kernel[:, :, 5:, 1], right[:, None] * np.ones((4, 2, 3)), atol=1e-6)
-    np.testing.assert_allclose(kernel[:, :, 5:, 2:], 1.0)
+    np.testing.assert_allclose(kernel[:, :, 5:, 2], 1 / 3)
+    np.testing.assert_allclose(kernel[:, :, 5:, 3:], np.broadcast_to(np.eye(3), (4, 2, 3, 3)))
 
 
 def test_the_encoder_gives_amplitudes_of_linear_maps_of_frames():
@@ -68,10 +73,27 @@ def test_the_encoder_gives_amplitudes_of_linear_maps_of_frames():
     dense = params["coordinates"]
     cells = np.concatenate([video / np.sqrt(12), video], axis=-1)  # features and colours, both the pixels
     coordinates = cells.reshape(2, 4, -1) @ dense["kernel"] + dense["bias"]
-    wanted = np.einsum("kT,BTF->BkF", polynomials(4, 2) / 4, coordinates).reshape(2, 2, 2, 1, 1)
+    wanted = np.einsum("kT,BTF->BkF", cosines(4, 2) / 4, coordinates).reshape(2, 2, 2, 1, 1)
     np.testing.assert_allclose(model.apply({"params": params}, video), wanted, atol=1e-5)
     still = np.broadcast_to(video[:, :1], video.shape)
     np.testing.assert_allclose(model.apply({"params": params}, still)[:, 1:], 0.0, atol=1e-6)
+
+
+def test_what_is_still_is_the_mean_of_coordinates_of_its_own():
+    spectrum = Spectrum(clip=(4, 2, 2), grid=(2, 2, 1), still=1)
+    model = SpectralEncoder(spectrum, Colours(), 1, STYLE)
+    video = random_video((2, 4, 2, 2, 3))
+    params = random_params(model, video.shape)
+    dense = params["coordinates"]
+    coordinates = np.concatenate([video / np.sqrt(12), video], axis=-1).reshape(2, 4, -1) @ dense["kernel"]
+    latents = model.apply({"params": params}, video)[..., 0, 0]
+    np.testing.assert_allclose(latents, (coordinates + dense["bias"]).mean(1).reshape(2, 2, 2), atol=1e-5)
+    decoder = SpectralDecoder(dataclasses.replace(spectrum, channels=3, width=8), Painter(), (2, 2), STYLE)
+    rows = np.random.default_rng(0).normal(size=(1, 2, 2, 1, 1)).astype(np.float32)
+    frames = decoder.init_with_output(jax.random.key(0), rows)[0]
+    np.testing.assert_allclose(frames, np.broadcast_to(frames[:, :1], frames.shape), atol=1e-5)
+    with pytest.raises(ValueError, match="tokenizer.spectrum.still is 2; .* less than the 2 of grid"):
+        Spectrum(clip=(4, 2, 2), grid=(2, 2, 1), still=2)
 
 
 def test_frames_of_a_spectrum_without_changes_are_alike_and_its_stages_follow_each_other():

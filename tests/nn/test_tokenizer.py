@@ -27,7 +27,8 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
             "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1, "padding": "zero"},
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
     "spectrum": {"quantizer": {"name": "fsq", "levels": (9,)}, "conv": "2d", "output_scale": 0.5, "stem": (1, 2, 2),
-                 "spectrum": {"clip": SHAPE[1:4], "grid": (2, 2, 1), "channels": 4, "width": 8, "blocks": 1}},
+                 "spectrum": {"clip": SHAPE[1:4], "grid": (2, 2, 1), "still": 1, "channels": 4, "width": 8,
+                              "blocks": 1}},
 }
 
 

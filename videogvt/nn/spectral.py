@@ -1,12 +1,12 @@
-"""Codes of a whole clip: every frame as a few coordinates, and the course of each coordinate as a polynomial (ours).
+"""Codes of a whole clip: every frame as a few coordinates, and the course of each coordinate as cosines (ours).
 
 A grid of patches says of every place and time what is there. What a motion is like follows from many of its codes, to
 fractions of a cell, and a generator that draws several of them at once draws motions that do not fit together. The
-amplitudes of polynomials are drawn almost independently of each other: the first says where the object is on average,
-the next how fast it goes, then how it turns. Whatever they say, the clip moves smoothly.
+amplitudes of cosines are drawn almost independently of each other: the first says where the object is on average, the
+next where it is going, the others how it winds. Whatever they say, the clip moves smoothly.
 
-    frame -> Encoder beside mean colours -> one linear map -> coordinates (h w D) of each of T frames
-          -> their t polynomials over time -> quantizer -> T frames again -> MLP, Decoder -> frame
+    frame -> Encoder beside mean colours -> one linear map -> coordinates of each of T frames
+          -> cosines over time, or the mean -> quantizer -> T frames again -> MLP, Decoder -> frame
 
 Codecs transform before they quantize for the same reason (Goyal, IEEE Signal Processing Magazine 18(5), 2001). The
 coordinates are learned. Nothing says that they are positions, but what moves smoothly is quantized with least error.
@@ -21,6 +21,10 @@ import numpy as np
 from videogvt.nn.layers import Style
 from videogvt.ops.conv import average_pool
 
+EDGE = 2 * np.sqrt(3)
+"""What a cell of colour 1 at the picture's edge adds to a coordinate of place. More would use more levels of FSQ,
+and bend more of the edge."""
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -28,8 +32,10 @@ class Spectrum:
 
     Attributes:
       clip: (T, H, W) of the clips, the only ones it is for.
-      grid: (t, h, w) of their codes: polynomials of the t lowest degrees, and h * w cells of coordinates, which have
-        no place in the picture. They divide T, H and W: a code stands for as many frames, rows and columns.
+      grid: (t, h, w) of their codes: h * w cells of coordinates, which have no place in the picture, and t of their
+        cosines. They divide T, H and W: a code stands for as many frames, rows and columns.
+      still: of the t, so many at the end are instead the means over the clip of further h * w cells of coordinates.
+        What does not change, such as a colour, has room there, and what changes has none to be told twice.
       channels: of the features between which and the coordinates there is one linear map, or an MLP on the way back.
       width: of that MLP.
       blocks: residual blocks of two linear maps in it.
@@ -37,6 +43,7 @@ class Spectrum:
 
     clip: tuple[int, int, int]
     grid: tuple[int, int, int]
+    still: int = 0
     channels: int = 64
     width: int = 256
     blocks: int = 2
@@ -47,6 +54,14 @@ class Spectrum:
             raise ValueError(
                 f"tokenizer.spectrum has clip={tuple(self.clip)} and grid={tuple(self.grid)}; expected (T, H, W) and "
                 "(t, h, w) which divide them.")
+        if not 0 <= self.still < self.grid[0]:
+            raise ValueError(f"tokenizer.spectrum.still is {self.still}; expected at least 0 and less than the "
+                             f"{self.grid[0]} of grid.")
+
+    @property
+    def moving(self) -> int:
+        """Cosines of each coordinate that changes."""
+        return self.grid[0] - self.still
 
     @property
     def strides(self) -> tuple[int, int, int]:
@@ -54,34 +69,36 @@ class Spectrum:
         return tuple(size // n for size, n in zip(self.clip, self.grid))
 
 
-def polynomials(frames: int, count: int) -> np.ndarray:
-    """Discrete Legendre polynomials of degree 0 to ``count - 1`` at evenly spaced frames, (count, frames).
+def cosines(frames: int, count: int) -> np.ndarray:
+    """The ``count`` lowest cosines of the discrete cosine transform DCT-II, (count, frames), each of mean square 1.
 
-    The rows are orthogonal, each of mean square 1 and rising at its end: ``polynomials @ course / frames`` are the
-    amplitudes of a course, of which the first is its mean, and ``amplitudes @ polynomials`` is the polynomial nearest
-    to the course.
+    The rows are orthogonal: ``cosines @ course / frames`` are the amplitudes of a course, of which the first is its
+    mean, and ``amplitudes @ cosines`` is the course again, as far as it has no higher frequencies.
     """
-    powers = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, frames), count - 1)
-    basis, signs = np.linalg.qr(powers)
-    return (np.sqrt(frames) * basis * np.sign(np.diag(signs))).T.astype(np.float32)
+    phases = np.pi / frames * np.arange(count)[:, None] * (np.arange(frames) + 0.5)
+    rows = np.sqrt(2) * np.cos(phases)
+    rows[0] = 1.0
+    return rows.astype(np.float32)
 
 
 def places(high: int, wide: int, colours: int = 3) -> nn.initializers.Initializer:
     """An initializer of the linear map (h' w' C, count) from what a frame's cells hold to its coordinates.
 
     Of a cell's C channels the last ``colours`` count alone: they are its mean colour, which is 0 for the background.
-    The first coordinate is how far down colour is in the picture, the second how far to the right, all others how much
-    of it there is. With random weights the map from places to coordinates folds, and a fold is hardly ever learned
-    away.
+    The first coordinate is how far down colour is in the picture, the second how far to the right, the third how much
+    of it there is, and the others how much there is of each colour in turn. With random weights the map from places to
+    coordinates folds, and a fold is hardly ever learned away.
     """
-    down, right = polynomials(high, 2)[-1][:, None], polynomials(wide, 2)[-1]
-    kinds = np.stack([np.broadcast_to(kind, (high, wide)) for kind in (down, right, 1.0)], axis=-1)
+    down, right = np.linspace(-EDGE, EDGE, high)[:, None], np.linspace(-EDGE, EDGE, wide)
 
     def initialize(key, shape, dtype=jnp.float32):
         del key  # nothing here is random
         inputs, count = shape
         kernel = np.zeros((high, wide, inputs // (high * wide), count))
-        kernel[:, :, -colours:] = kinds[:, :, None, np.minimum(np.arange(count), 2)]
+        for index, kind in enumerate([down, right, 1 / colours][:count]):
+            kernel[:, :, -colours:, index] = np.broadcast_to(kind, (high, wide))[:, :, None]
+        for index in range(3, count):
+            kernel[:, :, (index - 3) % colours - colours, index] = 1.0
         return jnp.asarray(kernel.reshape(shape), dtype)
 
     return initialize
@@ -106,18 +123,21 @@ class SpectralEncoder(nn.Module):
     def __call__(self, video_BTHWC, *, train: bool = False):
         """(B, T, H, W, C) to (B, t, h, w, D)."""
         batch, length = video_BTHWC.shape[:2]
-        (t, h, w), style = self.spectrum.grid, self.style
+        (t, h, w), still, style = self.spectrum.grid, self.spectrum.still, self.style
+        cells = h * w * self.embedding_dim
         features_BThwC = self.frames(video_BTHWC, train=train)
         high, wide = features_BThwC.shape[2:4]
         factors = 1, video_BTHWC.shape[2] // high, video_BTHWC.shape[3] // wide
         colours_BThwC = average_pool(video_BTHWC, factors).astype(features_BThwC.dtype)
         slowly_BThwC = features_BThwC / np.sqrt(features_BThwC[0, 0].size)  # else a few steps undo ``places``
-        cells_BTF = jnp.concatenate([slowly_BThwC, colours_BThwC], axis=-1).reshape(batch, length, -1)
+        inputs_BTF = jnp.concatenate([slowly_BThwC, colours_BThwC], axis=-1).reshape(batch, length, -1)
         coordinates_BTF = nn.Dense(
-            h * w * self.embedding_dim, kernel_init=places(high, wide, video_BTHWC.shape[-1]), dtype=style.dtype,
-            param_dtype=style.param_dtype, name="coordinates")(cells_BTF)
-        amplitudes_BtF = jnp.einsum("kT,BTF->BkF", polynomials(length, t) / length, coordinates_BTF.astype(jnp.float32))
-        return amplitudes_BtF.reshape(batch, t, h, w, self.embedding_dim)
+            (1 + still) * cells, kernel_init=places(high, wide, video_BTHWC.shape[-1]), dtype=style.dtype,
+            param_dtype=style.param_dtype, name="coordinates")(inputs_BTF).astype(jnp.float32)
+        courses_BTF, looks_BTF = jnp.split(coordinates_BTF, [cells], axis=-1)
+        amplitudes_BkF = jnp.einsum("kT,BTF->BkF", cosines(length, self.spectrum.moving) / length, courses_BTF)
+        means_BsF = looks_BTF.mean(axis=1).reshape(batch, still, cells)
+        return jnp.concatenate([amplitudes_BkF, means_BsF], axis=1).reshape(batch, t, h, w, self.embedding_dim)
 
 
 class SpectralDecoder(nn.Module):
@@ -137,15 +157,24 @@ class SpectralDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool = False, stages: tuple[int, ...] = (1, 2)):
-        """(B, t, h, w, D) to (B, T, H, W, 3); see ``autoencoder.Decoder``."""
+        """(B, t, h, w, D) to (B, T, H, W, 3); see ``autoencoder.Decoder``.
+
+        Raises:
+          ValueError: t, h and w are not those of the spectrum.
+        """
+        if 1 in stages and x.shape[1:4] != tuple(self.spectrum.grid):
+            raise ValueError(
+                f"Found codes of a grid (t, h, w) = {x.shape[1:4]}; this tokenizer's are the spectrum of a whole clip, "
+                f"on a grid of {tuple(self.spectrum.grid)}. Pass the codes of one clip, uncut.")
         return self.frames(self._features(x) if 1 in stages else x, train=train, stages=stages)
 
     def _features(self, latents_BthwD):
         spectrum, (high, wide) = self.spectrum, self.features
-        batch, (length, t) = len(latents_BthwD), (spectrum.clip[0], spectrum.grid[0])
-        amplitudes_BtF = latents_BthwD.reshape(batch, t, -1)
-        x = jnp.einsum("kT,BkF->BTF", polynomials(length, t), amplitudes_BtF)
-        x = self._dense(spectrum.width, "in")(x)
+        batch, length = len(latents_BthwD), spectrum.clip[0]
+        amplitudes_BkF, means_BsF = jnp.split(latents_BthwD.reshape(batch, spectrum.grid[0], -1), [spectrum.moving], 1)
+        courses_BTF = jnp.einsum("kT,BkF->BTF", cosines(length, spectrum.moving), amplitudes_BkF)
+        looks_BTF = jnp.broadcast_to(means_BsF.reshape(batch, 1, -1), (batch, length, means_BsF[0].size))
+        x = self._dense(spectrum.width, "in")(jnp.concatenate([courses_BTF, looks_BTF], axis=-1))
         for block in range(spectrum.blocks):
             inner = nn.swish(self._dense(spectrum.width, f"inner_{block}")(self._norm(f"norm_{block}")(x)))
             x += self._dense(spectrum.width, f"outer_{block}")(inner)
