@@ -47,28 +47,32 @@ class VideoTokenizer:
       network: the Flax module.
       params: its parameters, on the device.
       config: its fields, plain values.
-      window: frames of a window, a multiple of the time stride.
+      window: frames of a window, a multiple of the time stride: 16, or with a spectrum those of its clip.
       batch_size: windows that are computed at once.
       trained_on: (T, H, W) of the clips it was trained on; None where that is not known.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], params: Mapping[str, Any], *, window: int = WINDOW, batch_size: int = 8,
-        trained_on: tuple[int, int, int] | None = None,
+        self, config: Mapping[str, Any], params: Mapping[str, Any], *, window: int | None = None,
+        batch_size: int = 8, trained_on: tuple[int, int, int] | None = None,
     ):
         self.config = dict(config)
         self.network = networks.VideoTokenizer(**frozen(self.config))
         self.params = jax.device_put(params)
-        self.window, self.batch_size, self.trained_on = window, batch_size, trained_on
-        if window < 1 or window % self.strides[0]:
+        clip = self.network.spectrum and self.network.spectrum["clip"][0]
+        self.window = window if window is not None else clip or WINDOW
+        self.batch_size, self.trained_on = batch_size, trained_on
+        if self.window < 1 or self.window % self.strides[0]:
             raise ValueError(f"window is {window}; expected a multiple of the time stride {self.strides[0]}.")
+        if clip and self.window != clip:
+            raise ValueError(f"window is {window}; the codes of this tokenizer are of whole clips of {clip} frames.")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; expected at least 1.")
 
     @classmethod
     def load(
-        cls, source: str | os.PathLike, *, weights: str = "ema", step: int | str = "best", window: int = WINDOW,
-        batch_size: int = 8,
+        cls, source: str | os.PathLike, *, weights: str = "ema", step: int | str = "best",
+        window: int | None = None, batch_size: int = 8,
     ) -> "VideoTokenizer":
         """A tokenizer from a run's directory, from an exported folder, or by the name of a shipped one.
 
