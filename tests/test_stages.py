@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from tests.test_configs import CONFIGS, BlackClips, module, variants
 from videogvt import VideoTokenizer, experiment, kinds, modes
@@ -33,7 +34,9 @@ CLASSES = {"ucf101": 101, "bair_robot_pushing_small": 0, "trajectories": 5}
 
 
 class BlackStage(BlackClips):
-    """Such clips with the data set's number of classes."""
+    """Such clips with the data set's number of classes, which never change."""
+
+    split_hash = "black"
 
     def __init__(self, name, split, **options):
         super().__init__(name, split, **options)
@@ -141,6 +144,36 @@ def test_kept_codes_are_those_of_the_clips(home, tokenizer_run):
     first = next(online.train())
     np.testing.assert_array_equal(first["label"], batch["label"])
     np.testing.assert_array_equal(built.data.tokenizer.codes(first["video"]), batch["codes"])
+
+
+def test_kept_conditions_are_what_would_be_made_online(home, tokenizer_run):
+    config = tiny("maskgvt_traj", tokenizer_run)
+    online = experiment.build(config, home / "unused", home / "data")
+    config.tokenizer.keep_conditions = True
+    built = experiment.build(config, home / "unused", home / "data")
+    batch, clips = next(built.data.train()), next(online.data.train())
+    assert batch["conditions"].shape == (4, len(config.tasks.names), 2, 8, 8)
+    assert {name: rows.shape for name, rows in built.data.first_batch.items()} == {
+        name: rows.shape for name, rows in batch.items()
+    }
+    tokens = jax.jit(built.recipe.generation.tokens)
+    for task in range(len(config.tasks.names)):
+        rows = built.recipe.frozen["tokenizer"], batch, np.full(4, task)
+        for kept, made in zip(tokens(*rows), tokens(rows[0], clips, rows[2])):
+            np.testing.assert_array_equal(kept, made)
+    config.tasks.background = 1.0  # other conditions, which lie elsewhere
+    other = next(experiment.build(config, home / "unused", home / "data").data.train())
+    changed = [(other["conditions"][:, n] != batch["conditions"][:, n]).any() for n in range(3)]
+    assert changed == [True, False, True]  # black clips, given frames, black parts
+    np.testing.assert_array_equal(other["codes"], batch["codes"])
+
+
+def test_conditions_of_clips_that_change_cannot_be_kept(home, tokenizer_run):
+    config = tiny("maskgvt_traj", tokenizer_run)
+    config.tokenizer.keep_conditions = True
+    config.data.transforms.random_flip = ConfigDict()
+    with pytest.raises(ValueError, match="transforms change its clips.*or tokenizer.keep_conditions"):
+        experiment.build(config, home / "unused", home / "data")
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(home, tokenizer_run):

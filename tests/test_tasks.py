@@ -162,6 +162,17 @@ def test_edges_are_repeated_or_black():
         np.testing.assert_array_equal(padded[name], clip * table().visible_nTHW[ALL.index(name)][..., None])
 
 
+def test_a_background_hides_parts_of_frames_and_leaves_whole_ones_as_they_were():
+    clips, plain = video(), conditions(video())
+    filled = dict(zip(ALL, np.asarray(table(background=0.75).condition_video(clips, EVERY))))
+    for name in ("OPC", "OPV", "OPH", "OPD", "IPC", "IPD"):
+        visible_THW1 = table().visible_nTHW[ALL.index(name)][..., None]
+        np.testing.assert_array_equal(filled[name], np.where(visible_THW1, clips[ALL.index(name)], 0.75), name)
+    for name in ("FP", "FI", "CFP:7", "FI:2,3"):
+        np.testing.assert_allclose(filled[name], plain[name], atol=1e-6)
+    np.testing.assert_array_equal(filled["CG"], np.full_like(clips[0], 0.75))
+
+
 def test_no_hidden_pixel_leaks_and_every_given_one_stays():
     clips, visible = video(), table().visible_nTHW[..., None]
     others = np.where(visible, clips, np.where(video(1) < 0.5, np.nan, -video(2)))
@@ -262,6 +273,7 @@ def test_unknown_tasks(name, message):
     ({"rule": "papers"}, "Unknown tasks.rule 'papers'. Did you mean 'paper'"),
     ({"mixing": "steps"}, "Unknown tasks.mixing 'steps'. Did you mean 'step'"),
     ({"weights": (1, 0)}, r"tasks.weights=\(1, 0\) must hold one positive number for each of \['FP', 'CG'\]"),
+    ({"background": 255}, r"tasks.background is 255; expected a value of pixels in \[0, 1\]"),
     ({"weights": (1,)}, "one positive number for each"),
 ])
 def test_unusable_tables(options, message):

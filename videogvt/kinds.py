@@ -30,7 +30,7 @@ from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained import tokenizer as pretrained
 from videogvt.pretrained.examples import ExampleData, Examples
-from videogvt.pretrained.generation import Stage, causal_generation, masked_generation
+from videogvt.pretrained.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
 from videogvt.pretrained.split_tables import Opened
 from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes import perceptual
@@ -40,7 +40,6 @@ from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.start import SAME, CodebookWords, Growth, Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
-from videogvt.tasks import parse_task
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
@@ -180,12 +179,14 @@ def _other_worlds(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingDa
 def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TokenData:
     """The training clips with the tokenizer that ``config.tokenizer`` names, as codes where no task sees pixels.
 
+    With ``config.tokenizer.keep_conditions`` also where tasks do: their padded clips become codes once as well.
+
     Raises:
       FileNotFoundError: there is no such tokenizer.
-      ValueError: it was trained on clips of another size, or cannot read these.
+      ValueError: it was trained on clips of another size, or cannot read these; the data cannot be kept as codes.
     """
     section = config["tokenizer"]
-    check_keys("tokenizer", section, ("run", "step"))
+    check_keys("tokenizer", section, ("run", "step", "keep_conditions"))
     tokenizer = pretrained.VideoTokenizer.load(section["run"], step=section["step"])
     clips = TokenData(tokenizer=tokenizer, cached=False, data_dir=data_dir, **vars(data))
     found, expected = clips.video_shape, tokenizer.trained_on
@@ -194,9 +195,11 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
             f"config.data has clips of (T, H, W) = {found}; config.tokenizer.run = {section['run']!r} was trained on "
             f"{expected}. Name the run of a tokenizer of such clips, or choose data of {expected}."
         )
-    tokenizer.network.latent_shape(found)
-    given = any(parse_task(name, found[0]).visible(found).any() for name in config["tasks"]["names"])
-    return dataclasses.replace(clips, cached=not (given or data.transforms) and bool(data.source.split_hash))
+    _, tasks = vocabulary_and_tasks(config, tokenizer.network, found, len(data.source.class_names))
+    if not tasks.needs_condition:
+        return dataclasses.replace(clips, cached=not data.transforms and bool(data.source.split_hash))
+    kept = section.get("keep_conditions", False)
+    return dataclasses.replace(clips, cached=kept, tasks=tasks if kept else None)
 
 
 def _transformer(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:

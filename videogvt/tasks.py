@@ -6,6 +6,7 @@ compiled function serves all tasks, also mixed within a batch.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -108,7 +109,8 @@ class TaskTable:
       visible_nTHW, visible_nthw: given pixels, and tokens that are conditioned, bool.
       before_nT, after_nT, fade_nT: a frame of a condition video is frame ``before`` faded into ``after`` by this share.
       row_nH, column_nW: pixel (i, j) of a condition video is that of this row and column.
-      black_n: whether what is not given is black instead.
+      filled_n: whether what is not given has the colour ``fill`` instead.
+      fill: black, 0, or the background's value.
       family_n: ids of the task tokens, 0 in a vocabulary without them.
       class_conditional_n: whether the label is given.
       cycle: which task each step of one cycle draws.
@@ -126,7 +128,8 @@ class TaskTable:
     fade_nT: np.ndarray
     row_nH: np.ndarray
     column_nW: np.ndarray
-    black_n: np.ndarray
+    filled_n: np.ndarray
+    fill: float
     family_n: np.ndarray
     class_conditional_n: np.ndarray
     cycle: np.ndarray
@@ -136,7 +139,8 @@ class TaskTable:
     @classmethod
     def build(cls, names: Sequence[str], *, video_shape: tuple[int, int, int], latent_shape: tuple[int, int, int],
               vocabulary: Vocabulary, rule: Rule = "paper", released_prefix: bool = False,
-              weights: Sequence[float] | None = None, mixing: Mixing = "step") -> "TaskTable":
+              background: float | None = None, weights: Sequence[float] | None = None,
+              mixing: Mixing = "step") -> "TaskTable":
         """A table of the named tasks.
 
         Args:
@@ -146,6 +150,8 @@ class TaskTable:
             as the released code does, so that sliding strips are half the width there too. They differ for OPD and IPD.
             "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
           released_prefix: inpainting gets the token of outpainting, as in the released code.
+          background: in [0, 1], what hides pixels of frames that are given in part; None for the paper's padding,
+            black or extended from the edge, of which a tokenizer of small objects has never seen the like.
           weights: of the tasks when they are drawn, in any unit; None is equal weights.
           mixing: "step" draws one task for a whole batch, exactly balanced over a cycle of steps; "sample" draws one
             for each sample at random.
@@ -153,7 +159,7 @@ class TaskTable:
         Raises:
           ValueError: names are missing, unknown or double, shapes do not divide, or weights are not usable.
         """
-        _check(names, video_shape, latent_shape, rule, mixing)
+        _check(names, video_shape, latent_shape, rule, mixing, background)
         tasks = [parse_task(name, video_shape[0]) for name in names]
         strides = [n // m for n, m in zip(video_shape, latent_shape)]
         visible_nTHW = np.stack([task.visible(video_shape) for task in tasks])
@@ -164,14 +170,25 @@ class TaskTable:
             visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0]).visible(latent_shape) for task in tasks])
+        filled_n = np.asarray([task.padding == "zeros" for task in tasks])
+        if background is not None:
+            in_part_nT = visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))
+            filled_n |= in_part_nT.any(1)
         shares_n = _shares(names, weights)
         slots = np.repeat(np.arange(len(names)), np.maximum(np.round(SLOTS * len(names) * shares_n), 1).astype(int))
         return cls(
             names=tuple(names), vocabulary=vocabulary, rule=rule, visible_nTHW=visible_nTHW, visible_nthw=visible_nthw,
-            **_sources(tasks, visible_nTHW), black_n=np.asarray([task.padding == "zeros" for task in tasks]),
+            **_sources(tasks, visible_nTHW), filled_n=filled_n, fill=background or 0.0,
             family_n=np.asarray([_family(task, vocabulary, released_prefix) for task in tasks], np.int32),
             class_conditional_n=np.asarray([task.class_conditional for task in tasks]),
             cycle=np.random.default_rng(0).permutation(slots).astype(np.int32), shares_n=shares_n, mixing=mixing)
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that change with the condition videos: with the tasks, their order and the fill."""
+        arrays = (self.visible_nTHW, self.before_nT, self.after_nT, self.fade_nT, self.row_nH, self.column_nW,
+                  self.filled_n, np.float32(self.fill))
+        return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
     @property
     def needs_condition(self) -> bool:
@@ -201,8 +218,8 @@ class TaskTable:
             before_THWC = given_THWC[look_up(self.before_nT)]
             fade_T111 = look_up(self.fade_nT)[:, None, None, None]
             faded_THWC = before_THWC + fade_T111 * (given_THWC[look_up(self.after_nT)] - before_THWC)
-            shown_THW = look_up(self.visible_nTHW) | ~look_up(self.black_n)
-            return jnp.where(shown_THW[..., None], faded_THWC, 0).astype(faded_THWC.dtype)
+            shown_THW = look_up(self.visible_nTHW) | ~look_up(self.filled_n)
+            return jnp.where(shown_THW[..., None], faded_THWC, self.fill).astype(faded_THWC.dtype)
 
         return jax.vmap(pad)(video_BTHWC, task_B)
 
@@ -224,7 +241,7 @@ class TaskTable:
         return jax.random.choice(key, len(self.names), (batch,), p=jnp.asarray(self.shares_n)).astype(jnp.int32)
 
 
-def _check(names, video_shape, latent_shape, rule, mixing) -> None:
+def _check(names, video_shape, latent_shape, rule, mixing, background) -> None:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"tasks.names={list(names)} must name at least one task, and none twice.")
     if any(n % m for n, m in zip(video_shape, latent_shape, strict=True)):
@@ -233,6 +250,8 @@ def _check(names, video_shape, latent_shape, rule, mixing) -> None:
     for key, value, legal in (("rule", rule, Rule.__args__), ("mixing", mixing, Mixing.__args__)):
         if value not in legal:
             raise ValueError(unknown_name(f"tasks.{key}", value, legal))
+    if background is not None and not 0 <= background <= 1:
+        raise ValueError(f"tasks.background is {background}; expected a value of pixels in [0, 1], or nothing.")
 
 
 def _shares(names, weights) -> np.ndarray:

@@ -7,19 +7,22 @@
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
 from videogvt.inputs.builders import data_root
 from videogvt.inputs.datasets import write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
-from videogvt.pretrained.tokenizer import VideoTokenizer
+from videogvt.pretrained.tokenizer import VideoTokenizer, as_float
+from videogvt.tasks import TaskTable
 
 VERSION = "1.0.0"
 TEXTS = ("id", "caption", "equation", "family")
@@ -32,7 +35,8 @@ The tokenizer that decodes them is the one with the hash in the metadata.
 
 
 def write_codes(
-    tokenizer: VideoTokenizer, sources: Mapping[str, ClipSource], name: str, data_dir: os.PathLike | None = None
+    tokenizer: VideoTokenizer, sources: Mapping[str, ClipSource], name: str, data_dir: os.PathLike | None = None,
+    tasks: TaskTable | None = None,
 ) -> pathlib.Path:
     """Tokenizes all splits of a data set and returns the folder of the codes; a finished one is returned as it is.
 
@@ -41,11 +45,13 @@ def write_codes(
       sources: split to source, opened with ``fields_to_open(source)``.
       name: of the data set.
       data_dir: root of the data sets.
+      tasks: whose condition videos become codes too, the field "conditions"; None for none.
 
     Raises:
       ValueError: the folder holds the codes of other clips.
     """
-    folder = data_root(data_dir) / "codes" / f"{name}-{tokenizer.hash[:8]}" / VERSION
+    hashes = (tokenizer.hash, *([tasks.hash] if tasks else ()))
+    folder = data_root(data_dir) / "codes" / "-".join((name, *(digits[:8] for digits in hashes))) / VERSION
     first = next(iter(sources.values()))
     frames, height, width = first.read([0])["video"].shape[1:4]
     grid = tokenizer.network.latent_shape((frames, height, width))
@@ -53,11 +59,12 @@ def write_codes(
         "tokenizer": {"hash": tokenizer.hash, "num_codes": tokenizer.num_codes, "fields": tokenizer.config},
         "grid": list(grid), "video": [frames, height, width],
         "splits": {split: source.split_hash for split, source in sources.items()},
+        **({"conditions": {"hash": tasks.hash, "tasks": tasks.names}} if tasks else {}),
     }
     about = json.loads(json.dumps(about))
     write_dataset(
-        folder, features(first, grid), {split: (len(source), CodedClips(tokenizer, source))
-                                        for split, source in sources.items()},
+        folder, features(first, grid, tasks), {split: (len(source), CodedClips(tokenizer, source, tasks))
+                                               for split, source in sources.items()},
         name="codes", config=folder.parent.name, version=VERSION, description=DESCRIPTION, metadata=about, workers=1,
     )  # fmt: skip
     found = tfds.builder_from_directory(folder).info.metadata
@@ -74,9 +81,12 @@ def fields_to_open(source: ClipSource) -> tuple[str, ...]:
     return tuple(field for field in ("video", "label", *TEXTS) if field in source.available)
 
 
-def features(source: ClipSource, grid: Sequence[int]) -> tfds.features.FeaturesDict:
+def features(source: ClipSource, grid: Sequence[int], tasks: TaskTable | None = None) -> tfds.features.FeaturesDict:
     """What an example holds."""
     fields: dict[str, Any] = {"codes": tfds.features.Tensor(shape=tuple(grid), dtype=np.int32, doc="(t, h, w)")}
+    if tasks:
+        shape = (len(tasks.names), *grid)
+        fields["conditions"] = tfds.features.Tensor(shape=shape, dtype=np.int32, doc="(n, t, h, w), by task")
     if "label" in source.fields:
         names = list(source.class_names) or None
         fields["label"] = tfds.features.ClassLabel(names=names) if names else np.int64
@@ -89,6 +99,7 @@ class CodedClips:
 
     tokenizer: VideoTokenizer
     source: ClipSource
+    tasks: TaskTable | None = None
     batch: int = 32
     _block: int = dataclasses.field(default=-1, init=False)
     _rows: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False)
@@ -98,9 +109,21 @@ class CodedClips:
             self._block = index // self.batch
             start = self._block * self.batch
             rows = dict(self.source.read(range(start, min(start + self.batch, len(self.source)))))
-            self._rows = {"codes": self.tokenizer.codes(rows.pop("video")), **rows}
+            self._rows = {**self._coded(rows.pop("video")), **rows}
         row = {name: column[index % self.batch] for name, column in self._rows.items()}
-        return {name: value if name == "codes" else value.item() for name, value in row.items()}
+        return {name: value if value.ndim else value.item() for name, value in row.items()}
+
+    def _coded(self, video_NTHWC: np.ndarray) -> dict[str, np.ndarray]:
+        codes = {"codes": self.tokenizer.codes(video_NTHWC)}
+        if self.tasks is None:
+            return codes
+        conditions = [self.tokenizer.codes(self._condition(video_NTHWC, np.full(len(video_NTHWC), task, np.int32)))
+                      for task in range(len(self.tasks.names))]
+        return codes | {"conditions": np.stack(conditions, axis=1)}
+
+    @functools.cached_property
+    def _condition(self) -> Callable:
+        return jax.jit(lambda video_NTHWC, task_N: self.tasks.condition_video(as_float(video_NTHWC), task_N))
 
 
 def write_jsonl(folder: os.PathLike) -> list[pathlib.Path]:

@@ -56,12 +56,15 @@ class Stage:
 
         Args:
           tokenizer_params: weights of the tokenizer.
-          batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes``. The second result counts for
-            nothing with codes, and where no task is given pixels.
+          batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes`` and, where tasks are given
+            pixels, the ``conditions`` (B, n, t, h, w) of all n tasks. Where none is, the second result counts for
+            nothing.
           task_B: numbers of tasks.
         """
         if "codes" in batch:
-            return batch["codes"], batch["codes"]
+            if not self.tasks.needs_condition:
+                return batch["codes"], batch["codes"]
+            return batch["codes"], batch["conditions"][jnp.arange(len(task_B)), task_B]
         video_BTHWC = as_float(batch["video"])
         if not self.tasks.needs_condition:
             codes_Bthw = self.codes(tokenizer_params, video_BTHWC)
@@ -222,7 +225,7 @@ def masked_generation(
       video_shape: (T, H, W) of the clips.
       num_classes: of the data; 0 for none.
     """
-    vocabulary, tasks = _vocabulary_and_tasks(config, tokenizer, video_shape, num_classes)
+    vocabulary, tasks = vocabulary_and_tasks(config, tokenizer, video_shape, num_classes)
     length = vocabulary.prefix_length + tasks.visible_nthw[0].size
     return MaskedGeneration(
         tokenizer, vocabulary, tasks,
@@ -240,7 +243,7 @@ def causal_generation(
     Raises:
       ValueError: a task is given pixels, or there are several.
     """
-    vocabulary, tasks = _vocabulary_and_tasks(config, tokenizer, video_shape, num_classes)
+    vocabulary, tasks = vocabulary_and_tasks(config, tokenizer, video_shape, num_classes)
     if tasks.needs_condition or vocabulary.multitask:
         raise ValueError(
             f"config.tasks.names is {list(tasks.names)}; this transformer generates whole clips by class and nothing "
@@ -254,12 +257,15 @@ def causal_generation(
     )
 
 
-def _vocabulary_and_tasks(config, tokenizer: VideoTokenizer, video_shape, num_classes: int):
+def vocabulary_and_tasks(
+    config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
+) -> tuple[Vocabulary, TaskTable]:
+    """What the section ``tasks`` describes; arguments as in ``masked_generation``."""
     section = dict(config["tasks"])
-    names = ("names", "weights", "rule", "released_prefix", "mixing", "multitask")
+    names = ("names", "weights", "rule", "released_prefix", "background", "mixing", "multitask")
     check_keys("tasks", section, names)
     multitask = section.pop("multitask", len(section["names"]) > 1)
-    if tokenizer.spectrum:
+    if tokenizer.spectrum:  # none of its codes has a place of which pixels could be given
         section.setdefault("rule", "clip")
     vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask)
     return vocabulary, configure(

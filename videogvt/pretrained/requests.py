@@ -34,10 +34,10 @@ def with_task(generation: Generation, task: str, section: Mapping[str, Any]) -> 
         return generation
     if base_name(task) not in map(base_name, names):
         raise ValueError(unknown_name("task of this generator", task, names))
-    options = {name: section[name] for name in ("released_prefix",) if name in section}
     tasks = TaskTable.build(
         (*names, task), video_shape=generation.video_shape, latent_shape=generation.latent_shape,
-        vocabulary=generation.vocabulary, rule=generation.tasks.rule, **options,
+        vocabulary=generation.vocabulary, rule=generation.tasks.rule,
+        released_prefix=section.get("released_prefix", False), background=section.get("background"),
     )
     return dataclasses.replace(generation, tasks=tasks)
 

@@ -11,6 +11,7 @@ from videogvt.inputs.sources import RecordSource
 from videogvt.inputs.training import TrainingData
 from videogvt.pretrained.codes import write_codes
 from videogvt.pretrained.tokenizer import VideoTokenizer
+from videogvt.tasks import TaskTable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,20 +21,23 @@ class TokenData(TrainingData):
     Attributes:
       tokenizer: reads the clips.
       cached: codes instead of clips. They are written to the data root when training begins, unless they are there:
-        ``<data root>/codes/train-<hash of the split>-<hash of the tokenizer>``.
+        ``<data root>/codes/train-<hash of the split>-<hash of the tokenizer>[-<hash of the tasks>]``.
+      tasks: whose padded clips are cached as codes too, ``conditions`` (B, n, t, h, w); None for none.
       data_dir: root of the data sets; None for the environment's.
       (others: see ``TrainingData``)
     """
 
     tokenizer: VideoTokenizer
     cached: bool
+    tasks: TaskTable | None = None
     data_dir: os.PathLike | None = None
 
     def __post_init__(self):
         if self.cached and (self.transforms or not self.source.split_hash):
             raise ValueError(
                 f"The codes of {self.source} cannot be kept: {len(self.transforms)} transforms change its clips, and "
-                f"its hash is {self.source.split_hash!r}. Use cached=False."
+                f"its hash is {self.source.split_hash!r}. Leave out the transforms, or tokenizer.keep_conditions, "
+                "so that codes are made while training."
             )
 
     def train(self) -> grain.DatasetIterator:
@@ -41,8 +45,9 @@ class TokenData(TrainingData):
         if not self.cached:
             return super().train()
         name = f"train-{self.source.split_hash[:8]}"
-        folder = write_codes(self.tokenizer, {"train": self.source}, name, self.data_dir)
-        fields = ("codes", *(field for field in self.source.fields if field == "label"))
+        folder = write_codes(self.tokenizer, {"train": self.source}, name, self.data_dir, self.tasks)
+        label = ("label",) if "label" in self.source.fields else ()
+        fields = ("codes", *label) if self.tasks is None else ("codes", "conditions", *label)
         return TrainingData(RecordSource(folder, "train", fields), self.batch_size, self.seed).train()
 
     @property
@@ -56,8 +61,11 @@ class TokenData(TrainingData):
         if not self.cached:
             return self._first_clips
         grid = self.tokenizer.network.latent_shape(self.video_shape)
-        codes_Bthw = np.zeros((len(self._first_clips["video"]), *grid), np.int32)
-        return {"codes": codes_Bthw} | {name: rows for name, rows in self._first_clips.items() if name == "label"}
+        batch = len(self._first_clips["video"])
+        zeros = {"codes": np.zeros((batch, *grid), np.int32)}
+        if self.tasks:
+            zeros["conditions"] = np.zeros((batch, len(self.tasks.names), *grid), np.int32)
+        return zeros | {name: rows for name, rows in self._first_clips.items() if name == "label"}
 
     @functools.cached_property
     def _first_clips(self) -> dict[str, np.ndarray]:
