@@ -77,12 +77,12 @@ def _default() -> ConfigDict:
     config.decoding = ConfigDict()
     config.decoding.steps = 12
     config.decoding.schedule = "cosine"
-    config.decoding.temperature = 0.8
+    config.decoding.temperature = 0.8  # of smooth motions the likeliest codes are the smoothest
     config.decoding.choice_temperature = 1.0  # nearly the surest first; the paper's 4.5 draws more of a motion at once
 
     config.losses = ConfigDict()
     config.losses.label_smoothing = 1e-4
-    config.losses.class_dropout = 0.0
+    config.losses.class_dropout = 0.1  # for guidance; the paper has none
     config.losses.ema_decay = 0.99  # ours; the paper has none
 
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
@@ -124,18 +124,26 @@ def _default() -> ConfigDict:
 
 
 def _long() -> ConfigDict:
-    """Longer, and with prediction from half of the frames."""
+    """Larger, longer, on five times the clips, and with prediction from half of the frames."""
     config = _default()
+    config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
     config.tasks.names = ("CG", "FP:8")
-    config.train.steps = 8000
-    config.train.save_every = 500
-    config.evals.every = 1000
+    config.tasks.weights = (2, 1)
+    config.tasks.background = 1.0  # the paper's black, and edges drawn out, drown a small object
+    config.tokenizer.keep_conditions = True  # the codes of padded clips too are written once, to the data root
+    config.transformer.layers = 6
+    config.transformer.hidden = 192
+    config.transformer.heads = 3
+    config.transformer.mlp = 768
+    config.train.steps = 9000
     return config
 
 
 def _multitask() -> ConfigDict:
-    """The ten tasks in turn, one a step, in equal shares."""
+    """The ten tasks in turn, one a step, in equal shares, on the clips of the default."""
     config = _long()
+    del config.data.options["clips"]
+    del config.tasks["weights"]
     config.tasks.names = ALL_TASKS
     config.tasks.mixing = "step"
     return config
@@ -154,6 +162,7 @@ def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
     config.masking.schedule = "cosine"
     config.decoding.temperature = 1.0
     config.decoding.choice_temperature = 4.5
+    config.losses.class_dropout = 0.0
     config.losses.ema_decay = 0.0
     config.optimizer.learning_rate = 1e-4
     config.optimizer.muon = False
@@ -185,6 +194,8 @@ def _tiny() -> ConfigDict:
     config.data.options.config = "tiny"
     config.data.batch_size = 4
     config.tokenizer.run = "runs/vqvae_traj-tiny"
+    config.tokenizer.keep_conditions = False
+    del config.tasks["background"]
     config.transformer.layers = 1
     config.transformer.hidden = 16
     config.transformer.heads = 2
