@@ -10,7 +10,7 @@ import pytest
 
 from tests.nn.weights import random_params, random_video
 from videogvt.nn.layers import Style
-from videogvt.nn.spectral import EDGE, SpectralDecoder, SpectralEncoder, Spectrum, cosines, places
+from videogvt.nn.spectral import EDGE, SpectralDecoder, SpectralEncoder, Spectrum, begin_as_moments, cosines, moments
 
 STYLE = Style(conv="2d", norm_groups=1)
 
@@ -55,39 +55,44 @@ def test_a_cosine_of_whole_half_turns_is_one_amplitude_and_one_that_is_too_fast_
     np.testing.assert_allclose(cosines(16, 8) @ np.cos(np.pi * 9 * (np.arange(16) + 0.5) / 16), 0.0, atol=1e-5)
 
 
-def test_coordinates_begin_as_the_place_and_amount_of_colour():
-    kernel = np.asarray(places(4, 2)(jax.random.key(0), (4 * 2 * 8, 6))).reshape(4, 2, 8, 6)
-    down, right = EDGE * np.array([-1, -1 / 3, 1 / 3, 1]), EDGE * np.array([-1, 1])
-    assert not kernel[:, :, :5].any()
-    np.testing.assert_allclose(kernel[:, :, 5:, 0], down[:, None, None] * np.ones((4, 2, 3)), atol=1e-6)
-    np.testing.assert_allclose(kernel[:, :, 5:, 1], right[:, None] * np.ones((4, 2, 3)), atol=1e-6)
-    np.testing.assert_allclose(kernel[:, :, 5:, 2], 1 / 3)
-    np.testing.assert_allclose(kernel[:, :, 5:, 3:], np.broadcast_to(np.eye(3), (4, 2, 3, 3)))
+def test_moments_of_a_dot_by_hand():
+    video = np.zeros((1, 2, 3, 5, 3), np.float32)
+    video[0, 0, 2, 3] = -0.9, 0.0, 0.3  # on the last of three rows and the fourth of five columns
+    found = np.asarray(moments(video))
+    amounts = 64 / 15 * np.array([0.4, -0.9, 0.0, 0.3])
+    np.testing.assert_allclose(found[0, 0], [EDGE, EDGE / 2, *amounts], rtol=1e-2)
+    np.testing.assert_array_equal(found[0, 1], 0.0)  # nothing is there
+    np.testing.assert_allclose(moments(video / 4)[..., :2], found[..., :2], rtol=2e-2)  # places do not fade
+
+
+def test_coordinates_begin_as_moments():
+    kernel = np.asarray(begin_as_moments(jax.random.key(0), (40 + 6, 8)))
+    assert not kernel[:40].any()
+    np.testing.assert_array_equal(kernel[40:], np.eye(6)[:, [0, 1, 2, 3, 4, 5, 2, 3]])
 
 
 def test_the_encoder_gives_amplitudes_of_linear_maps_of_frames():
     spectrum = Spectrum(clip=(4, 2, 2), grid=(2, 2, 1))
-    model = SpectralEncoder(spectrum, Colours(), 1, STYLE)
-    video = random_video((2, 4, 2, 2, 3))
+    model, video = SpectralEncoder(spectrum, Colours(), 1, STYLE), random_video((2, 4, 2, 2, 3))
     params = random_params(model, video.shape)
-    dense = params["coordinates"]
-    cells = np.concatenate([video / np.sqrt(12), video], axis=-1)  # features and colours, both the pixels
-    coordinates = cells.reshape(2, 4, -1) @ dense["kernel"] + dense["bias"]
-    wanted = np.einsum("kT,BTF->BkF", cosines(4, 2) / 4, coordinates).reshape(2, 2, 2, 1, 1)
+    wanted = np.einsum("kT,BTF->BkF", cosines(4, 2) / 4, linear_map(video, params)).reshape(2, 2, 2, 1, 1)
     np.testing.assert_allclose(model.apply({"params": params}, video), wanted, atol=1e-5)
     still = np.broadcast_to(video[:, :1], video.shape)
     np.testing.assert_allclose(model.apply({"params": params}, still)[:, 1:], 0.0, atol=1e-6)
 
 
+def linear_map(video, params):
+    """The coordinates of an encoder whose features are the pixels."""
+    inputs = np.concatenate([video.reshape(*video.shape[:2], -1) / np.sqrt(video[0, 0].size), moments(video)], axis=-1)
+    return inputs @ params["coordinates"]["kernel"] + params["coordinates"]["bias"]
+
+
 def test_what_is_still_is_the_mean_of_coordinates_of_its_own():
     spectrum = Spectrum(clip=(4, 2, 2), grid=(2, 2, 1), still=1)
-    model = SpectralEncoder(spectrum, Colours(), 1, STYLE)
-    video = random_video((2, 4, 2, 2, 3))
+    model, video = SpectralEncoder(spectrum, Colours(), 1, STYLE), random_video((2, 4, 2, 2, 3))
     params = random_params(model, video.shape)
-    dense = params["coordinates"]
-    coordinates = np.concatenate([video / np.sqrt(12), video], axis=-1).reshape(2, 4, -1) @ dense["kernel"]
     latents = model.apply({"params": params}, video)[..., 0, 0]
-    np.testing.assert_allclose(latents, (coordinates + dense["bias"]).mean(1).reshape(2, 2, 2), atol=1e-5)
+    np.testing.assert_allclose(latents, linear_map(video, params).mean(1).reshape(2, 2, 2), atol=1e-5)
     decoder = SpectralDecoder(dataclasses.replace(spectrum, channels=3, width=8), Painter(), (2, 2), STYLE)
     rows = np.random.default_rng(0).normal(size=(1, 2, 2, 1, 1)).astype(np.float32)
     frames = decoder.init_with_output(jax.random.key(0), rows)[0]

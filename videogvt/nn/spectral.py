@@ -5,7 +5,7 @@ fractions of a cell, and a generator that draws several of them at once draws mo
 amplitudes of cosines are drawn almost independently of each other: the first says where the object is on average, the
 next where it is going, the others how it winds. Whatever they say, the clip moves smoothly.
 
-    frame -> Encoder beside mean colours -> one linear map -> coordinates of each of T frames
+    frame -> Encoder beside moments of colour -> one linear map -> coordinates of each of T frames
           -> cosines over time, or the mean -> quantizer -> T frames again -> MLP, Decoder -> frame
 
 Codecs transform before they quantize for the same reason (Goyal, IEEE Signal Processing Magazine 18(5), 2001). The
@@ -19,11 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.nn.layers import Style
-from videogvt.ops.conv import average_pool
 
-EDGE = 2 * np.sqrt(3)
-"""What a cell of colour 1 at the picture's edge adds to a coordinate of place. More would use more levels of FSQ,
-and bend more of the edge."""
+EDGE = 1.5
+"""A moment of place at the picture's edge. More would use more levels of FSQ, and bend more of the edge."""
+
+CROWD = 64
+"""A frame full of colour holds so much of it: a moment of amount is 1 for an object on one 64th of the picture."""
+
+FAINT = 1e-4
+"""Mean colour of a frame that is as good as empty, and whose colour is said to lie in the middle."""
+
+MOMENTS = 6
+"""Of RGB: two of place, and amounts of all colour and of each."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Spectrum:
       channels: of the features between which and the coordinates there is one linear map, or an MLP on the way back.
       width: of that MLP.
       blocks: residual blocks of two linear maps in it.
+      octaves: it sees each coordinate and its sines and cosines of so many frequencies, 1 to 2^(octaves - 1), without
+        which networks hardly learn what is as narrow as an object (Tancik et al., arXiv 2006.10739).
     """
 
     clip: tuple[int, int, int]
@@ -47,6 +56,7 @@ class Spectrum:
     channels: int = 64
     width: int = 256
     blocks: int = 2
+    octaves: int = 5
 
     def __post_init__(self):
         fits = all(n > 0 and size % n == 0 for size, n in zip(self.clip, self.grid))
@@ -81,27 +91,33 @@ def cosines(frames: int, count: int) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def places(high: int, wide: int, colours: int = 3) -> nn.initializers.Initializer:
-    """An initializer of the linear map (h' w' C, count) from what a frame's cells hold to its coordinates.
+def moments(video_BTHWC):
+    """Where colour is in each frame and how much, (B, T, 3 + C), float32, of videos whose background is 0.
 
-    Of a cell's C channels the last ``colours`` count alone: they are its mean colour, which is 0 for the background.
-    The first coordinate is how far down colour is in the picture, the second how far to the right, the third how much
-    of it there is, and the others how much there is of each colour in turn. With random weights the map from places to
-    coordinates folds, and a fold is hardly ever learned away.
+    How far down its centre of mass is and how far to the right, from -``EDGE`` to ``EDGE``; how much of it there is,
+    and how much of each of the C colours, in units of 1 / ``CROWD`` of a full frame.
     """
-    down, right = np.linspace(-EDGE, EDGE, high)[:, None], np.linspace(-EDGE, EDGE, wide)
+    video_BTHWC = video_BTHWC.astype(jnp.float32)
+    mass_BTHW = jnp.abs(video_BTHWC).mean(-1)
+    high, wide = mass_BTHW.shape[2:]
+    mean_BT = mass_BTHW.mean((2, 3))
+    down_BT = jnp.einsum("BTHW,H->BT", mass_BTHW, np.linspace(-EDGE, EDGE, high)) / (high * wide)
+    right_BT = jnp.einsum("BTHW,W->BT", mass_BTHW, np.linspace(-EDGE, EDGE, wide)) / (high * wide)
+    places_BT2 = jnp.stack([down_BT, right_BT], axis=-1) / (mean_BT + FAINT)[..., None]
+    return jnp.concatenate([places_BT2, CROWD * mean_BT[..., None], CROWD * video_BTHWC.mean((2, 3))], axis=-1)
 
-    def initialize(key, shape, dtype=jnp.float32):
-        del key  # nothing here is random
-        inputs, count = shape
-        kernel = np.zeros((high, wide, inputs // (high * wide), count))
-        for index, kind in enumerate([down, right, 1 / colours][:count]):
-            kernel[:, :, -colours:, index] = np.broadcast_to(kind, (high, wide))[:, :, None]
-        for index in range(3, count):
-            kernel[:, :, (index - 3) % colours - colours, index] = 1.0
-        return jnp.asarray(kernel.reshape(shape), dtype)
 
-    return initialize
+def begin_as_moments(key, shape, dtype=jnp.float32):
+    """The kernel of a linear map from features and, last, the moments of RGB to the moments alone.
+
+    Where more coordinates are asked for than there are moments, those of amount come again. With random weights the map
+    from places to coordinates folds, and a fold is hardly ever learned away.
+    """
+    del key  # nothing here is random
+    inputs, count = shape
+    amounts = MOMENTS - 2
+    wanted = [index if index < 2 else 2 + (index - 2) % amounts for index in range(count)]
+    return jnp.zeros(shape, dtype).at[inputs - MOMENTS + np.array(wanted), np.arange(count)].set(1.0)
 
 
 class SpectralEncoder(nn.Module):
@@ -126,14 +142,12 @@ class SpectralEncoder(nn.Module):
         (t, h, w), still, style = self.spectrum.grid, self.spectrum.still, self.style
         cells = h * w * self.embedding_dim
         features_BThwC = self.frames(video_BTHWC, train=train)
-        high, wide = features_BThwC.shape[2:4]
-        factors = 1, video_BTHWC.shape[2] // high, video_BTHWC.shape[3] // wide
-        colours_BThwC = average_pool(video_BTHWC, factors).astype(features_BThwC.dtype)
-        slowly_BThwC = features_BThwC / np.sqrt(features_BThwC[0, 0].size)  # else a few steps undo ``places``
-        inputs_BTF = jnp.concatenate([slowly_BThwC, colours_BThwC], axis=-1).reshape(batch, length, -1)
+        features_BTF = features_BThwC.reshape(batch, length, -1)
+        slowly_BTF = features_BTF * features_BTF.shape[-1] ** -0.5  # else a few steps undo how the map begins
+        known_BTF = moments(video_BTHWC).astype(slowly_BTF.dtype)
         coordinates_BTF = nn.Dense(
-            (1 + still) * cells, kernel_init=places(high, wide, video_BTHWC.shape[-1]), dtype=style.dtype,
-            param_dtype=style.param_dtype, name="coordinates")(inputs_BTF).astype(jnp.float32)
+            (1 + still) * cells, kernel_init=begin_as_moments, dtype=style.dtype, param_dtype=style.param_dtype,
+            name="coordinates")(jnp.concatenate([slowly_BTF, known_BTF], axis=-1)).astype(jnp.float32)
         courses_BTF, looks_BTF = jnp.split(coordinates_BTF, [cells], axis=-1)
         amplitudes_BkF = jnp.einsum("kT,BTF->BkF", cosines(length, self.spectrum.moving) / length, courses_BTF)
         means_BsF = looks_BTF.mean(axis=1).reshape(batch, still, cells)
@@ -174,7 +188,10 @@ class SpectralDecoder(nn.Module):
         amplitudes_BkF, means_BsF = jnp.split(latents_BthwD.reshape(batch, spectrum.grid[0], -1), [spectrum.moving], 1)
         courses_BTF = jnp.einsum("kT,BkF->BTF", cosines(length, spectrum.moving), amplitudes_BkF)
         looks_BTF = jnp.broadcast_to(means_BsF.reshape(batch, 1, -1), (batch, length, means_BsF[0].size))
-        x = self._dense(spectrum.width, "in")(jnp.concatenate([courses_BTF, looks_BTF], axis=-1))
+        coordinates_BTF = jnp.concatenate([courses_BTF, looks_BTF], axis=-1)
+        angles_BTF = jnp.concatenate([coordinates_BTF * 2**octave for octave in range(spectrum.octaves)], axis=-1)
+        waves_BTF = jnp.concatenate([coordinates_BTF, jnp.sin(angles_BTF), jnp.cos(angles_BTF)], axis=-1)
+        x = self._dense(spectrum.width, "in")(waves_BTF)
         for block in range(spectrum.blocks):
             inner = nn.swish(self._dense(spectrum.width, f"inner_{block}")(self._norm(f"norm_{block}")(x)))
             x += self._dense(spectrum.width, f"outer_{block}")(inner)
