@@ -117,9 +117,15 @@ class CodedClips:
         codes = {"codes": self.tokenizer.codes(video_NTHWC)}
         if self.tasks is None:
             return codes
-        conditions = [self.tokenizer.codes(self._condition(video_NTHWC, np.full(len(video_NTHWC), task, np.int32)))
-                      for task in range(len(self.tasks.names))]
+        conditions = [self._conditions(video_NTHWC, task) for task in range(len(self.tasks.names))]
         return codes | {"conditions": np.stack(conditions, axis=1)}
+
+    def _conditions(self, video_NTHWC: np.ndarray, task: int) -> np.ndarray:
+        """The codes of what a task gives of each clip; zeros where it gives nothing, for nobody looks at them."""
+        if not self.tasks.visible_nTHW[task].any():
+            grid = self.tokenizer.network.latent_shape(video_NTHWC.shape[1:4])
+            return np.zeros((len(video_NTHWC), *grid), np.int32)
+        return self.tokenizer.codes(self._condition(video_NTHWC, np.full(len(video_NTHWC), task, np.int32)))
 
     @functools.cached_property
     def _condition(self) -> Callable:
