@@ -1,4 +1,4 @@
-"""The cosines that codes of a spectrum stand for: hand-computed, a transform and its inverse, and the way to frames."""
+"""The curves that codes of a spectrum stand for: hand-computed, a transform and its inverse, and the way to frames."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.nn.weights import random_params, random_video
 from videogvt.nn.layers import Style
-from videogvt.nn.spectral import EDGE, SpectralDecoder, SpectralEncoder, Spectrum, begin_as_moments, cosines, moments
+from videogvt.nn.spectral import EDGE, SpectralDecoder, SpectralEncoder, Spectrum, begin_as_moments, curves, moments
 
 STYLE = Style(conv="2d", norm_groups=1)
 
@@ -31,28 +31,35 @@ class Painter(nn.Module):
         return x + (10.0 if 2 in stages else 0.0)
 
 
-def test_cosines_of_four_frames():
-    wide, narrow = np.sqrt(2) * np.cos(np.pi / 8), np.sqrt(2) * np.cos(3 * np.pi / 8)
-    np.testing.assert_allclose(cosines(4, 3), [
-        [1, 1, 1, 1], [wide, narrow, -narrow, -wide], [1, -1, -1, 1]], atol=1e-6)
+def test_curves_of_four_frames():
+    line, rest = np.array([-3, -1, 1, 3]) / np.sqrt(5), np.array([-1, 3, -3, 1]) / np.sqrt(5)
+    np.testing.assert_allclose(curves(4, 4), [[1, 1, 1, 1], line, [1, -1, -1, 1], rest], atol=1e-6)
 
 
-def test_all_cosines_give_a_course_back_and_the_lowest_its_mean():
-    basis, course = cosines(16, 16), np.random.default_rng(0).normal(size=16)
+def test_all_curves_give_a_course_back_and_the_first_its_mean():
+    basis, course = curves(16, 16), np.random.default_rng(0).normal(size=16)
     amplitudes = basis @ course / 16
-    np.testing.assert_allclose(amplitudes @ basis, course, atol=1e-5)
+    np.testing.assert_allclose(amplitudes @ basis, course, atol=1e-4)
     np.testing.assert_allclose(amplitudes[0], course.mean(), atol=1e-6)
     np.testing.assert_allclose(basis @ basis.T, 16 * np.eye(16), atol=1e-4)
     np.testing.assert_allclose(np.mean((amplitudes[:8] @ basis[:8]) ** 2), np.sum(amplitudes[:8] ** 2), rtol=1e-4)
 
 
-@pytest.mark.parametrize("half_turns", [0, 1, 5])
-def test_a_cosine_of_whole_half_turns_is_one_amplitude_and_one_that_is_too_fast_is_none(half_turns):
-    course = np.cos(np.pi * half_turns * (np.arange(16) + 0.5) / 16)
-    amplitudes = cosines(16, 8) @ course / 16
-    np.testing.assert_allclose(np.flatnonzero(np.abs(amplitudes) > 1e-6), [half_turns])
-    np.testing.assert_allclose(amplitudes @ cosines(16, 8), course, atol=1e-6)
-    np.testing.assert_allclose(cosines(16, 8) @ np.cos(np.pi * 9 * (np.arange(16) + 0.5) / 16), 0.0, atol=1e-5)
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_rest_line_and_throw_have_no_amplitude_beyond_their_degree(degree):
+    course = np.polyval([-0.8, 0.5, 0.3][2 - degree:], np.linspace(-1, 1, 16))
+    amplitudes = curves(16, 8) @ course / 16
+    assert np.abs(amplitudes[degree]) > 1e-2
+    np.testing.assert_allclose(amplitudes[degree + 1:], 0.0, atol=1e-6)
+    np.testing.assert_allclose(amplitudes @ curves(16, 8), course, atol=1e-6)
+
+
+def test_what_winds_on_a_line_is_kept_by_seven_curves_better_than_by_seven_powers():
+    time = np.linspace(-1, 1, 16)
+    courses = 3 * time + np.cos(np.pi * np.linspace(1.0, 1.5, 9)[:, None] * time + np.arange(9)[:, None])
+    powers = np.linalg.qr(np.polynomial.legendre.legvander(time, 6))[0].T * 4
+    lost = [np.abs(courses - courses @ basis.T @ basis / 16).max() for basis in (curves(16, 7), powers)]
+    assert lost[0] < lost[1] / 2, lost
 
 
 def test_moments_of_a_dot_by_hand():
@@ -75,7 +82,7 @@ def test_the_encoder_gives_amplitudes_of_linear_maps_of_frames():
     spectrum = Spectrum(clip=(4, 2, 2), grid=(2, 2, 1))
     model, video = SpectralEncoder(spectrum, Colours(), 1, STYLE), random_video((2, 4, 2, 2, 3))
     params = random_params(model, video.shape)
-    wanted = np.einsum("kT,BTF->BkF", cosines(4, 2) / 4, linear_map(video, params)).reshape(2, 2, 2, 1, 1)
+    wanted = np.einsum("kT,BTF->BkF", curves(4, 2) / 4, linear_map(video, params)).reshape(2, 2, 2, 1, 1)
     np.testing.assert_allclose(model.apply({"params": params}, video), wanted, atol=1e-5)
     still = np.broadcast_to(video[:, :1], video.shape)
     np.testing.assert_allclose(model.apply({"params": params}, still)[:, 1:], 0.0, atol=1e-6)

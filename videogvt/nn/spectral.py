@@ -1,12 +1,12 @@
-"""Codes of a whole clip: every frame as a few coordinates, and the course of each coordinate as cosines (ours).
+"""Codes of a whole clip: every frame as a few coordinates, the course of each as a parabola and cosines (ours).
 
 A grid of patches says of every place and time what is there. What a motion is like follows from many of its codes, to
 fractions of a cell, and a generator that draws several of them at once draws motions that do not fit together. The
-amplitudes of cosines are drawn almost independently of each other: the first says where the object is on average, the
-next where it is going, the others how it winds. Whatever they say, the clip moves smoothly.
+amplitudes of a few curves are drawn almost independently of each other: the first says where the object is on average,
+the next how fast it goes, the next how it falls, the others how it winds. Whatever they say, the clip moves smoothly.
 
     frame -> Encoder beside moments of colour -> one linear map -> coordinates of each of T frames
-          -> cosines over time, or the mean -> quantizer -> T frames again -> MLP, Decoder -> frame
+          -> curves over time, or the mean -> quantizer -> T frames again -> MLP, Decoder -> frame
 
 Codecs transform before they quantize for the same reason (Goyal, IEEE Signal Processing Magazine 18(5), 2001). The
 coordinates are learned. Nothing says that they are positions, but what moves smoothly is quantized with least error.
@@ -40,7 +40,7 @@ class Spectrum:
     Attributes:
       clip: (T, H, W) of the clips, the only ones it is for.
       grid: (t, h, w) of their codes: h * w cells of coordinates, which have no place in the picture, and t of their
-        cosines. They divide T, H and W: a code stands for as many frames, rows and columns.
+        curves. They divide T, H and W: a code stands for as many frames, rows and columns.
       still: of the t, so many at the end are instead the means over the clip of further h * w cells of coordinates.
         What does not change, such as a colour, has room there, and what changes has none to be told twice.
       channels: of the features between which and the coordinates there is one linear map, or an MLP on the way back.
@@ -70,7 +70,7 @@ class Spectrum:
 
     @property
     def moving(self) -> int:
-        """Cosines of each coordinate that changes."""
+        """Curves of each coordinate that changes."""
         return self.grid[0] - self.still
 
     @property
@@ -79,16 +79,18 @@ class Spectrum:
         return tuple(size // n for size, n in zip(self.clip, self.grid))
 
 
-def cosines(frames: int, count: int) -> np.ndarray:
-    """The ``count`` lowest cosines of the discrete cosine transform DCT-II, (count, frames), each of mean square 1.
+def curves(frames: int, count: int) -> np.ndarray:
+    """What courses over time are made of, (count, frames): a mean, a line, a parabola, cosines of 1, 2, ... half turns.
 
-    The rows are orthogonal: ``cosines @ course / frames`` are the amplitudes of a course, of which the first is its
-    mean, and ``amplitudes @ cosines`` is the course again, as far as it has no higher frequencies.
+    Each is orthogonal to those before it and of mean square 1: ``curves @ course / frames`` are the amplitudes of a
+    course, of which the first is its mean, and ``amplitudes @ curves`` is the nearest course that has no others.
+    Cosines alone converge slowly, since they are level at both ends; what is left beside a parabola nearly is, too
+    (after Lanczos, Discourse on Fourier Series, 1966).
     """
-    phases = np.pi / frames * np.arange(count)[:, None] * (np.arange(frames) + 0.5)
-    rows = np.sqrt(2) * np.cos(phases)
-    rows[0] = 1.0
-    return rows.astype(np.float32)
+    powers = np.linspace(-1.0, 1.0, frames) ** np.arange(3)[:, None]
+    waves = np.cos(np.pi / frames * np.arange(1, frames)[:, None] * (np.arange(frames) + 0.5))
+    basis, triangle = np.linalg.qr(np.concatenate([powers, waves])[:count].T)
+    return (np.sqrt(frames) * basis * np.sign(np.diag(triangle))).T.astype(np.float32)
 
 
 def moments(video_BTHWC):
@@ -149,7 +151,7 @@ class SpectralEncoder(nn.Module):
             (1 + still) * cells, kernel_init=begin_as_moments, dtype=style.dtype, param_dtype=style.param_dtype,
             name="coordinates")(jnp.concatenate([slowly_BTF, known_BTF], axis=-1)).astype(jnp.float32)
         courses_BTF, looks_BTF = jnp.split(coordinates_BTF, [cells], axis=-1)
-        amplitudes_BkF = jnp.einsum("kT,BTF->BkF", cosines(length, self.spectrum.moving) / length, courses_BTF)
+        amplitudes_BkF = jnp.einsum("kT,BTF->BkF", curves(length, self.spectrum.moving) / length, courses_BTF)
         means_BsF = looks_BTF.mean(axis=1).reshape(batch, still, cells)
         return jnp.concatenate([amplitudes_BkF, means_BsF], axis=1).reshape(batch, t, h, w, self.embedding_dim)
 
@@ -186,7 +188,7 @@ class SpectralDecoder(nn.Module):
         spectrum, (high, wide) = self.spectrum, self.features
         batch, length = len(latents_BthwD), spectrum.clip[0]
         amplitudes_BkF, means_BsF = jnp.split(latents_BthwD.reshape(batch, spectrum.grid[0], -1), [spectrum.moving], 1)
-        courses_BTF = jnp.einsum("kT,BkF->BTF", cosines(length, spectrum.moving), amplitudes_BkF)
+        courses_BTF = jnp.einsum("kT,BkF->BTF", curves(length, spectrum.moving), amplitudes_BkF)
         looks_BTF = jnp.broadcast_to(means_BsF.reshape(batch, 1, -1), (batch, length, means_BsF[0].size))
         coordinates_BTF = jnp.concatenate([courses_BTF, looks_BTF], axis=-1)
         angles_BTF = jnp.concatenate([coordinates_BTF * 2**octave for octave in range(spectrum.octaves)], axis=-1)
