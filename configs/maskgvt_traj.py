@@ -123,14 +123,19 @@ def _default() -> ConfigDict:
     return config
 
 
-def _long() -> ConfigDict:
-    """Larger, longer, on five times the clips, and with prediction from half of the frames."""
-    config = _default()
-    config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
-    config.tasks.names = ("CG", "FP:8")
-    config.tasks.weights = (2, 1)
+def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
+    """With tasks that are given pixels."""
+    config.tasks.names = names
     config.tasks.background = 1.0  # the paper's black, and edges drawn out, drown a small object
     config.tokenizer.keep_conditions = True  # the codes of padded clips too are written once, to the data root
+    return config
+
+
+def _long() -> ConfigDict:
+    """Larger, longer, on five times the clips, and with prediction from half of the frames."""
+    config = _given(_default(), ("CG", "FP:8"))
+    config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
+    config.tasks.weights = (2, 1)
     config.transformer.hidden = 192
     config.transformer.heads = 3
     config.transformer.mlp = 768
@@ -139,13 +144,8 @@ def _long() -> ConfigDict:
 
 
 def _multitask() -> ConfigDict:
-    """The ten tasks in turn, one a step, in equal shares, on the clips of the default."""
-    config = _long()
-    del config.data.options["clips"]
-    del config.tasks["weights"]
-    config.tasks.names = ALL_TASKS
-    config.tasks.mixing = "step"
-    return config
+    """The ten tasks in turn, one a step, in equal shares."""
+    return _given(_default(), ALL_TASKS)
 
 
 def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
