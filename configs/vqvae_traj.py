@@ -122,9 +122,10 @@ def _spectrum() -> ConfigDict:
     config.tokenizer = ConfigDict({
         **config.tokenizer.to_dict(), "conv": "split2d", "stem": (1, 8, 8), "encoder_blocks": (1, 0, 0),
         "decoder_blocks": (1, 0, 0), "spectrum": ConfigDict({"clip": (16, 64, 64), "grid": (8, 1, 2), "still": 1}),
-        "quantizer": ConfigDict({"name": "fsq", "levels": (256,)}),
+        "quantizer": ConfigDict({"name": "fsq", "levels": (256,), "bound": "clip"}),
     })
     config.generator.restart_below = 0.0  # there is no codebook
+    config.optimizer.learning_rate = 2e-3
     config.train.steps = 1500
     config.train.save_every = 250
     config.evals.every = 500

@@ -9,6 +9,7 @@ the next how fast it goes, the next how it falls, the others how it winds. Whate
           -> curves over time, or the mean -> quantizer -> T frames again -> MLP, Decoder -> frame
 
 Codecs transform before they quantize for the same reason (Goyal, IEEE Signal Processing Magazine 18(5), 2001). The
+quantizer must not bend what it rounds, or the sum of curves is no course any more: FSQ with ``bound="clip"``. The
 coordinates are learned. Nothing says that they are positions, but what moves smoothly is quantized with least error.
 """
 
@@ -20,8 +21,8 @@ import numpy as np
 
 from videogvt.nn.layers import Style
 
-EDGE = 1.5
-"""A moment of place at the picture's edge. More would use more levels of FSQ, and bend more of the edge."""
+EDGE = 1.0
+"""A moment of place at the picture's edge, where the outermost levels of FSQ are."""
 
 CROWD = 64
 """A frame full of colour holds so much of it: a moment of amount is 1 for an object on one 64th of the picture."""

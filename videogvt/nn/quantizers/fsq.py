@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 
+from videogvt.core.registry import unknown_name
 from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantizers, straight_through
 
 MARGIN = 1e-3  # the bound lies this far beyond the outermost levels, so that they are reached at a finite latent
@@ -13,14 +15,17 @@ MARGIN = 1e-3  # the bound lies this far beyond the outermost levels, so that th
 
 @quantizers.register("fsq")
 class FiniteScalarQuantizer(Quantizer):
-    """A latent's channels, bounded by tanh and rounded; its code counts the combinations of levels.
+    """A latent's channels, bounded and rounded; its code counts the combinations of levels.
 
     Attributes:
       levels: number of levels of each channel, at least 2; the first channel counts fastest. (8, 5, 5, 5) has 1,000
         codes and is the paper's replacement for a codebook of 1,024.
+      bound: "tanh", the paper's, or "clip" (ours), which leaves what lies between the outermost levels, -1 and about 1,
+        as it is. Then sums of latents are those of what was rounded, and all levels are equally fine.
     """
 
     levels: Sequence[int] = (8, 5, 5, 5)
+    bound: Literal["tanh", "clip"] = "tanh"
 
     @property
     def num_codes(self) -> int:
@@ -41,17 +46,26 @@ class FiniteScalarQuantizer(Quantizer):
         levels_D = np.asarray(self.levels)
         if levels_D.min() < 2:
             raise ValueError(f"FSQ takes at least 2 levels per channel, found levels={tuple(self.levels)}.")
-        half_D = (levels_D - 1) * (1 + MARGIN) / 2
-        # An even number of levels has no level at 0: half a step down, and a shift that keeps 0 at 0.
-        offset_D = np.where(levels_D % 2, 0.0, 0.5)
-        shift_D = np.arctanh(offset_D / half_D).astype(np.float32)
-        bounded_BthwD = jnp.tanh(z_BthwD + shift_D) * half_D.astype(np.float32) - offset_D.astype(np.float32)
+        bounded_BthwD = self._bounded(z_BthwD, levels_D)
         rounded_BthwD = jnp.round(bounded_BthwD)
         digits_BthwD = rounded_BthwD.astype(jnp.int32) + levels_D // 2
         codes_Bthw = (digits_BthwD * self._basis_D).sum(-1).astype(jnp.int32)
         steps_BthwD = straight_through(bounded_BthwD, rounded_BthwD) if train else rounded_BthwD
         latents_BthwD = steps_BthwD / (levels_D // 2).astype(np.float32)
         return quantized(latents_BthwD, codes_Bthw, z_BthwD, {}, self.num_codes)
+
+    def _bounded(self, z_BthwD, levels_D: np.ndarray):
+        """In units of levels, of which 0 is one."""
+        if self.bound == "clip":
+            low_D, high_D = -(levels_D // 2), (levels_D - 1) // 2
+            return jnp.clip(z_BthwD * -low_D.astype(np.float32), low_D.astype(np.float32), high_D.astype(np.float32))
+        if self.bound != "tanh":
+            raise ValueError(unknown_name("bound of FSQ", self.bound, ("tanh", "clip")))
+        half_D = (levels_D - 1) * (1 + MARGIN) / 2
+        # An even number of levels has no level at 0: half a step down, and a shift that keeps 0 at 0.
+        offset_D = np.where(levels_D % 2, 0.0, 0.5)
+        shift_D = np.arctanh(offset_D / half_D).astype(np.float32)
+        return jnp.tanh(z_BthwD + shift_D) * half_D.astype(np.float32) - offset_D.astype(np.float32)
 
     def lookup(self, codes_Bthw):
         """The latents (B, t, h, w, D) that codes stand for, in [-1, 1]."""
