@@ -48,7 +48,7 @@ def _default() -> ConfigDict:
     config.tasks.names = ("CG",)
 
     config.decoding = ConfigDict()
-    config.decoding.temperature = 1.0
+    config.decoding.temperature = 0.7  # as the masked transformer's
 
     config.losses = ConfigDict()
     config.losses.label_smoothing = 1e-4
