@@ -68,7 +68,7 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 6000
+    config.train.steps = 4000
     config.train.log_every = 50
     config.train.save_every = 1000
     config.train.best = "eval/validation/loss"
