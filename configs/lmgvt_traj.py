@@ -34,7 +34,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 64
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("traj64")
+    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("motion64")
     config.tokenizer.step = "best"
 
     config.lm = ConfigDict()

@@ -2,7 +2,7 @@
 
     python run.py --config=configs/vqvae_traj.py:spectrum       # first: the tokenizer, in runs/vqvae_traj-spectrum
     python run.py --config=configs/maskgvt_traj.py              # then this: a laptop's two cores
-    python run.py --config=configs/maskgvt_traj.py --config.tokenizer.run=traj64    # or with the tokenizer that ships
+    python run.py --config=configs/maskgvt_traj.py --config.tokenizer.run=motion64  # or with the one that ships
 
     python run.py --config=configs/maskgvt_traj.py --mode=generate --class=helical --number=4
 
@@ -54,7 +54,7 @@ def _default() -> ConfigDict:
     config.data.batch_size = 64
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("traj64")
+    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("motion64")
     config.tokenizer.step = "best"
 
     config.transformer = ConfigDict()
