@@ -16,6 +16,7 @@ from videogvt.train.checkpoint import load_params
 from videogvt.world.spec import SPECS
 
 CLASSES = SPECS["tiny"].families
+LIMIT = 15_000_000  # bytes of a generator that ships
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,7 @@ def test_export_keeps_half_precision_and_names_its_tokenizer(generator, generato
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
     golden = bundle.read_golden(folder)
     assert golden["video"].shape == (5, 8, 32, 32, 3) and golden["label"].tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(golden["codes"], shipped.generate("CG", number=5).codes)
     card = (folder / "card.md").read_text()
     for text in ('VideoGenerator.load("maker")', "CG, FP:4, IPC", "`small`, 32 codes a clip", "| loss | 3.5 | 1.25 |"):
         assert text in card, text
@@ -148,6 +150,16 @@ def test_export_keeps_half_precision_and_names_its_tokenizer(generator, generato
         VideoGenerator.load(tmp_path / "small")
     with pytest.raises(ValueError, match="holds a generator; load it with VideoGenerator"):
         VideoTokenizer.load(folder)
+
+
+@pytest.mark.parametrize("name", bundle.shipped("generator"))
+def test_shipped_generators_are_small_whole_and_still_right(name):
+    folder = bundle.shipped("generator")[name]
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LIMIT
+    generator, golden = VideoGenerator.load(name), bundle.read_golden(folder)
+    made = generator.generate("CG", number=len(golden["label"]))
+    np.testing.assert_array_equal(made.labels, golden["label"])
+    assert np.mean(made.codes == golden["codes"]) >= 0.8  # other machines round otherwise, and then draw another code
 
 
 def test_the_mode_writes_clips_codes_and_sheets(generator_run, clip, tmp_path, capsys):

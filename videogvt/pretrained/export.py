@@ -128,6 +128,7 @@ def generator_parts(workdir: pathlib.Path, step: int, run: Mapping[str, Any], da
         "video_shape": list(generator.generation.video_shape), "class_names": list(generator.class_names),
     }
     halves = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), generator.params)
+    generator.params = jax.device_put(jax.tree.map(np.float32, halves))  # golden clips are those that it will make
     golden = {}
     if "CG" in generator.tasks:
         made = generator.generate("CG", number=max(len(generator.class_names), 1))
