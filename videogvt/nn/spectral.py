@@ -10,7 +10,7 @@ the next how fast it goes, the next how it falls, the others how it winds. Whate
 
 Codecs transform before they quantize for the same reason (Goyal, IEEE Signal Processing Magazine 18(5), 2001). The
 quantizer must not bend what it rounds, or the sum of curves is no course any more: FSQ with ``bound="clip"``. The
-coordinates are learned. Nothing says that they are positions, but what moves smoothly is quantized with least error.
+coordinates begin as moments of colour, which for one object are its place and size, and are learned from there.
 """
 
 from dataclasses import dataclass
