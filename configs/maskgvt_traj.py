@@ -23,7 +23,8 @@ and the oracle names 96.8 % as asked for, of helices 92 % (docs/results.md). B a
 
 Three quarters of the tokens of every clip are masked (``masking.schedule``). "between:0.5,1" masks evenly from a half
 to all, "pow3" 1 - u^3 of them for an even u, which is three quarters on average, and "cosine" is the paper's curve.
-Without tasks that see pixels the codes of the training clips are written once, to the data root.
+The codes of the training clips are written once, to the data root; where tasks see pixels, those of the padded clips
+beside them (``tokenizer.keep_conditions``).
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -74,7 +75,7 @@ def _default() -> ConfigDict:
     config.masking.schedule = "fixed:0.75"
 
     config.decoding = ConfigDict()
-    config.decoding.steps = 16  # one for each code; the paper's 12, for its 1,024, name fewer clips right here
+    config.decoding.steps = 16  # one for each code; with the paper's 12 fewer clips are named right (docs/results.md)
     config.decoding.schedule = "cosine"
     config.decoding.temperature = 0.7  # less noise than in life: every level of an amplitude bends the path a little
     config.decoding.choice_temperature = 0.0  # the surest first; the paper's 4.5 lets chance have a say

@@ -157,7 +157,7 @@ class TaskTable:
             for each sample at random.
 
         Raises:
-          ValueError: names are missing, unknown or double, shapes do not divide, or weights are not usable.
+          ValueError: names are missing, unknown or double, shapes do not divide, weights or background are not usable.
         """
         _check(names, video_shape, latent_shape, rule, mixing, background)
         tasks = [parse_task(name, video_shape[0]) for name in names]

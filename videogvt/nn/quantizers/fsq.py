@@ -57,8 +57,8 @@ class FiniteScalarQuantizer(Quantizer):
     def _bounded(self, z_BthwD, levels_D: np.ndarray):
         """In units of levels, of which 0 is one."""
         if self.bound == "clip":
-            low_D, high_D = -(levels_D // 2), (levels_D - 1) // 2
-            return jnp.clip(z_BthwD * -low_D.astype(np.float32), low_D.astype(np.float32), high_D.astype(np.float32))
+            half_D, high_D = (np.float32(edge_D) for edge_D in (levels_D // 2, (levels_D - 1) // 2))
+            return jnp.clip(z_BthwD * half_D, -half_D, high_D)
         if self.bound != "tanh":
             raise ValueError(unknown_name("bound of FSQ", self.bound, ("tanh", "clip")))
         half_D = (levels_D - 1) * (1 + MARGIN) / 2
