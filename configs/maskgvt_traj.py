@@ -23,6 +23,8 @@ and the oracle names 96.8 % as asked for, of helices 92 % (docs/results.md). B a
 
 Three quarters of the tokens of every clip are masked (``masking.schedule``). "between:0.5,1" masks evenly from a half
 to all, "pow3" 1 - u^3 of them for an even u, which is three quarters on average, and "cosine" is the paper's curve.
+Where tasks see pixels, the paper's COMMIT shows a masked token's condition in its place. These codes have no places;
+``transformer.condition_embeddings`` tells the network all of the condition beside the tokens, throughout decoding.
 The codes of the training clips are written once, to the data root; where tasks see pixels, those of the padded clips
 beside them (``tokenizer.keep_conditions``).
 """
@@ -127,6 +129,8 @@ def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
     """With tasks that are given pixels."""
     config.tasks.names = names
     config.tasks.background = 1.0  # the paper's black, and edges drawn out, drown a small object
+    config.transformer.condition_embeddings = True  # ours: what is given is told beside every token, all the time,
+    config.masking.condition = "none"  # and not, as the paper's COMMIT has it, in the place of masked ones
     config.tokenizer.keep_conditions = True  # the codes of padded clips too are written once, to the data root
     return config
 
@@ -136,13 +140,15 @@ def _long() -> ConfigDict:
     config = _given(_default(), ("CG", "FP:8"))
     config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
     config.tasks.weights = (2, 1)
-    config.train.steps = 10_000
+    config.train.steps = 20_000
     return config
 
 
 def _multitask() -> ConfigDict:
     """The ten tasks in turn, one a step, in equal shares."""
-    return _given(_default(), ALL_TASKS)
+    config = _given(_default(), ALL_TASKS)
+    config.train.steps = 8000
+    return config
 
 
 def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:

@@ -35,15 +35,17 @@ def tokenizer_params():
     return params
 
 
-def masked_recipe(names=("CG",), *, steps=8, start=None, losses=None, optimizer=None, **network) -> TransformerRecipe:
+def masked_recipe(
+    names=("CG",), *, condition="commit", steps=8, start=None, losses=None, optimizer=None, **network
+) -> TransformerRecipe:
     """A recipe of the masked transformer."""
     config = {
         "tasks": {"names": names}, "transformer": {**NETWORK, "attention_dropout": 0.0, "norm": "pre", **network},
         "decoding": {"steps": 4},
     }
     return TransformerRecipe(
-        generation=masked_generation(config, TOKENIZER, VIDEO, CLASSES), masking=Masking(schedule="between:0.5,1"),
-        **_learning(steps, start, losses, optimizer),
+        generation=masked_generation(config, TOKENIZER, VIDEO, CLASSES),
+        masking=Masking(schedule="between:0.5,1", condition=condition), **_learning(steps, start, losses, optimizer),
     )
 
 

@@ -49,6 +49,14 @@ def test_rows_and_positions_go_where_their_meaning_is(single):
     jax.tree.map(np.testing.assert_array_equal, state.ema["transformer"], new)  # the other run has no average
 
 
+def test_the_projection_of_conditions_that_a_single_task_lacks_stays_random(single):
+    folder, given = single
+    _, random, state = grown(folder, condition="none", condition_embeddings=True)
+    random, new = (tree["BertEmbed_0"] for tree in (random, state.params["transformer"]))
+    jax.tree.map(np.testing.assert_array_equal, new["condition_embeddings"], random["condition_embeddings"])
+    np.testing.assert_array_equal(new["embeddings_ln"]["scale"], given["BertEmbed_0"]["embeddings_ln"]["scale"])
+
+
 def test_the_same_network_is_taken_over_as_it_is(single):
     folder, given = single
     recipe = masked_recipe()

@@ -28,6 +28,13 @@ def many():
     return recipe, state_of(recipe), jax.jit(recipe.step), clips(4)
 
 
+@pytest.fixture(scope="module")
+def told():
+    """The same of a network that is told conditions beside the tokens."""
+    recipe = masked_recipe(MANY, losses={"ema_decay": 0.9}, condition="none", condition_embeddings=True)
+    return recipe, state_of(recipe), jax.jit(recipe.step), clips(4)
+
+
 def computed(numbers):
     return {name: mean.compute() for name, mean in numbers.items() if mean.count}
 
@@ -165,8 +172,9 @@ def test_generating_depends_on_each_clip_s_key_alone(many):
     assert (other["codes"] != made["codes"]).any()
 
 
-def test_hidden_pixels_do_not_reach_what_is_generated(many):
-    recipe, state, _, batch = many
+@pytest.mark.parametrize("way", ["many", "told"])
+def test_hidden_pixels_do_not_reach_what_is_generated(way, request):
+    recipe, state, _, batch = request.getfixturevalue(way)
     generate = jax.jit(recipe.predict_fns["generate"])
     state = state.replace(ema=jax.tree.map(lambda leaf: 5 * leaf, state.ema))  # so that it heeds what it is shown
     task_B, keys_B = jnp.array([1]), jax.random.split(jax.random.key(3), 1)
@@ -176,6 +184,30 @@ def test_hidden_pixels_do_not_reach_what_is_generated(many):
     np.testing.assert_array_equal(first, generate(state, task_B, jnp.array([-1]), video, keys_B)["codes"])
     video[:, :2] = 255 - video[:, :2]
     assert (first != generate(state, task_B, jnp.array([-1]), video, keys_B)["codes"]).any()
+
+
+def test_conditions_beside_the_tokens_stay_while_tokens_become_known(told):
+    """MASK or a clip's own code in each place, and the condition's code beside it, or MASK where nothing is given."""
+    recipe, state, _, batch = told
+    generation, mask = recipe.generation, recipe.generation.vocabulary.mask
+    task_B = jnp.array([0, 1, 2, 3])
+    codes, condition = generation.tokens(state.frozen["tokenizer"], batch, task_B)
+    (masked, conditions_BN, *_), _ = recipe._rows(codes, condition, task_B, batch["label"], jax.random.key(0))
+    np.testing.assert_array_equal(masked.inputs_BN, np.where(masked.masked_BN, mask, codes.reshape(4, -1)))
+    visible_BN = np.asarray(generation.tasks.visible(task_B)).reshape(4, -1)
+    np.testing.assert_array_equal(conditions_BN, np.where(visible_BN, condition.reshape(4, -1), mask))
+    assert (conditions_BN[0] == mask).all() and visible_BN[1:].any(1).all()
+
+
+def test_conditions_beside_the_tokens_count_where_something_is_given(told):
+    recipe, state, _, batch = told
+    task_B = jnp.array([0, 1, 2, 3])
+    codes, condition = recipe.generation.tokens(state.frozen["tokenizer"], batch, task_B)
+    loss = jax.jit(lambda condition: recipe._loss(
+        state.params["transformer"], codes, condition, task_B, batch["label"], jax.random.key(0))[1])
+    first, other = (computed(loss(codes_Bthw)) for codes_Bthw in (condition, (condition + 1) % CODES))
+    assert first["loss/CG"] == other["loss/CG"]
+    assert all(first[f"loss/{name}"] != other[f"loss/{name}"] for name in ("FP:2", "OPC", "IPD"))
 
 
 def test_guidance_changes_what_is_generated(many):
@@ -254,5 +286,7 @@ def test_settings_that_do_not_fit():
     recipe = masked_recipe()
     with pytest.raises(ValueError, match="masking.condition is 'commit' and decoding.keep_condition is True"):
         recipe.with_decoding(keep_condition=True)
+    with pytest.raises(ValueError, match="transformer.condition_embeddings is on and masking.condition is 'commit'"):
+        masked_recipe(MANY, condition_embeddings=True)
     with pytest.raises(ValueError, match="losses.class_dropout is 1; expected at least 0"):
         TransformerLosses(class_dropout=1)

@@ -2,9 +2,11 @@
 
 MAGVIT (arXiv 2212.05199, section 3 and appendix) predicts all codes of a clip at once with BERT (arXiv 1810.04805).
 This is the one its released code builds, "simplified_bert", to the letter: names of parameters, post-norm layers,
-epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"`` and ``rotary`` are variants of ours.
+epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary`` and ``condition_embeddings``
+are variants of ours.
 
     x = drop(LN(word[token] + position[index] (+ segment[0 or 1])))              embedding, not scaled by sqrt(D)
+    x = drop(LN(word[token] + position[index] + word[condition] W))              with condition embeddings
     x = LN(x + drop(attention(x)));  x = LN(x + drop(W2 gelu(W1 x + b1) + b2))   every layer, post-norm
     x = x + drop(attention(LN(x)));  x = x + drop(W2 gelu(W1 LN(x) + b1) + b2)   every layer, pre-norm; then one LN
     logits = LN(gelu(W x + b)) word^T + bias                                     head, tied, not divided by sqrt(D)
@@ -102,18 +104,20 @@ class Style:
 
 
 class BertEmbed(nn.Module):
-    """Tokens, positions and, where asked for, segments as vectors; the word table comes along for the tied head."""
+    """Tokens, positions and, where given, segments and conditions as vectors; with the word table for the tied head."""
 
     vocab_size: int
     style: Style
 
     @nn.compact
-    def __call__(self, tokens_BL, segments_BL):
+    def __call__(self, tokens_BL, segments_BL, conditions_BL):
         style, length = self.style, tokens_BL.shape[1]
         words = style.embed(self.vocab_size, "word_embeddings")
         x_BLD = lookup(words, tokens_BL) + style.embed(length, "position_embeddings")(jnp.arange(length))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
+        if conditions_BL is not None:
+            x_BLD += style.dense(style.hidden, "condition_embeddings")(lookup(words, conditions_BL))
         return style.drop(style.norm("embeddings_ln")(x_BLD)), words.embedding
 
 
@@ -231,6 +235,9 @@ class MaskedTransformer(nn.Module):
         positions. It has no parameters.
       grid: (t, h, w) of the codes, the last positions of the sequence; needed with ``rotary``.
       segment_embeddings: whether positions that show a condition token get a vector of their own.
+      condition_embeddings: whether every position is also told its condition token, beside its own token and whether
+        that is known or not: a projection of the token's vector is added. With codes that each stand for the whole
+        clip, a condition's code says little by itself and what is shown in its place hides it.
       remat: whether the backward pass computes every layer anew instead of storing what is inside.
       dtype: of the computation; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.
@@ -249,6 +256,7 @@ class MaskedTransformer(nn.Module):
     rotary: bool = False
     grid: tuple[int, int, int] | None = None
     segment_embeddings: bool = False
+    condition_embeddings: bool = False
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -265,28 +273,33 @@ class MaskedTransformer(nn.Module):
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
-    def __call__(self, tokens_BL, *, segments_BL=None, train: bool = False):
+    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, train: bool = False):
         """Logits, float32 (B, L, V).
 
         Args:
           tokens_BL: integers in 0..V-1. Others are a ``ValueError`` where values are at hand; inside jit they make the
             sample's logits nan.
           segments_BL: 1 where a condition token is shown, else 0; needed with ``segment_embeddings``, otherwise unused.
+          conditions_BL: condition tokens, MASK where nothing is given; needed with ``condition_embeddings``, otherwise
+            unused.
           train: whether to drop; needs an rng "dropout" unless both rates are 0.
         """
-        return self._forward(tokens_BL, segments_BL, train, maps=False)[0]
+        return self._forward(tokens_BL, segments_BL, conditions_BL, train, maps=False)[0]
 
-    def attention_maps(self, tokens_BL, *, segments_BL=None):
+    def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
-        return jnp.stack(self._forward(tokens_BL, segments_BL, train=False, maps=True)[1])
+        return jnp.stack(self._forward(tokens_BL, segments_BL, conditions_BL, train=False, maps=True)[1])
 
     @nn.compact
-    def _forward(self, tokens_BL, segments_BL, train: bool, maps: bool):
-        tokens_BL, segments_BL = self._checked(tokens_BL, segments_BL)
+    def _forward(self, tokens_BL, segments_BL, conditions_BL, train: bool, maps: bool):
+        tokens_BL = self._checked(tokens_BL)
+        segments_BL = self._beside("segment", segments_BL, tokens_BL.shape)
+        conditions_BL = self._beside("condition", conditions_BL, tokens_BL.shape)
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
             self.attention, self.dtype, self.param_dtype, train, maps, self._angles())
-        x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(tokens_BL, segments_BL)
+        x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(
+            tokens_BL, segments_BL, conditions_BL)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []
         for index in range(self.layers):
@@ -301,16 +314,20 @@ class MaskedTransformer(nn.Module):
             return None
         return angles(self.grid, self.sequence_length - math.prod(self.grid), self.hidden // self.heads)
 
-    def _checked(self, tokens_BL, segments_BL):
+    def _checked(self, tokens_BL):
         tokens_BL = jnp.asarray(tokens_BL)
         check_tokens(tokens_BL, self.vocab_size)
         if tokens_BL.ndim != 2 or tokens_BL.shape[1] != self.sequence_length:
             raise ValueError(
                 f"Found tokens of shape {tokens_BL.shape}; expected (B, {self.sequence_length}), the prefix and all "
                 "codes of a clip. Set sequence_length to the prefix's length plus t * h * w.")
-        if not self.segment_embeddings:
-            return tokens_BL, None
-        if segments_BL is None or segments_BL.shape != tokens_BL.shape:
-            found = None if segments_BL is None else segments_BL.shape
-            raise ValueError(f"segment_embeddings needs segments_BL of shape {tokens_BL.shape}; found {found}.")
-        return tokens_BL, jnp.asarray(segments_BL)
+        return tokens_BL
+
+    def _beside(self, kind: str, ids_BL, shape: tuple[int, int]):
+        """The ids that a position is given beside its token; None where the network has no use for them."""
+        if not getattr(self, f"{kind}_embeddings"):
+            return None
+        if ids_BL is None or ids_BL.shape != shape:
+            found = None if ids_BL is None else ids_BL.shape
+            raise ValueError(f"{kind}_embeddings needs {kind}s_BL of shape {shape}; found {found}.")
+        return jnp.asarray(ids_BL)

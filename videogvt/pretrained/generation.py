@@ -102,9 +102,11 @@ class MaskedGeneration(Stage):
     def init(self, key: jax.Array) -> Any:
         """Random parameters of the transformer."""
         tokens_1L = jnp.zeros((1, self.transformer.sequence_length), jnp.int32)
-        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L)["params"]
+        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L, conditions_BL=tokens_1L)["params"]
 
-    def logits(self, params, tokens_BN, prefix_BP, segments_BN, *, train: bool = False, rngs=None) -> jax.Array:
+    def logits(
+        self, params, tokens_BN, prefix_BP, segments_BN, conditions_BN, *, train: bool = False, rngs=None
+    ) -> jax.Array:
         """The logits (B, N, K) of the codes at the positions after the prefix; what is no code has none.
 
         Args:
@@ -112,15 +114,17 @@ class MaskedGeneration(Stage):
           tokens_BN: codes and MASK.
           prefix_BP: see ``TaskTable.prefix``.
           segments_BN: 1 where a condition token is shown; used by networks with ``segment_embeddings`` alone.
+          conditions_BN: condition tokens, MASK where nothing is given; used by networks with ``condition_embeddings``
+            alone.
           train, rngs: of the network.
         """
         start = prefix_BP.shape[1]
-        segments_BL = None
-        if self.transformer.segment_embeddings:
-            segments_BL = jnp.pad(segments_BN.astype(jnp.int32), ((0, 0), (start, 0)))
+        before = ((0, 0), (start, 0))
         logits_BLV = self.transformer.apply(
-            {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1), segments_BL=segments_BL, train=train,
-            rngs=rngs,
+            {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1),
+            segments_BL=jnp.pad(segments_BN.astype(jnp.int32), before),
+            conditions_BL=jnp.pad(conditions_BN.astype(jnp.int32), before, constant_values=self.vocabulary.mask),
+            train=train, rngs=rngs,
         )
         return logits_BLV[:, start:, : self.vocabulary.num_codes]
 
@@ -142,15 +146,19 @@ class MaskedGeneration(Stage):
         """
         condition_BN = self.condition(tokenizer_params, video_BTHWC, task_B).reshape(len(task_B), -1)
         visible_BN = self.tasks.visible(task_B).reshape(len(task_B), -1)
+        conditions_BN = self.beside(condition_BN, visible_BN)
+        # What is told beside the tokens is not shown in their place as well.
+        visible_BN &= not self.transformer.condition_embeddings
         prefix_BP = self.tasks.prefix(task_B, label_B)
 
         def conditional(tokens_BN):
             shown_BN = visible_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
-            return self.logits(params, tokens_BN, prefix_BP, shown_BN)
+            return self.logits(params, tokens_BN, prefix_BP, shown_BN, conditions_BN)
 
         def unconditional(tokens_BN):
             prefix = self._unconditional_prefix(prefix_BP)
-            return self.logits(params, tokens_BN, prefix, jnp.zeros_like(visible_BN))
+            nothing_BN = jnp.zeros_like(visible_BN)
+            return self.logits(params, tokens_BN, prefix, nothing_BN, self.beside(condition_BN, nothing_BN))
 
         decoded = self.decoding(
             conditional, condition_BN, visible_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
@@ -159,6 +167,10 @@ class MaskedGeneration(Stage):
         codes_Bthw = decoded.codes_BN.reshape(-1, *self.latent_shape)
         result = {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
         return result | {"steps": decoded.steps} if keep_steps else result
+
+    def beside(self, condition_BN, visible_BN) -> jax.Array:
+        """What networks with ``condition_embeddings`` are told of conditions: their tokens, MASK where none is."""
+        return jnp.where(visible_BN, condition_BN, self.vocabulary.mask).astype(jnp.int32)
 
     def _unconditional_prefix(self, prefix_BP):
         """No class; and the task of generating all, where the network was trained on it."""

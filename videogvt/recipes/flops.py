@@ -66,7 +66,12 @@ def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
     generation = recipe.generation
     rows, length = next(iter(batch.values())).shape[0], generation.transformer.sequence_length
     tokens_BL = jax.ShapeDtypeStruct((rows, length), jnp.int32)
-    total = TRAINED * _forward(generation.transformer, state.params[recipe.network], tokens_BL)
+
+    def forward(params, tokens_BL):
+        beside = {"conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
+        return generation.transformer.apply({"params": params}, tokens_BL, **beside)
+
+    total = TRAINED * count_flops(forward, state.params[recipe.network], tokens_BL)
     if "codes" not in batch:  # the clips, and beside them their conditions, become codes
         encode = _forward(generation.tokenizer, state.frozen["tokenizer"], _clips(batch), method="codes")
         total += encode * (2 if generation.tasks.needs_condition else 1)

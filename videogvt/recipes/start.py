@@ -95,7 +95,8 @@ class Growth:
 
     Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
     token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
-    token, begins as the class's. The rows of the special tokens that are new stay random.
+    token, begins as the class's. The rows of the special tokens that are new stay random, and so does the projection of
+    conditions, of which a single task may have had none.
 
     Attributes:
       vocabulary: the grown one.
@@ -106,10 +107,15 @@ class Growth:
     def __call__(self, wanted: Any, given: Any) -> Any:
         """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
         single = dataclasses.replace(self.vocabulary, multitask=False)
+        if not self.vocabulary.multitask:
+            return given
         grown = jax.tree_util.tree_map_with_path(
             lambda path, leaf: self._grown(single, _at(wanted, path), path, np.asarray(leaf)), given
         )
-        return grown if self.vocabulary.multitask else given
+        embedding = wanted.get("BertEmbed_0", {})
+        if "condition_embeddings" in embedding:
+            grown["BertEmbed_0"].setdefault("condition_embeddings", embedding["condition_embeddings"])
+        return grown
 
     def _grown(self, single: Vocabulary, wanted: Any, path: Any, leaf: np.ndarray) -> np.ndarray:
         name = jax.tree_util.keystr(path, simple=True, separator="/")

@@ -179,6 +179,11 @@ class TransformerRecipe(StageRecipe):
                 f"masking.condition is {condition!r} and decoding.keep_condition is {kept}; condition tokens that are "
                 "fixed in training (input->input, cond->cond) are fixed in decoding, and no others. Change one of them."
             )
+        if self.generation.transformer.condition_embeddings and condition != "none":
+            raise ValueError(
+                f"transformer.condition_embeddings is on and masking.condition is {condition!r}; conditions that are "
+                "told beside the tokens are not shown in their place. Set masking.condition = 'none'."
+            )
         block, grid = self.masking.block, self.generation.latent_shape
         if any(cells % side for side, cells in zip(block, grid)):
             raise ValueError(f"masking.block is {block}, which does not divide the grid {grid} of codes; take another.")
@@ -187,13 +192,18 @@ class TransformerRecipe(StageRecipe):
         mask_key, dropout_key = jax.random.split(key)
         visible_Bthw, mask = self.generation.tasks.visible(task_B), self.generation.vocabulary.mask
         masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, mask)
-        return (masked, task_B, label_B), dropout_key
+        conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
+        return (masked, conditions_BN, task_B, label_B), dropout_key
+
+    def _conditions(self, condition_Bthw, visible_Bthw):
+        flat = lambda grid_Bthw: grid_Bthw.reshape(len(grid_Bthw), -1)  # noqa: E731
+        return self.generation.beside(flat(condition_Bthw), flat(visible_Bthw))
 
     def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
-        masked, task_B, label_B = rows
+        masked, conditions_BN, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
-            params, masked.inputs_BN, prefix_BP, masked.segments_BN, train=True, rngs={"dropout": key}
+            params, masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, train=True, rngs={"dropout": key}
         )
         entropy_BN = token_cross_entropy(logits_BNK, masked.targets_BN, label_smoothing=self.losses.label_smoothing)
         loss_B = weighted_mean(entropy_BN, masked.weights_BN)
@@ -212,12 +222,14 @@ class TransformerRecipe(StageRecipe):
         generation, numbers = self.generation, {}
         codes_Bthw, condition_Bthw = generation.tokens(state.frozen["tokenizer"], batch, task_B)
         visible_Bthw, mask = generation.tasks.visible(task_B), generation.vocabulary.mask
+        conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         prefix_BP = generation.tasks.prefix(task_B, self._labels(batch, task_B))
         for ratio in RATIOS:
             masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}")
             alone = jax.vmap(lambda key, *grids, masking=masking: masking.sample(key, *(g[None] for g in grids), mask))
             masked = jax.tree.map(lambda rows: rows[:, 0], alone(keys_B, codes_Bthw, condition_Bthw, visible_Bthw))
-            logits_BNK = generation.logits(self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN)
+            logits_BNK = generation.logits(
+                self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN)
             values = {"loss": token_cross_entropy(logits_BNK, masked.targets_BN),
                       "accuracy": logits_BNK.argmax(-1) == masked.targets_BN}
             numbers |= {f"masked_{ratio:.2f}/{name}": weighted_mean(value_BN, masked.masked_BN)
