@@ -128,7 +128,7 @@ def _default() -> ConfigDict:
 def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
     """With tasks that are given pixels."""
     config.tasks.names = names
-    config.tasks.background = 1.0  # the paper's black, and edges drawn out, drown a small object
+    config.tasks.background = 1.0  # not the paper's black or drawn-out edges, which drown a small object
     config.transformer.condition_embeddings = True  # ours: what is given is told beside every token, all the time,
     config.masking.condition = "none"  # and not, as the paper's COMMIT has it, in the place of masked ones
     config.tokenizer.keep_conditions = True  # the codes of padded clips too are written once, to the data root
@@ -147,7 +147,7 @@ def _long() -> ConfigDict:
 def _multitask() -> ConfigDict:
     """The ten tasks in turn, one a step, in equal shares."""
     config = _given(_default(), ALL_TASKS)
-    config.train.steps = 8000
+    config.train.steps = 10_000
     return config
 
 

@@ -22,6 +22,9 @@ Padding = Literal["extend", "zeros"]
 Rule = Literal["paper", "released", "clip"]
 Mixing = Literal["step", "sample"]
 
+EMPTY = 0.05
+"""A given pixel that differs from the background by no more shows nothing."""
+
 SLOTS = 100
 """Steps that a task of average weight gets in one cycle (as in the released code)."""
 
@@ -111,6 +114,7 @@ class TaskTable:
       row_nH, column_nW: pixel (i, j) of a condition video is that of this row and column.
       filled_n: whether what is not given has the colour ``fill`` instead.
       fill: black, 0, or the background's value.
+      bridged_n: whether frames that show nothing but background count as hidden ones.
       family_n: ids of the task tokens, 0 in a vocabulary without them.
       class_conditional_n: whether the label is given.
       cycle: which task each step of one cycle draws.
@@ -130,6 +134,7 @@ class TaskTable:
     column_nW: np.ndarray
     filled_n: np.ndarray
     fill: float
+    bridged_n: np.ndarray
     family_n: np.ndarray
     class_conditional_n: np.ndarray
     cycle: np.ndarray
@@ -151,7 +156,9 @@ class TaskTable:
             "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
           released_prefix: inpainting gets the token of outpainting, as in the released code.
           background: in [0, 1], what hides pixels of frames that are given in part; None for the paper's padding,
-            black or extended from the edge, of which a tokenizer of small objects has never seen the like.
+            black or extended from the edge, of which a tokenizer of small objects has never seen the like. Frames whose
+            given pixels show nothing else are padded as the paper pads hidden frames: a fade between the nearest ones
+            that do show something, or the nearest one.
           weights: of the tasks when they are drawn, in any unit; None is equal weights.
           mixing: "step" draws one task for a whole batch, exactly balanced over a cycle of steps; "sample" draws one
             for each sample at random.
@@ -170,15 +177,15 @@ class TaskTable:
             visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0]).visible(latent_shape) for task in tasks])
-        filled_n = np.asarray([task.padding == "zeros" for task in tasks])
-        if background is not None:
-            in_part_nT = visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))
-            filled_n |= in_part_nT.any(1)
+        in_part_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1)
+        bridged_n = in_part_n & (background is not None)
+        filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | bridged_n
         shares_n = _shares(names, weights)
         slots = np.repeat(np.arange(len(names)), np.maximum(np.round(SLOTS * len(names) * shares_n), 1).astype(int))
         return cls(
             names=tuple(names), vocabulary=vocabulary, rule=rule, visible_nTHW=visible_nTHW, visible_nthw=visible_nthw,
             **_sources(tasks, visible_nTHW), filled_n=filled_n, fill=background or 0.0,
+            bridged_n=bridged_n,
             family_n=np.asarray([_family(task, vocabulary, released_prefix) for task in tasks], np.int32),
             class_conditional_n=np.asarray([task.class_conditional for task in tasks]),
             cycle=np.random.default_rng(0).permutation(slots).astype(np.int32), shares_n=shares_n, mixing=mixing)
@@ -187,7 +194,7 @@ class TaskTable:
     def hash(self) -> str:
         """16 hexadecimal digits that change with the condition videos: with the tasks, their order and the fill."""
         arrays = (self.visible_nTHW, self.before_nT, self.after_nT, self.fade_nT, self.row_nH, self.column_nW,
-                  self.filled_n, np.float32(self.fill))
+                  self.filled_n, np.float32(self.fill), np.flatnonzero(self.bridged_n))
         return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
     @property
@@ -219,7 +226,8 @@ class TaskTable:
             fade_T111 = look_up(self.fade_nT)[:, None, None, None]
             faded_THWC = before_THWC + fade_T111 * (given_THWC[look_up(self.after_nT)] - before_THWC)
             shown_THW = look_up(self.visible_nTHW) | ~look_up(self.filled_n)
-            return jnp.where(shown_THW[..., None], faded_THWC, self.fill).astype(faded_THWC.dtype)
+            padded_THWC = jnp.where(shown_THW[..., None], faded_THWC, self.fill).astype(faded_THWC.dtype)
+            return jnp.where(look_up(self.bridged_n), _bridged(padded_THWC, self.fill), padded_THWC)
 
         return jax.vmap(pad)(video_BTHWC, task_B)
 
@@ -259,6 +267,20 @@ def _shares(names, weights) -> np.ndarray:
     if weights_n.shape != (len(names),) or not (np.isfinite(weights_n).all() and (weights_n > 0).all()):
         raise ValueError(f"tasks.weights={weights} must hold one positive number for each of {list(names)}.")
     return weights_n / weights_n.sum()
+
+
+def _bridged(video_THWC, fill: float):
+    """The video with frames of nothing but ``fill`` faded over between the nearest others, or the nearest other."""
+    length = len(video_THWC)
+    index_T = jnp.arange(length)
+    shows_T = (jnp.abs(video_THWC - fill) > EMPTY).any((1, 2, 3))
+    before_T = jax.lax.cummax(jnp.where(shows_T, index_T, -1))
+    after_T = jax.lax.cummin(jnp.where(shows_T, index_T, length), reverse=True)
+    before_T, after_T = jnp.where(before_T < 0, after_T, before_T), jnp.where(after_T == length, before_T, after_T)
+    before_T, after_T = (jnp.clip(place_T, 0, length - 1) for place_T in (before_T, after_T))  # where nothing shows
+    fade_T = jnp.where(after_T > before_T, (index_T - before_T) / jnp.maximum(after_T - before_T, 1), 0)
+    before_THWC = video_THWC[before_T]
+    return before_THWC + fade_T[:, None, None, None] * (video_THWC[after_T] - before_THWC)
 
 
 def _on_latents(task: Task, stride: int) -> Task:
