@@ -9,8 +9,8 @@
 Variants by argument:
 
     default     generation by class, minutes on two cores
-    long        generation by class and prediction from 8 frames; hours on two cores, minutes on a GPU
-    multitask   all ten tasks from one checkpoint
+    long        generation by class and prediction from 8 frames, under an hour on one core; it ships as maskgvt64
+    multitask   all ten tasks from one checkpoint, half an hour on one core from the default's
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
@@ -18,9 +18,9 @@ To grow a trained single-task run into the multi-task one:
 
     python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj
 
-Hardware and time of the default: two cores, 11 minutes. Of 500 generated clips 99.0 % show exactly one ball throughout
-and the oracle names 96.8 % as asked for, of helices 92 %. Of ``long``: two cores, 52 minutes, 99.6, 98.8 and 95 %, and
-2.7 pixels of error over 8 predicted frames (docs/results.md). B and L were not trained.
+Hardware and time of the default: one of two cores, 11 minutes. Of 500 generated clips 99.0 % show exactly one ball
+throughout and the oracle names 96.8 % as asked for, of helices 92 %. Of ``long``: one core, 52 minutes, 99.6, 98.8 and
+95 %, and 2.7 pixels of error over 8 predicted frames (docs/results.md). B and L were not trained.
 
 Three quarters of the tokens of every clip are masked (``masking.schedule``). "between:0.5,1" masks evenly from a half
 to all, "pow3" 1 - u^3 of them for an even u, which is three quarters on average, and "cosine" is the paper's curve.

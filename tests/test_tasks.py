@@ -196,6 +196,21 @@ def test_frames_that_show_nothing_are_bridged_where_there_is_a_background():
     assert pad(faint, "OPC")[0][5, 5, 0] > 0.9
 
 
+def test_no_hidden_pixel_leaks_through_a_bridge():
+    """A dot that crosses the picture, so that every region hides it for a while."""
+    clip = np.full((8, 16, 16, 3), 0.75, np.float32)
+    for frame in range(8):
+        clip[frame, 2 * frame, 15 - 2 * frame] = 1.0
+    clips, visible = np.stack([clip] * len(ALL)), table().visible_nTHW[..., None]
+    pad = jax.jit(lambda clips: table(background=0.75).condition_video(clips, EVERY))
+    before = np.asarray(pad(clips))
+    for others in (np.nan, 0.0):
+        np.testing.assert_array_equal(pad(np.where(visible, clips, np.float32(others))), before)
+    for name in ("OPC", "OPV", "OPH", "OPD", "IPC", "IPD"):
+        shown = np.where(visible, clips, np.float32(0.75))[ALL.index(name)]
+        assert (before[ALL.index(name)] != shown).any(), name  # something was bridged
+
+
 def test_no_hidden_pixel_leaks_and_every_given_one_stays():
     clips, visible = video(), table().visible_nTHW[..., None]
     others = np.where(visible, clips, np.where(video(1) < 0.5, np.nan, -video(2)))

@@ -6,8 +6,8 @@ tokens the model is sure of, and hides the others again:
     u = step / steps;  score = log p(token) + choice_temperature (1 - u) Gumbel
     hide the floor(gamma(u) N) lowest scores, at least 1 and fewer than before; after the last step none
 
-Positions with given pixels show their condition token while they are unknown. They are predicted like all others, so
-the model may refine what it was given.
+Positions with given pixels show their condition token while they are unknown, or MASK where the network is told
+conditions beside the tokens. They are predicted like all others, so the model may refine what it was given.
 """
 
 import dataclasses
@@ -60,7 +60,8 @@ class ParallelDecoding:
         (the paper has 400 for BAIR) keeps them in random order.
       temperature: of the logits when a code is drawn; 0 takes the most likely.
       top_k, nucleus: draw among the most likely codes only, see ``ops.sampling.draw``; at most one of them.
-      guidance: s in logits + s (logits - unconditional logits); 0 for none.
+      guidance: s in logits + s (logits - unconditional logits); 0 for none. It asks for a network that
+        has seen clips without class and condition in training.
       confidence: what the score starts from, the probability of the drawn code ("prob", paper) or its logarithm ("log",
         released code), of the logits before filters and temperature.
       rounding: of the number of hidden tokens, "floor" (released code) or "ceil" (paper).

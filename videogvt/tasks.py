@@ -1,8 +1,8 @@
 """The ten tasks of MAGVIT (arXiv 2212.05199, section 3.2 and appendix B) as rows of one table, and the table as data.
 
-A task says which pixels of a clip are given. The rest of the clip is padded and encoded; the tokens of supervoxels with
-a given pixel then condition the transformer. Everything is an array indexed by the number of a task, so that one
-compiled function serves all tasks, also mixed within a batch.
+A task says which pixels of a clip are given. From them alone a whole clip, the condition video, is padded and encoded;
+the tokens of supervoxels with a given pixel then condition the transformer. Everything is an array indexed by the
+number of a task, so that one compiled function serves all tasks, also mixed within a batch.
 """
 
 import dataclasses
@@ -114,7 +114,7 @@ class TaskTable:
       row_nH, column_nW: pixel (i, j) of a condition video is that of this row and column.
       filled_n: whether what is not given has the colour ``fill`` instead.
       fill: black, 0, or the background's value.
-      bridged_n: whether frames that show nothing but background count as hidden ones.
+      bridged_n: whether frames that show nothing but background count as hidden ones, given pixels and all.
       family_n: ids of the task tokens, 0 in a vocabulary without them.
       class_conditional_n: whether the label is given.
       cycle: which task each step of one cycle draws.
@@ -192,9 +192,10 @@ class TaskTable:
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that change with the condition videos: with the tasks, their order and the fill."""
+        """16 hexadecimal digits that change with the condition videos: with the tasks, their order and the padding."""
         arrays = (self.visible_nTHW, self.before_nT, self.after_nT, self.fade_nT, self.row_nH, self.column_nW,
-                  self.filled_n, np.float32(self.fill), np.flatnonzero(self.bridged_n))
+                  self.filled_n, np.float32(self.fill))
+        arrays += (self.bridged_n, np.float32(EMPTY)) if self.bridged_n.any() else ()
         return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
     @property
@@ -217,7 +218,10 @@ class TaskTable:
         return jnp.asarray(self.visible_nthw)[task_B]
 
     def condition_video(self, video_BTHWC, task_B):
-        """The given pixels of each clip, padded to a whole clip; it does not depend on the other pixels."""
+        """The given pixels of each clip, padded to a whole clip; it does not depend on the other pixels.
+
+        Given pixels stay as they are but in frames that show nothing (``background`` of ``build``), which are padded.
+        """
 
         def pad(video_THWC, task):
             look_up = lambda array: jnp.asarray(array)[task]  # noqa: E731

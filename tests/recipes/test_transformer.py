@@ -1,5 +1,6 @@
 """The step of the masked transformer: a golden one, hand-computed losses, a tokenizer that stays, tasks as data."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -186,7 +187,7 @@ def test_hidden_pixels_do_not_reach_what_is_generated(way, request):
     assert (first != generate(state, task_B, jnp.array([-1]), video, keys_B)["codes"]).any()
 
 
-def test_conditions_beside_the_tokens_stay_while_tokens_become_known(told):
+def test_conditions_are_trained_on_beside_the_tokens(told):
     """MASK or a clip's own code in each place, and the condition's code beside it, or MASK where nothing is given."""
     recipe, state, _, batch = told
     generation, mask = recipe.generation, recipe.generation.vocabulary.mask
@@ -208,6 +209,39 @@ def test_conditions_beside_the_tokens_count_where_something_is_given(told):
     first, other = (computed(loss(codes_Bthw)) for codes_Bthw in (condition, (condition + 1) % CODES))
     assert first["loss/CG"] == other["loss/CG"]
     assert all(first[f"loss/{name}"] != other[f"loss/{name}"] for name in ("FP:2", "OPC", "IPD"))
+
+
+def test_conditions_beside_the_tokens_stay_while_tokens_become_known(told):
+    """With guidance of -1 only the unconditional logits are left, to which a condition is nothing."""
+    recipe, state, _, batch = told
+    state = state.replace(ema=jax.tree.map(lambda leaf: 5 * leaf, state.ema))  # so that it heeds what it is told
+    task_B, keys_B, label_B = jnp.array([2, 2]), jax.random.split(jax.random.key(3), 2), jnp.array([-1, -1])
+    videos = batch["video"][:2], 255 - batch["video"][:2]
+    for guidance, same in ((0.0, False), (-1.0, True)):
+        generate = jax.jit(recipe.with_decoding(guidance=guidance).predict_fns["generate"])
+        first, other = (generate(state, task_B, label_B, video, keys_B)["codes"] for video in videos)
+        assert (first == other).all() == same
+    seen = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(recipe.generation.transformer, name)
+
+        def apply(self, variables, tokens_BL, *, conditions_BL, **options):
+            codes = tokens_BL[:, 2:], conditions_BL[:, 2:]  # without the prefix
+            jax.debug.callback(lambda *arrays: seen.append(arrays), *codes, ordered=True)
+            return recipe.generation.transformer.apply(variables, tokens_BL, conditions_BL=conditions_BL, **options)
+
+    generation = dataclasses.replace(recipe.generation, transformer=Watched())
+    generation(recipe.weights(state), state.frozen["tokenizer"], task_B, label_B, videos[0], keys_B)
+    jax.effects_barrier()
+    mask, condition = generation.vocabulary.mask, generation.condition(state.frozen["tokenizer"], videos[0], task_B)
+    visible = np.asarray(generation.tasks.visible(task_B))
+    assert len(seen) == recipe.generation.decoding.steps and (seen[0][0] == mask).all()
+    assert [int((tokens == mask).sum()) for tokens, _ in seen] == sorted(
+        (int((tokens == mask).sum()) for tokens, _ in seen), reverse=True)
+    for _, conditions in seen:
+        np.testing.assert_array_equal(conditions, np.where(visible, condition, mask).reshape(2, -1))
 
 
 def test_guidance_changes_what_is_generated(many):
@@ -288,5 +322,8 @@ def test_settings_that_do_not_fit():
         recipe.with_decoding(keep_condition=True)
     with pytest.raises(ValueError, match="transformer.condition_embeddings is on and masking.condition is 'commit'"):
         masked_recipe(MANY, condition_embeddings=True)
+    with pytest.raises(ValueError, match="'none' and transformer.condition_embeddings is off.*'FP:2'.*never see"):
+        masked_recipe(MANY, condition="none")
+    assert masked_recipe(condition="none").masking.condition == "none"  # of class alone nothing is given
     with pytest.raises(ValueError, match="losses.class_dropout is 1; expected at least 0"):
         TransformerLosses(class_dropout=1)

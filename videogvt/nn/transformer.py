@@ -5,8 +5,8 @@ This is the one its released code builds, "simplified_bert", to the letter: name
 epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary`` and ``condition_embeddings``
 are variants of ours.
 
-    x = drop(LN(word[token] + position[index] (+ segment[0 or 1])))              embedding, not scaled by sqrt(D)
-    x = drop(LN(word[token] + position[index] + word[condition] W))              with condition embeddings
+    x = drop(LN(word[token] + position[index] (+ segment[0 or 1])                embedding, not scaled by sqrt(D)
+                (+ W0 word[condition] + b0)))
     x = LN(x + drop(attention(x)));  x = LN(x + drop(W2 gelu(W1 x + b1) + b2))   every layer, post-norm
     x = x + drop(attention(LN(x)));  x = x + drop(W2 gelu(W1 LN(x) + b1) + b2)   every layer, pre-norm; then one LN
     logits = LN(gelu(W x + b)) word^T + bias                                     head, tied, not divided by sqrt(D)

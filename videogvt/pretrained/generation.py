@@ -147,12 +147,11 @@ class MaskedGeneration(Stage):
         condition_BN = self.condition(tokenizer_params, video_BTHWC, task_B).reshape(len(task_B), -1)
         visible_BN = self.tasks.visible(task_B).reshape(len(task_B), -1)
         conditions_BN = self.beside(condition_BN, visible_BN)
-        # What is told beside the tokens is not shown in their place as well.
-        visible_BN &= not self.transformer.condition_embeddings
+        in_place_BN = visible_BN & (not self.transformer.condition_embeddings)
         prefix_BP = self.tasks.prefix(task_B, label_B)
 
         def conditional(tokens_BN):
-            shown_BN = visible_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
+            shown_BN = in_place_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
             return self.logits(params, tokens_BN, prefix_BP, shown_BN, conditions_BN)
 
         def unconditional(tokens_BN):
@@ -161,7 +160,7 @@ class MaskedGeneration(Stage):
             return self.logits(params, tokens_BN, prefix, nothing_BN, self.beside(condition_BN, nothing_BN))
 
         decoded = self.decoding(
-            conditional, condition_BN, visible_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
+            conditional, condition_BN, in_place_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
             keys_B=keys_B, unconditional_fn=unconditional, keep_steps=keep_steps,
         )
         codes_Bthw = decoded.codes_BN.reshape(-1, *self.latent_shape)

@@ -68,7 +68,7 @@ def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
     tokens_BL = jax.ShapeDtypeStruct((rows, length), jnp.int32)
 
     def forward(params, tokens_BL):
-        beside = {"conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
+        beside = {"segments_BL": tokens_BL, "conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
         return generation.transformer.apply({"params": params}, tokens_BL, **beside)
 
     total = TRAINED * count_flops(forward, state.params[recipe.network], tokens_BL)

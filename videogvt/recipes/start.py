@@ -96,7 +96,7 @@ class Growth:
     Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
     token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
     token, begins as the class's. The rows of the special tokens that are new stay random, and so does the projection of
-    conditions, of which a single task may have had none.
+    conditions (``condition_embeddings``) where the given network has none.
 
     Attributes:
       vocabulary: the grown one.
@@ -107,20 +107,22 @@ class Growth:
     def __call__(self, wanted: Any, given: Any) -> Any:
         """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
         single = dataclasses.replace(self.vocabulary, multitask=False)
+        embedding = {name: dict(tree.get("BertEmbed_0", {})) for name, tree in (("wanted", wanted), ("given", given))}
+        if "condition_embeddings" in embedding["wanted"].keys() - embedding["given"].keys():
+            logging.warning("init_from: the other run's network is not told conditions; their projection stays random.")
+            projection = {"condition_embeddings": embedding["wanted"]["condition_embeddings"]}
+            given = {**given, "BertEmbed_0": embedding["given"] | projection}
         if not self.vocabulary.multitask:
             return given
-        grown = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: self._grown(single, _at(wanted, path), path, np.asarray(leaf)), given
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: self._grown(single, _at(wanted, path), path, leaf), given
         )
-        embedding = wanted.get("BertEmbed_0", {})
-        if "condition_embeddings" in embedding:
-            grown["BertEmbed_0"].setdefault("condition_embeddings", embedding["condition_embeddings"])
-        return grown
 
-    def _grown(self, single: Vocabulary, wanted: Any, path: Any, leaf: np.ndarray) -> np.ndarray:
+    def _grown(self, single: Vocabulary, wanted: Any, path: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if wanted is None or wanted.shape == leaf.shape or wanted.shape[1:] != leaf.shape[1:]:
             return leaf
+        leaf = np.asarray(leaf)
         if "position_embeddings" in name and len(wanted) == len(leaf) + 1:
             return np.concatenate([leaf[:1], leaf])
         if ("word_embeddings" in name or "mlm_bias" in name) and len(leaf) == single.size:

@@ -179,10 +179,17 @@ class TransformerRecipe(StageRecipe):
                 f"masking.condition is {condition!r} and decoding.keep_condition is {kept}; condition tokens that are "
                 "fixed in training (input->input, cond->cond) are fixed in decoding, and no others. Change one of them."
             )
-        if self.generation.transformer.condition_embeddings and condition != "none":
+        beside = self.generation.transformer.condition_embeddings
+        if beside and condition != "none":
             raise ValueError(
                 f"transformer.condition_embeddings is on and masking.condition is {condition!r}; conditions that are "
                 "told beside the tokens are not shown in their place. Set masking.condition = 'none'."
+            )
+        if not beside and condition == "none" and self.generation.tasks.needs_condition:
+            raise ValueError(
+                f"masking.condition is 'none' and transformer.condition_embeddings is off, so that the tasks "
+                f"{list(self.generation.tasks.names)} would never see what they are given. Set masking.condition = "
+                "'commit', or transformer.condition_embeddings = True."
             )
         block, grid = self.masking.block, self.generation.latent_shape
         if any(cells % side for side, cells in zip(block, grid)):
