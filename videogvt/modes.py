@@ -219,7 +219,11 @@ def _given(generator, request: Request, data_dir: str | None):
         return read_clip(request.video, *generator.generation.video_shape)
     if request.index is None:
         return None
-    source = open_for_evaluation(generator.config, request.split, ("video",), data_dir)
+    config = generator.config
+    if request.split != "train":  # how many training clips there are changes no other; they need not be made for one
+        options = {key: value for key, value in config["data"]["options"].items() if key != "clips"}
+        config = {**config, "data": {**config["data"], "options": options}}
+    source = open_for_evaluation(config, request.split, ("video",), data_dir)
     if not 0 <= request.index < len(source):
         raise ValueError(f"--index={request.index}: the split {request.split!r} has clips 0 to {len(source) - 1}.")
     return source.read([request.index])["video"][0]

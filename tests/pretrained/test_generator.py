@@ -1,6 +1,7 @@
 """A loaded generator: the recipe's own clips, each from its key; given videos, long ones, clear refusals, the mode."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 import videogvt
 from videogvt import modes
 from videogvt.inputs.given import read_clip
+from videogvt.inputs.sources import open_source
 from videogvt.pretrained import VideoGenerator, VideoTokenizer, bundle
 from videogvt.pretrained.export import export
 from videogvt.train.checkpoint import load_params
@@ -186,6 +188,21 @@ def test_the_mode_takes_a_clip_of_the_data_and_goes_on(generator_run, tmp_path, 
         assert picture.n_frames == 12
     with pytest.raises(ValueError, match="index=20: the split 'test' has clips 0 to 19"):
         modes.generate(None, str(generator_run), str(tmp_path / "data"), modes.Request(task="FP:4", index=20))
+
+
+def test_a_clip_of_the_test_split_does_not_ask_for_all_training_clips(generator_run, tmp_path):
+    run = shutil.copytree(generator_run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["options"]["clips"] = 30
+    (run / "config.json").write_text(json.dumps(config))
+    request = modes.Request(task="FP:4", number=1, index=3, output=str(tmp_path / "out"))
+    modes.generate(None, str(run), str(tmp_path / "data"), request)
+    built = lambda: sorted(folder.name for folder in (tmp_path / "data" / "trajectories").glob("tiny*"))  # noqa: E731
+    assert built() == ["tiny"]
+    where = {"fields": ("video",), "data_dir": tmp_path / "data", "config": "tiny"}
+    clips = [open_source("trajectories", "test", **where, **options) for options in ({}, {"clips": 30})]
+    np.testing.assert_array_equal(*(source.read([0, 3])["video"] for source in clips))
+    assert len(built()) == 2
 
 
 def test_clips_are_read_from_arrays_pictures_and_videos(clip, tmp_path):
