@@ -6,7 +6,9 @@
 Variants: default, of the size and budget of configs/maskgvt_traj.py; tiny, two steps for the tests.
 
 The same data, codes, width and number of steps as the masked transformer's, so that twelve parallel steps and one step
-a token can be compared. Not trained to its end yet; no scores are claimed.
+a token can be compared. Hardware and time: one of two cores, 12 minutes. It overfits from step 1,000 on, and the best
+step is kept: the oracle names 97.8 % of 500 clips right, 90 % in the worst class; 95.4 % show exactly one ball
+(docs/results.md has it beside parallel decoding).
 """
 
 from ml_collections import ConfigDict, config_dict
