@@ -10,7 +10,7 @@ Variants by argument:
 
     default     generation by class, minutes on two cores
     long        generation by class and prediction from 8 frames, under an hour on one core; it ships as maskgvt64
-    multitask   all ten tasks from one checkpoint, half an hour on one core from the default's
+    multitask   all ten tasks from one checkpoint, 48 minutes on one core from the default's
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
@@ -148,7 +148,7 @@ def _long() -> ConfigDict:
 def _multitask() -> ConfigDict:
     """The ten tasks in turn, one a step, in equal shares."""
     config = _given(_default(), ALL_TASKS)
-    config.train.steps = 10_000
+    config.train.steps = 16_000
     return config
 
 
