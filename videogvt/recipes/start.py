@@ -107,11 +107,11 @@ class Growth:
     def __call__(self, wanted: Any, given: Any) -> Any:
         """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
         single = dataclasses.replace(self.vocabulary, multitask=False)
-        embedding = {name: dict(tree.get("BertEmbed_0", {})) for name, tree in (("wanted", wanted), ("given", given))}
-        if "condition_embeddings" in embedding["wanted"].keys() - embedding["given"].keys():
+        random, embedding = (tree.get("BertEmbed_0", {}) for tree in (wanted, given))
+        if "condition_embeddings" in random and "condition_embeddings" not in embedding:
             logging.warning("init_from: the other run's network is not told conditions; their projection stays random.")
-            projection = {"condition_embeddings": embedding["wanted"]["condition_embeddings"]}
-            given = {**given, "BertEmbed_0": embedding["given"] | projection}
+            projection = {"condition_embeddings": random["condition_embeddings"]}
+            given = {**given, "BertEmbed_0": {**embedding, **projection}}
         if not self.vocabulary.multitask:
             return given
         return jax.tree_util.tree_map_with_path(
