@@ -4,7 +4,8 @@ import dataclasses
 
 import jax
 import optax
-import optax.contrib
+
+from videogvt.recipes.muon import scale_by_muon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,24 +74,28 @@ class Adam:
         return optax.chain(*parts, optax.scale_by_learning_rate(self.schedule()))
 
     def _muon(self) -> optax.GradientTransformation:
-        return optax.contrib.muon(
-            self.schedule(), weight_decay=self.weight_decay, weight_decay_mask=_kernels, consistent_rms=1.0,
-            adam_learning_rate=self.schedule(self.adam_learning_rate), adam_b1=self.b1, adam_b2=self.b2, eps=self.eps,
-            muon_weight_dimension_numbers=_as_matrices,
-        )
+        """The parts, and so the state, of ``optax.contrib.muon``."""
+        kernels = optax.chain(
+            scale_by_muon(_inputs), optax.identity(), optax.add_decayed_weights(self.weight_decay, mask=_kernels),
+            optax.scale_by_learning_rate(self.schedule()))
+        others = optax.adamw(self.schedule(self.adam_learning_rate), b1=self.b1, b2=self.b2, eps=self.eps,
+                             weight_decay=0.0, nesterov=True)
+        return optax.partition({"muon": kernels, "adam": others}, _labels)
 
 
-def _as_matrices(params):
-    """For every kernel, which axes are the inputs and which the outputs of the linear map that it is; else None."""
+def _labels(params):
+    """"muon" for kernels of linear maps, "adam" for all else."""
 
-    def axes(path, leaf):
-        if path[-1].key != "kernel" or leaf.ndim < 2:
-            return None
-        heads = len(path) > 1 and path[-2].key in ("query", "key", "value")  # (width, heads, width of a head)
-        inputs = 1 if heads else leaf.ndim - 1
-        return optax.contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, leaf.ndim)))
+    def label(path, leaf):
+        return "muon" if path[-1].key == "kernel" and leaf.ndim >= 2 else "adam"
 
-    return jax.tree_util.tree_map_with_path(axes, params)
+    return jax.tree_util.tree_map_with_path(label, params)
+
+
+def _inputs(path, leaf) -> int:
+    """How many of a kernel's first axes are inputs of the linear map that it is."""
+    heads = len(path) > 1 and path[-2].key in ("query", "key", "value")  # (width, heads, width of a head)
+    return 1 if heads else leaf.ndim - 1
 
 
 def _kernels(params):
