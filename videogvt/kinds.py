@@ -52,7 +52,7 @@ def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Tok
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]
-    check_keys("generator", config["generator"], ("train_only", "restart_below"))
+    check_keys("generator", config["generator"], ("train_only", "restart_below", "restart_from", "input_noise"))
     network = perceptual.load(**config["perceptual"]) if config["perceptual"] else None
     return TokenizerRecipe(
         model=model,

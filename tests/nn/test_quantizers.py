@@ -134,6 +134,27 @@ def test_dead_codes_restart_at_latents_of_the_batch():
     assert len(drawn) == 2 and drawn <= choices
 
 
+def test_restarts_draw_by_weight_and_no_latent_twice():
+    latents = jnp.arange(6.0)[:, None].reshape(1, 1, 2, 3, 1) + 1
+    weights = jnp.asarray([0.0, 1e-6, 1, 0, 1, 1]).reshape(1, 1, 2, 3)
+    counts = np.zeros(7)
+    for seed in range(8):
+        codes, dead = restart_dead_codes(
+            jnp.zeros((9, 1)), jnp.zeros(9), latents, jax.random.key(seed), threshold=1, weights_Bthw=weights)
+        np.testing.assert_array_equal(dead, np.arange(9) < 4)  # four latents can be drawn, so four codes begin again
+        drawn = codes[:4, 0].tolist()
+        assert sorted(drawn) == [2, 3, 5, 6] and (codes[4:] == 0).all()
+        counts[int(drawn[-1])] += 1
+    assert counts[2] == 8  # the unlikely one comes last
+
+
+def test_no_weight_no_restart():
+    codes, dead = restart_dead_codes(
+        jnp.ones((2, 1)), jnp.zeros(2), jnp.zeros((1, 1, 1, 2, 1)), jax.random.key(0), threshold=1,
+        weights_Bthw=jnp.zeros((1, 1, 1, 2)))
+    assert not dead.any() and (codes == 1).all()
+
+
 def test_fsq_reaches_every_level_and_keeps_zero_in_the_middle():
     quantizer = make_quantizer({"name": "fsq", "levels": (8, 5)})
     assert quantizer.num_codes == 40

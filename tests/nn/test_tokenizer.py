@@ -9,6 +9,7 @@ from flax.traverse_util import flatten_dict
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.inflation import inflate
+from videogvt.nn.layers import GroupNorm, Style
 from videogvt.nn.tokenizer import VideoTokenizer, check_video
 
 SHAPE = (2, 4, 8, 8, 3)
@@ -26,6 +27,8 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
     "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "input_bias": 1.0,
             "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1, "padding": "zero"},
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
+    "point": {"quantizer": QUANTIZERS["vq"], "encoder_conv": "point", "conv": "split", "norm_scope": "position",
+              "norm_epsilon": 0.1, "stem": (2, 2, 2), "padding": "zero"},
     "spectrum": {"quantizer": {"name": "fsq", "levels": (9,)}, "conv": "2d", "output_scale": 0.5, "stem": (1, 2, 2),
                  "spectrum": {"clip": SHAPE[1:4], "grid": (2, 2, 1), "still": 1, "channels": 4, "width": 8,
                               "blocks": 1}},
@@ -86,6 +89,69 @@ def test_frames_of_a_per_frame_tokenizer_know_nothing_of_each_other():
     z = encode(video)
     np.testing.assert_allclose(encode(video[:, ::-1]), z[:, ::-1], atol=1e-5)
     np.testing.assert_allclose(encode(video[:, 1:2]), z[:, 1:2], atol=1e-5)
+
+
+LOCAL = {
+    "filters": 16, "channel_multipliers": (1,), "temporal_downsample": (), "norm_groups": 1, "padding": "zero",
+    "encoder_blocks": (2, 0), "decoder_blocks": (1, 0), "conv": "split", "encoder_conv": "point", "stem": (2, 4, 4),
+    "norm_scope": "position", "norm_epsilon": 0.1, "quantizer": QUANTIZERS["vq"], "input_bias": 1.0,
+}
+
+
+def test_a_local_code_depends_on_its_own_cell_alone():
+    model, shape = VideoTokenizer(**LOCAL), (1, 8, 16, 16, 3)
+    params = random_params(model, shape)
+    encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
+    video, other = random_video(shape), random_video(shape)[:, ::-1]
+    cell = np.zeros((4, 4, 4), bool)
+    cell[1, 2, 3] = True
+    pixels = cell.repeat(2, 0).repeat(4, 1).repeat(4, 2)[None, ..., None]
+    changed = np.asarray(jnp.abs(encode(jnp.where(pixels, other, video)) - encode(video)).max(-1)[0] > 0)
+    np.testing.assert_array_equal(changed, cell)
+    np.testing.assert_array_equal(encode(jnp.concatenate([video, other]))[:1], encode(video))  # nor on the batch
+
+
+def test_noise_below_the_threshold_is_not_seen():
+    model, shape = VideoTokenizer(**LOCAL, input_threshold=0.1), (1, 8, 16, 16, 3)
+    params = random_params(model, shape)
+    encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
+    white = jnp.ones(shape)
+    np.testing.assert_array_equal(encode(white - 0.09 * random_video(shape)), encode(white))
+    plain = VideoTokenizer(**LOCAL)
+    np.testing.assert_allclose(  # what is farther away comes nearer by the threshold
+        encode(white - 0.3), plain.apply({"params": params}, white - 0.2, method="encode"), atol=1e-5)
+
+
+def test_a_local_decoder_mixes_neighbours_within_its_reach():
+    model = VideoTokenizer(**LOCAL)
+    params = random_params(model, (1, 10, 28, 28, 3))
+    decode = quick_jit(lambda z: model.apply({"params": params}, z, method="decode"))
+    z = jnp.zeros((1, 5, 7, 7, 4))
+    changed = np.asarray(jnp.abs(decode(z.at[0, 2, 3, 3].set(1.0)) - decode(z)).max(-1)[0] > 0)
+    cells = changed.reshape(5, 2, 7, 4, 7, 4).any((1, 3, 5))
+    assert cells[1:4, 1:6, 1:6].all() and cells.sum() == 3 * 5 * 5  # (1,3,3) twice, (3,1,1) once
+
+
+def test_a_wide_first_kernel_reaches_as_far_as_it_says():
+    model = VideoTokenizer(**{**LOCAL, "conv": "point"}, decoder_reach=(5, 3, 3))
+    params = random_params(model, (1, 14, 20, 20, 3))
+    decode = quick_jit(lambda z: model.apply({"params": params}, z, method="decode"))
+    z = jnp.zeros((1, 7, 5, 5, 4))
+    changed = np.asarray(jnp.abs(decode(z.at[0, 3, 2, 2].set(1.0)) - decode(z)).max(-1)[0] > 0)
+    cells = changed.reshape(7, 2, 5, 4, 5, 4).any((1, 3, 5))
+    assert cells[1:6, 1:4, 1:4].all() and cells.sum() == 5 * 3 * 3
+
+
+def test_a_norm_of_positions_is_a_layer_norm_per_group():
+    x = jax.random.normal(jax.random.key(0), (2, 1, 3, 2, 8))
+    params = {"scale": jnp.arange(1.0, 9), "bias": jnp.arange(8.0)}
+    style = Style(norm_groups=2, norm_scope="position", norm_epsilon=0.5)
+    found = GroupNorm(style).apply({"params": params}, x)
+    parts = np.asarray(x).reshape(2, 1, 3, 2, 2, 4)
+    normed = (parts - parts.mean(-1, keepdims=True)) / np.sqrt(parts.var(-1, keepdims=True) + 0.5)
+    np.testing.assert_allclose(found, normed.reshape(x.shape) * params["scale"] + params["bias"], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="norm_scope"):
+        Style(norm_scope="frame")
 
 
 def test_lowering_and_rematerialisation_change_no_result():

@@ -152,6 +152,35 @@ def test_dead_codes_start_again_from_the_batch(batch):
     assert (after.extra["usage"][restarted] == 0.2).all()
 
 
+def test_codes_start_again_where_cells_say_something(batch):
+    """Of the latents whose code is not the one used most, those farthest from their codes most likely."""
+    recipe = dataclasses.replace(make_recipe(restart_below=0.1), restart_from="speaking")
+    state = recipe.init(jax.random.key(0), batch)
+    after, metrics = jax.jit(recipe.step)(state, batch, jax.random.key(1))
+    found = recipe.model.apply({"params": state.params["generator"]}, batch["video"] / np.float32(255), train=True)[1]
+    codes, inputs = np.asarray(found.codes_Bthw).ravel(), np.asarray(found.inputs_BthwD).reshape(-1, 8)
+    codebook = np.asarray(after.params["generator"]["quantizer"]["codebook"])
+    gap = np.abs(codebook[:, None] - inputs).max(-1)
+    origins = gap.argmin(-1)[gap.min(-1) < 1e-4]
+    assert int(metrics["codes_restarted"].compute()) == len(origins) == len(set(origins)) > 0
+    assert (codes[origins] != np.bincount(codes).argmax()).all()
+    with pytest.raises(ValueError, match="restart_from is 'cells'"):
+        dataclasses.replace(recipe, restart_from="cells")
+
+
+def test_input_noise_reaches_the_encoder_and_not_the_target(batch):
+    quiet, noisy = (dataclasses.replace(make_recipe(), input_noise=noise) for noise in (0.0, 0.2))
+    state = quiet.init(jax.random.key(0), batch)
+    numbers = [jax.jit(recipe.step)(state, batch, jax.random.key(seed))[1]["reconstruction"].compute()
+               for recipe, seed in ((quiet, 1), (quiet, 2), (noisy, 1), (noisy, 2))]
+    assert numbers[0] == numbers[1] and len(set(numbers)) == 3
+    video_BTHWC = jnp.full((1, 4, 8, 8, 3), 0.95)
+    seen = noisy._noisy(video_BTHWC, jax.random.key(0))
+    assert seen.max() == 1.0 and 0.75 <= seen.min() < 0.8
+    with pytest.raises(ValueError, match="input_noise is -1"):
+        dataclasses.replace(noisy, input_noise=-1)
+
+
 def test_losses_and_networks_must_fit():
     recipe = make_recipe()
     with pytest.raises(ValueError, match="there is no discriminator; configure both, or neither"):

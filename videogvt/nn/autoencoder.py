@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import flax.linen as nn
 
-from videogvt.nn.layers import ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish
+from videogvt.nn.layers import Conv, ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish
 from videogvt.ops import conv as ops
 
 
@@ -128,6 +128,8 @@ class Decoder(nn.Module):
       blocks: residual blocks, see ``blocks_per_level``.
       output_bias, output_scale: the video is ``output_bias + output_scale * (last convolution)``. The paper's is
         (0, 1). With the background's value and a small scale (ours), training starts near the all-background video.
+      reach: size of the first convolution's kernel, odd; None for the style's own. A wide one (ours) lets a cell see
+        what its neighbours say at once, at the latents' small width, where wide kernels cost little.
     """
 
     pyramid: Pyramid
@@ -135,6 +137,7 @@ class Decoder(nn.Module):
     style: Style
     output_bias: float = 0.0
     output_scale: float = 1.0
+    reach: tuple[int, int, int] | None = None
 
     @nn.compact
     def __call__(self, x, *, train: bool = False, stages: tuple[int, ...] = (1, 2)):
@@ -157,7 +160,10 @@ class Decoder(nn.Module):
         strides = pyramid.strides(style)
         res_blocks = _Blocks(pyramid, style, train)
 
-        x = conv3(latents_BthwD, pyramid.widths[-1], style, name="Conv_0")
+        if self.reach is None:
+            x = conv3(latents_BthwD, pyramid.widths[-1], style, name="Conv_0")
+        else:
+            x = Conv(pyramid.widths[-1], self.reach, style, name="Conv_0")(latents_BthwD)
         x = res_blocks(x, len(per_level) - 1, extra)
         for step, level in enumerate(reversed(range(len(per_level)))):
             x = res_blocks(x, level, per_level[level])

@@ -1,5 +1,6 @@
 """The video tokenizer: encoder, quantizer and decoder behind three calls (codes, video, embed)."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from flax.core import FrozenDict
 
 from videogvt.core.sections import configure
 from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
-from videogvt.nn.layers import ConvKind, Style
+from videogvt.nn.layers import ConvKind, NormScope, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
 from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum
 from videogvt.ops.conv import Lowering, Padding
@@ -26,11 +27,17 @@ class VideoTokenizer(nn.Module):
         paper's, for codes of places and times.
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
-      conv, padding, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``.
+      conv, padding, norm_groups, norm_scope, norm_epsilon, dtype, param_dtype, lowering: see ``layers.Style``.
+      encoder_conv: another kind of convolutions for the encoder; None, the paper's, for the decoder's own. With
+        "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code says what is in its own cell and
+        nothing else.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
         divides by the deviation of both.
+      input_threshold: values that differ from ``input_bias`` by less are taken for it, and others come so much nearer
+        (soft thresholding, Donoho 1995); 0, the paper's, for none. A camera's noise on an even background is not seen.
       output_bias, output_scale: see ``autoencoder.Decoder``.
+      decoder_reach: ``reach`` of ``autoencoder.Decoder``.
     """
 
     filters: int = 64
@@ -41,13 +48,18 @@ class VideoTokenizer(nn.Module):
     spectrum: Mapping[str, Any] | None = None
     quantizer: Mapping[str, Any] = FrozenDict(name="vq")
     conv: ConvKind = "3d"
+    encoder_conv: ConvKind | None = None
     padding: Padding = "reflect"
     norm_groups: int = 32
+    norm_scope: NormScope = "clip"
+    norm_epsilon: float = 1e-6
     stem: Sequence[int] = (1, 1, 1)
     input_bias: float = 0.0
     input_scale: float = 1.0
+    input_threshold: float = 0.0
     output_bias: float = 0.0
     output_scale: float = 1.0
+    decoder_reach: tuple[int, int, int] | None = None
     remat_levels: int = 0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -57,8 +69,14 @@ class VideoTokenizer(nn.Module):
     def style(self) -> Style:
         """What all layers have in common."""
         return Style(
-            conv=self.conv, padding=self.padding, norm_groups=self.norm_groups, dtype=jnp.dtype(self.dtype),
-            param_dtype=jnp.dtype(self.param_dtype), lowering=self.lowering)
+            conv=self.conv, padding=self.padding, norm_groups=self.norm_groups, norm_scope=self.norm_scope,
+            norm_epsilon=self.norm_epsilon, dtype=jnp.dtype(self.dtype), param_dtype=jnp.dtype(self.param_dtype),
+            lowering=self.lowering)
+
+    @property
+    def encoder_style(self) -> Style:
+        """What all layers of the encoder have in common."""
+        return dataclasses.replace(self.style, conv=self.encoder_conv or self.conv)
 
     @property
     def pyramid(self) -> Pyramid:
@@ -107,14 +125,16 @@ class VideoTokenizer(nn.Module):
     def setup(self):
         self._quantizer = self._make_quantizer(name="quantizer")
         width, style = self._quantizer.width, self.style
-        decoder = Decoder(self.pyramid, self.decoder_blocks, style, self.output_bias, self.output_scale)
+        decoder = Decoder(self.pyramid, self.decoder_blocks, style, self.output_bias, self.output_scale,
+                          self.decoder_reach and tuple(self.decoder_reach))
         if self.spectrum:
             spectrum = self._made_spectrum
             frames = Encoder(self.pyramid, self.encoder_blocks, spectrum.channels, style)
             self.encoder = SpectralEncoder(spectrum, frames, width, style)
             self.decoder = SpectralDecoder(spectrum, decoder, self._features(spectrum), style)
         else:
-            self.encoder, self.decoder = Encoder(self.pyramid, self.encoder_blocks, width, style), decoder
+            self.encoder = Encoder(self.pyramid, self.encoder_blocks, width, self.encoder_style)
+            self.decoder = decoder
 
     def _features(self, spectrum: Spectrum) -> tuple[int, int]:
         """Rows and columns of what the pyramid makes of a frame."""
@@ -141,8 +161,11 @@ class VideoTokenizer(nn.Module):
         """Continuous latents (B, t, h, w, D), before quantization."""
         check_shape(video_BTHWC.shape)
         self.latent_shape(video_BTHWC.shape[1:4])
-        if (self.input_bias, self.input_scale) != (0.0, 1.0):
-            video_BTHWC = self.input_scale * (video_BTHWC - self.input_bias)
+        if (self.input_bias, self.input_scale, self.input_threshold) != (0.0, 1.0, 0.0):
+            video_BTHWC = video_BTHWC - self.input_bias
+            if self.input_threshold:
+                video_BTHWC -= jnp.clip(video_BTHWC, -self.input_threshold, self.input_threshold)
+            video_BTHWC = self.input_scale * video_BTHWC
         return self.encoder(video_BTHWC, train=train)
 
     def decode(self, latents_BthwD, *, train: bool = False):

@@ -86,7 +86,12 @@ class TokenizerRecipe:
       frozen: the perceptual network's parameters, as {"perceptual": params}, or {}.
       train_only: "all", or "decoder" for fine-tuning with encoder and codes fixed.
       restart_below: ours, 0 in the paper: a code that stands for fewer tokens a step than this, on average over about
-        100 steps, becomes a latent of the current batch. So the codebook also starts from the first batch's latents.
+        100 steps, becomes a latent of the current batch. So the codebook also starts from the first batches' latents.
+      restart_from: latents of "all" cells alike, or of those "speaking", which do not have the code used most, in
+        proportion to the squared distance from their code, as k-means++ seeds (Arthur and Vassilvitskii 2007). Latents
+        of empty cells are nearly equal; codes that begin there only tell one kind of nothing from another.
+      input_noise: ours, 0 in the paper: the encoder sees every value up to so much higher or lower, at random, and the
+        reconstruction is compared with the clean video. So codes learn not to depend on the noise of a camera.
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
@@ -98,6 +103,8 @@ class TokenizerRecipe:
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_only: Literal["all", "decoder"] = "all"
     restart_below: float = 0.0
+    restart_from: Literal["all", "speaking"] = "all"
+    input_noise: float = 0.0
     start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: Rules = RULES
 
@@ -112,6 +119,10 @@ class TokenizerRecipe:
                 f"losses.perceptual is {self.losses.perceptual} and there is {'a' if self.perceptual else 'no'} "
                 "perceptual network; configure both, or neither."
             )
+        if not 0 <= self.input_noise < 1:
+            raise ValueError(f"input_noise is {self.input_noise}; expected at least 0 and less than 1, the range.")
+        if self.restart_from not in ("all", "speaking"):
+            raise ValueError(f"restart_from is {self.restart_from!r}; expected 'all' or 'speaking'.")
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only is {self.train_only!r}; expected 'all' or 'decoder'.")
         if self.restart_below and (self.model.quantizer["name"] != "vq" or self.train_only != "all"):
@@ -167,7 +178,7 @@ class TokenizerRecipe:
         if self.restart_below:
             codebooks = [tree["quantizer"]["codebook"] for tree in (params["generator"], ema)]
             codebooks, usage, numbers["codes_restarted"] = self._restart(
-                codebooks, extra["usage"], usage_K, found.rows["inputs"], key
+                codebooks, extra["usage"], usage_K, found.rows, key
             )
             params["generator"], ema = (
                 tree | {"quantizer": {"codebook": codebook}}
@@ -180,10 +191,10 @@ class TokenizerRecipe:
         return state, {name: Mean.of(value) for name, value in numbers.items()}
 
     def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
-        del key  # nothing here is random
         weights, video_BTHWC = self.losses, rows["video"]
+        seen_BTHWC = self._noisy(video_BTHWC, key)
         reconstruction_BTHWC, quantized = self.model.apply(
-            {"params": params}, video_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
+            {"params": params}, seen_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
         )
         numbers = {
             "reconstruction": losses.reconstruction(
@@ -203,8 +214,16 @@ class TokenizerRecipe:
             numbers["adversarial"] = losses.generator_gan(fake_B, weights.gan)
             total += weights.adversarial_weight(state.step) * numbers["adversarial"]
         own = {"reconstruction": reconstruction_BTHWC} if self.discriminator is not None else {}
-        own |= {"inputs": quantized.inputs_BthwD} if self.restart_below else {}
+        if self.restart_below:
+            errors_Bthw = jnp.square(quantized.inputs_BthwD - quantized.latents_BthwD).sum(-1)
+            own |= {"inputs": quantized.inputs_BthwD, "codes": quantized.codes_Bthw, "errors": errors_Bthw}
         return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
+
+    def _noisy(self, video_BTHWC, key):
+        if not self.input_noise:
+            return video_BTHWC
+        noise_BTHWC = jax.random.uniform(key, video_BTHWC.shape, minval=-self.input_noise, maxval=self.input_noise)
+        return jnp.clip(video_BTHWC + noise_BTHWC, 0.0, 1.0)
 
     def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
         del key  # nothing here is random
@@ -219,11 +238,14 @@ class TokenizerRecipe:
         numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
         return total, Found(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
 
-    def _restart(self, codebooks, usage_K, now_K, inputs_BthwD, key: jax.Array):
+    def _restart(self, codebooks, usage_K, now_K, rows, key: jax.Array):
         """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
+        speaking = self.restart_from == "speaking"
+        weights_Bthw = rows["errors"] * (rows["codes"] != usage_K.argmax()) if speaking else None
         restarted = [
-            restart_dead_codes(codebook, usage_K, inputs_BthwD, key, threshold=self.restart_below)
+            restart_dead_codes(codebook, usage_K, rows["inputs"], key, threshold=self.restart_below,
+                               weights_Bthw=weights_Bthw)
             for codebook in codebooks
         ]
         dead_K = restarted[0][1]

@@ -78,21 +78,26 @@ def unit_length(vectors):
     return vectors * jax.lax.rsqrt(jnp.maximum(jnp.square(vectors).sum(-1, keepdims=True), 1e-12))
 
 
-def restart_dead_codes(codebook_KD, usage_K, inputs_BthwD, key, *, threshold: float):
-    """The codebook with every code used less than ``threshold`` replaced by a latent drawn from the batch.
+def restart_dead_codes(codebook_KD, usage_K, inputs_BthwD, key, *, threshold: float, weights_Bthw=None):
+    """The codebook with codes used less than ``threshold`` replaced by latents drawn from the batch, each at most once.
 
-    Ours, not MAGVIT's. A latent replaces more than one code only if the batch has fewer than K of them.
+    Ours, not MAGVIT's. Where the batch has fewer latents to draw than there are dead codes, the first of these are
+    replaced and the others stay, so that no two codes become one.
 
     Args:
       usage_K: how often each code was used lately, in any unit, the threshold's.
       inputs_BthwD: latents to draw from (``Quantized.inputs_BthwD``).
+      weights_Bthw: chances of the latents, in any unit; those of 0 are never drawn. None for equal ones.
 
     Returns:
-      (codebook_KD, dead_K): which codes were replaced, so that their optimizer state can be cleared too.
+      (codebook_KD, replaced_K): which codes were replaced, so that their optimizer state can be cleared too.
     """
     inputs_MD = inputs_BthwD.reshape(-1, inputs_BthwD.shape[-1])
-    count, num_codes = inputs_MD.shape[0], codebook_KD.shape[0]
-    rows_K = jax.random.permutation(key, max(count, num_codes))[:num_codes] % count
+    weights_M = jnp.ones(len(inputs_MD)) if weights_Bthw is None else weights_Bthw.reshape(-1)
+    # Sorted by log weight plus Gumbel noise, latents stand in the order of draws without replacement.
+    order_M = jnp.argsort(-jnp.log(weights_M) - jax.random.gumbel(key, weights_M.shape))
     dead_K = usage_K < threshold
-    drawn_KD = jax.lax.stop_gradient(inputs_MD[rows_K]).astype(codebook_KD.dtype)
-    return jnp.where(dead_K[:, None], drawn_KD, codebook_KD), dead_K
+    rank_K = jnp.cumsum(dead_K) - 1
+    replaced_K = dead_K & (rank_K < (weights_M > 0).sum())
+    drawn_KD = jax.lax.stop_gradient(inputs_MD[order_M[jnp.clip(rank_K, 0, len(inputs_MD) - 1)]])
+    return jnp.where(replaced_K[:, None], drawn_KD.astype(codebook_KD.dtype), codebook_KD), replaced_K
