@@ -1,5 +1,6 @@
 import gc
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tests.train.toys import ToyData, ToyEvaluator, ToyRecipe, leaves, toy_plan, toy_run
 from videogvt.train import loop
-from videogvt.train.checkpoint import finished_steps, load_params, read_meta
+from videogvt.train.checkpoint import finished_steps, load_params, read_meta, read_numbers
 from videogvt.train.contracts import When
 from videogvt.train.evaluation import evaluate_run, restore_state
 from videogvt.train.journal import WorkdirError, read_eval, read_rows
@@ -69,12 +70,11 @@ def test_the_order_of_the_loop(tmp_path, monkeypatch):
         "warm_start",
         "fetch", "step",
         "fetch", "step", "numbers of 1",
-        "numbers of 2", "validation@2",
+        "numbers of 2", "save@2", "validation@2",
         "fetch", "step",
         "numbers of 3", "save@3",
         "fetch", "step",
-        "numbers of 4", "validation@4", "save@4",
-        "test@4",
+        "numbers of 4", "save@4", "validation@4", "test@4",
     ]
 
 
@@ -115,7 +115,7 @@ def in_a_process(workdir, stop_at, signals):
 def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, whole):
     _, state, whole_dir = whole
     killed = in_a_process(tmp_path / "run", 10, "SIGKILL")
-    assert killed.returncode == -9 and finished_steps(tmp_path / "run")[-1:] in ([4], [8])
+    assert killed.returncode == -9 and finished_steps(tmp_path / "run")[-1:] in ([8], [9])
     (tmp_path / "run" / "metrics.jsonl").open("a").write('{"step": 11, "train/lo')
     recipe = ToyRecipe()
     evaluators = toy_evaluators(recipe, [], validation=When(every=3), test=When(end=True))
@@ -153,7 +153,7 @@ def test_evaluators_come_when_they_are_due_and_the_final_ones_judge_the_best_che
     assert calls == ["validation@3", "validation@6", "validation@7", "test@3"]
     lines = capsys.readouterr().err.splitlines()
     assert "step 3: eval/validation/step 3  (best so far)" in lines and "step 6: eval/validation/step 6" in lines
-    assert finished_steps(tmp_path / "run") == [3, 7] and int(state.step) == 7
+    assert finished_steps(tmp_path / "run") == [3, 6, 7] and int(state.step) == 7
     done = read_eval(tmp_path / "run")
     assert done["eval/test/step"] == done["eval/validation/step"] == done["about"]["step"] == 3
     assert done["about"]["evaluators"]["test"] == {"split": "validation", "weights": "ema"}
@@ -247,6 +247,60 @@ def test_an_evaluator_that_fails_is_named(tmp_path):
     with pytest.raises(ArithmeticError) as error:
         fit(*toy_run(2, evaluators={"judge": Failing(ToyRecipe(), When(every=1))}), tmp_path / "run")
     assert error.value.__notes__ == ["This happened in the evaluator 'judge' at step 1."]
+
+
+def test_no_evaluator_can_lose_a_step_and_what_it_did_not_finish_is_done_again(tmp_path, whole):
+    class Failing(ToyEvaluator):
+        def run(self, state):
+            yield "error", 1.0
+            if int(state.step) == 6:
+                raise ArithmeticError("no such thing")
+
+    recipe, workdir = ToyRecipe(), tmp_path / "run"
+    evaluators = {"validation": Failing(recipe, When(every=3)), "test": ToyEvaluator(recipe, When(end=True))}
+    with pytest.raises(ArithmeticError):
+        fit(*toy_run(12, recipe=recipe, evaluators=evaluators, save_every=100), workdir)
+    assert finished_steps(workdir) == [3, 6] and read_numbers(workdir, 6) is None
+    calls = []
+    evaluators = toy_evaluators(recipe, calls, validation=When(every=3), test=When(end=True))
+    same(whole[1], fit(*toy_run(12, recipe=recipe, evaluators=evaluators), workdir))
+    assert calls == ["validation@6", "validation@9", "validation@12", "test@12"]
+    later = [row for row in rows_without_time(workdir) if row["step"] > 3]
+    assert later == [row for row in rows_without_time(whole[2]) if row["step"] > 3]
+
+
+def test_a_run_killed_between_its_evaluations_writes_each_row_once(tmp_path, whole):
+    """As if the process had ended after the rows of the last evaluations, and before anything noted that it had."""
+    workdir = shutil.copytree(whole[2], tmp_path / "run")
+    (workdir / "eval.json").unlink()
+    (workdir / "checkpoints" / "12" / "numbers.json").unlink()
+    calls, recipe = [], ToyRecipe()
+    evaluators = toy_evaluators(recipe, calls, validation=When(every=3), test=When(end=True))
+    fit(*toy_run(12, recipe=recipe, evaluators=evaluators), workdir)
+    assert calls == ["validation@12", "test@12"]
+    assert rows_without_time(workdir) == rows_without_time(whole[2])
+    done, before = read_eval(workdir), read_eval(whole[2])
+    assert {name: value for name, value in done.items() if name != "about"} == {
+        name: value for name, value in before.items() if name != "about"}
+
+
+def test_who_is_told_to_stop_before_an_evaluation_saves_leaves_and_evaluates_when_taken_up(tmp_path, whole):
+    calls, recipe, workdir = [], ToyRecipe(), tmp_path / "run"
+    evaluators = toy_evaluators(recipe, calls, validation=When(every=3), test=When(end=True))
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, recipe=recipe, evaluators=evaluators, data=ToyData(stop_at=6)), workdir)
+    assert calls == ["validation@3"] and finished_steps(workdir)[-1] == 6
+    same(whole[1], fit(*toy_run(12, recipe=recipe, evaluators=evaluators), workdir))
+    assert calls == ["validation@3", "validation@6", "validation@9", "validation@12", "test@12"]
+    assert rows_without_time(workdir) == rows_without_time(whole[2])
+
+
+def test_a_state_that_is_not_finite_is_not_evaluated(tmp_path):
+    calls, recipe = [], ToyRecipe(poison_at=3)
+    with pytest.raises(NonFinite, match="Step 3: .*last good checkpoint: none yet"):
+        fit(*toy_run(12, recipe=recipe, evaluators=toy_evaluators(recipe, calls, validation=When(every=3))),
+            tmp_path / "run")
+    assert calls == [] and finished_steps(tmp_path / "run") == []
 
 
 def test_data_that_end_and_steps_that_change_shapes_are_errors(tmp_path):

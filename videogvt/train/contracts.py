@@ -105,8 +105,8 @@ class Data(Protocol):
 class When:
     """When an evaluator runs: every so many steps, at the end, or both.
 
-    An evaluator with ``every`` runs before the save of the same step, the final one included, so that its numbers may
-    choose the best checkpoint. One with ``end`` alone (test, ood) runs once, after the final save, on the chosen one.
+    An evaluator with ``every`` judges what was just saved, the final checkpoint included, and its numbers may choose
+    the best one. One with ``end`` alone (test, ood) runs once, after the final save, on the chosen one.
     """
 
     every: int | None = None
@@ -201,7 +201,7 @@ class Plan:
     Attributes:
       total_steps: updates in all; at least 1.
       log_every: steps per row of numbers, each the mean over these steps.
-      save_every: steps per checkpoint; the last step and a new best are saved besides.
+      save_every: steps per checkpoint; the last step and what is evaluated are saved besides.
       keep: number of newest checkpoints to keep; the best is kept besides. At least 2, so that a broken newest one
         has one before it.
       best: full name of the number that chooses the best checkpoint ("eval/validation/track_error_px"), or None:

@@ -18,7 +18,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -140,9 +140,13 @@ class Journal:
       start: step it begins or goes on from; rows past it, of a run that was cut short, are dropped.
       total: steps in all.
       show: numbers of a training row that the progress bar shows.
+      again: of a row on disk, whether the run will write it again; then it is dropped too.
     """
 
-    def __init__(self, workdir: epath.PathLike, *, start: int, total: int, show: tuple[str, ...]):
+    def __init__(
+        self, workdir: epath.PathLike, *, start: int, total: int, show: tuple[str, ...],
+        again: Callable[[Mapping[str, Any]], bool] = lambda row: False,
+    ):
         self._workdir = epath.Path(workdir)
         self._total, self._show = total, show
         self._active = jax.process_index() == 0
@@ -151,7 +155,7 @@ class Journal:
         if not self._active:
             return
         self._write_environment(start)
-        _drop_rows(self._workdir / "metrics.jsonl", start)
+        _keep_rows(self._workdir / "metrics.jsonl", lambda row: row["step"] <= start and not again(row))
         self._rows = (self._workdir / "metrics.jsonl").open("a")
         self._events = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=start + 1)
         self._bar = tqdm(
@@ -224,10 +228,9 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _drop_rows(path: epath.Path, start: int) -> None:
+def _keep_rows(path: epath.Path, kept: Callable[[Mapping[str, Any]], bool]) -> None:
     if path.exists():
-        rows = _whole_rows(path.read_text())
-        _write(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= start))
+        _write(path, "".join(json.dumps(row) + "\n" for row in _whole_rows(path.read_text()) if kept(row)))
 
 
 def _write(path: epath.Path, text: str) -> None:

@@ -1,0 +1,133 @@
+"""How a run begins: where its own newest sound checkpoint left off, or fresh."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+
+from videogvt.train import journal as records
+from videogvt.train.checkpoint import FOLDER, Checkpoints, Restored, restore
+from videogvt.train.contracts import Evaluator
+from videogvt.train.damage import first_line, is_broken
+from videogvt.train.program import Program
+from videogvt.train.state import TrainState
+
+PAUSES_S = (0.5, 2.0)
+"""Seconds to wait before reading again what could not be read and is not broken."""
+
+_SOUND, _BROKEN, _UNREADABLE = range(3)
+
+
+@dataclasses.dataclass
+class Memory:
+    """What a run remembers besides the state: its step, time trained, the numbers since the last row, and whether the
+    checkpoint that it goes on from has been judged."""
+
+    step: int = 0
+    seconds: float = 0.0
+    examples: int = 0
+    sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    judged: bool = True
+
+
+def begin(program: Program, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, Memory]:
+    """The state that the run goes on from, with the data at their place."""
+    restored = restore_newest(checkpoints, program.abstract, records.announce)
+    if restored is None:
+        return program.fresh(), Memory()
+    meta = restored.meta
+    if meta["frozen"] != program.frozen_hashes:
+        raise ValueError(
+            f"The frozen networks have hashes {program.frozen_hashes}; the checkpoint of step {meta['step']} was "
+            f"trained with {meta['frozen']}. Give the same weights, or another --workdir."
+        )
+    batches.set_state(restored.data)
+    memory = Memory(meta["step"], meta["clock"]["seconds"], meta["clock"]["examples"], meta["sums"], restored.judged)
+    return program.with_frozen(restored.state), memory
+
+
+def restore_newest(checkpoints: Checkpoints, abstract: TrainState, say: Callable[[str], None]) -> Restored | None:
+    """Reads the newest checkpoint that is sound; None when there is none at all.
+
+    Broken and unfinished ones that are newer are named by ``say`` and set aside. All processes take the same step:
+    that which all of them can read.
+
+    Raises:
+      RuntimeError: one cannot be read and is not broken, so that it stays where it is; or all are broken.
+    """
+    failures = dict.fromkeys(checkpoints.unfinished(), "it was never finished")
+    folder, tried = checkpoints.workdir / FOLDER, set()
+    while (step := _of_process_0(max({*checkpoints.steps()} - tried, default=-1))) >= 0:
+        tried.add(step)
+        restored, error = _try_to_restore(checkpoints, step, abstract)
+        verdict = _SOUND if error is None else _BROKEN if is_broken(error) else _UNREADABLE
+        verdict = int(np.max(multihost_utils.process_allgather(np.int32(verdict))))
+        failures[step] = "another process cannot read it" if error is None else first_line(error)
+        if verdict == _UNREADABLE:
+            raise RuntimeError(
+                f"The checkpoint of step {step} in {folder} cannot be read, though nothing shows that it is broken, so "
+                f"it stays there ({failures[step]}). If the disk or the network failed, give the same command again. "
+                "If the code has changed since, go back to the commit in environment.json. To go on from the "
+                "checkpoint before, move this one away yourself."
+            ) from error
+        if verdict == _SOUND:
+            del failures[step]
+            _set_aside(checkpoints, failures, say)
+            return restored._replace(judged=bool(_of_process_0(restored.judged)))
+    if not tried:
+        return None
+    listing = "; ".join(f"{step}: {reason}" for step, reason in failures.items())
+    raise RuntimeError(f"No checkpoint in {folder} can be read ({listing}). Bring them back from a copy if there is "
+                       "one; otherwise begin anew in another --workdir.")
+
+
+def _try_to_restore(
+    checkpoints: Checkpoints, step: int, abstract: TrainState
+) -> tuple[Restored | None, Exception | None]:
+    """A checkpoint, or what is wrong with it; what is not broken is tried again after a while."""
+    for pause_s in (*PAUSES_S, None):
+        try:
+            return restore(checkpoints.workdir, step, abstract), None
+        except Exception as error:  # the processes have to agree on it before anything is raised
+            if pause_s is None or is_broken(error):
+                return None, error
+            logging.warning("The checkpoint of step %d could not be read, trying again: %s", step, first_line(error))
+            time.sleep(pause_s)
+    raise AssertionError("the last try has no pause")
+
+
+def _set_aside(checkpoints: Checkpoints, failures: Mapping[int, str], say: Callable[[str], None]) -> None:
+    for step in sorted(failures) if jax.process_index() == 0 else ():
+        place = checkpoints.set_aside(step)
+        say(f"Skipped the checkpoint of step {step}: {failures[step]}. It now lies in {place}.")
+    multihost_utils.sync_global_devices("broken checkpoints are set aside")
+    checkpoints.reload()
+
+
+def _of_process_0(value: int) -> int:
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def made_again(evaluators: Mapping[str, Evaluator], memory: Memory) -> Callable[[Mapping[str, Any]], bool]:
+    """Of a row on disk, whether the run will write it again: of the final evaluations, which are all done again, and of
+    the checkpoint's own where they did not come to their end."""
+    final = tuple(f"eval/{name}/" for name, evaluator in evaluators.items() if evaluator.when.every is None)
+
+    def again(row: Mapping[str, Any]) -> bool:
+        cut_short = row["step"] == memory.step and not memory.judged and any(name.startswith("eval/") for name in row)
+        return cut_short or any(name.startswith(final) for name in row)
+
+    return again
+
+
+def peek(batches: Any) -> dict[str, np.ndarray]:
+    """The first batch, which stays the next."""
+    position = batches.get_state()
+    batch = next(batches)
+    batches.set_state(position)
+    return batch
