@@ -13,8 +13,10 @@ from flax.core import FrozenDict
 
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
+from videogvt.recipes.transformer import TransformerLosses
 from videogvt.train.state import TrainState
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_tokenizer.json"
@@ -172,6 +174,13 @@ def test_the_optimizer_forgets_codes_that_start_again_and_no_others(batch):
     for (path, leaf), other in zip(jax.tree_util.tree_leaves_with_path(after.opt), jax.tree.leaves(plain.opt)):
         if "codebook" not in jax.tree_util.keystr(path):
             np.testing.assert_allclose(leaf, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [TokenizerLosses, ClassifierLosses, TransformerLosses])
+@pytest.mark.parametrize("decay", [1.0, -0.1, 99.0])
+def test_a_moving_average_that_never_moves_or_overshoots_is_refused(kind, decay):
+    with pytest.raises(ValueError, match=f"losses.ema_decay is {decay}; expected at least 0 and less than 1"):
+        kind(ema_decay=decay)
 
 
 def test_losses_and_networks_must_fit():

@@ -57,6 +57,8 @@ class TokenizerLosses:
     def __post_init__(self):
         if self.gan not in ("none", "non_saturating", "hinge"):
             raise ValueError(f"losses.gan is {self.gan!r}; expected 'none', 'non_saturating' or 'hinge'.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"losses.ema_decay is {self.ema_decay}; expected at least 0 and less than 1.")
 
     def adversarial_weight(self, step: jax.Array) -> jax.Array:
         """The generator's adversarial weight at a step."""
