@@ -224,7 +224,7 @@ def test_damage_is_known_for_what_it_is(tmp_path, state, pattern, harm):
     save_all(tmp_path, state, {3: None})
     for path in (tmp_path / "checkpoints" / "3").glob(pattern):
         harm(path)
-    with pytest.raises(Exception) as error:  # noqa: B017  Orbax raises bare ones
+    with pytest.raises(Exception) as error:
         restore(tmp_path, 3, abstract(state))
     assert is_broken(error.value)
 

@@ -1,5 +1,6 @@
 import gc
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -213,6 +214,58 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
         fit(*toy_run(12, recipe=ToyRecipe(poison_at=8)), tmp_path / "run")
     assert finished_steps(tmp_path / "run") == [4]
     assert (tmp_path / "run" / "nonfinite_step_8.npz").exists()
+
+
+def stopped_at_7(workdir):
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, data=ToyData(stop_at=7)), workdir)
+
+
+def test_a_run_goes_on_only_with_the_examples_it_began_with(tmp_path, capfd, whole):
+    workdir = tmp_path / "run"
+    stopped_at_7(workdir)
+    assert read_meta(workdir, 7)["split"] == {"examples": 64, "hash": "0123456789abcdef"}
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    for other in (ToyData(num_examples=96), ToyData(split_hash="f" * 16)):
+        with pytest.raises(WorkdirError) as refused:
+            fit(*toy_run(12, data=other, config={**toy_plan().config, "mesh": 1}, free=("mesh",)), workdir)
+        assert re.search(r"step 7 on 64 examples \(hash 0123456789ab\); .* now has (64|96) \(hash (0123456789ab|f+)\). "
+                         "Bring back the old examples .* another --workdir", str(refused.value))
+    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    capfd.readouterr()
+    same(whole[1], fit(*toy_run(12), workdir))
+    assert "goes on from step 7 of 12\n" in capfd.readouterr().err
+
+
+def test_a_run_from_before_splits_were_noted_goes_on_with_one_warning(tmp_path, capfd, whole):
+    workdir = tmp_path / "run"
+    stopped_at_7(workdir)
+    path = workdir / "checkpoints" / "7" / "meta" / "metadata"
+    meta = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("split", "total_steps")}
+    path.write_text(json.dumps({**meta, "numbers": {}}))
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, data=ToyData(stop_at=9)), workdir)
+    told = capfd.readouterr().err
+    assert told.count("does not say what it was trained on. From here on checkpoints say: 64 examples, hash 01") == 1
+    same(whole[1], fit(*toy_run(12), workdir))
+    assert "does not say" not in capfd.readouterr().err
+
+
+def test_a_run_may_become_longer_and_says_what_that_does(tmp_path, capfd):
+    def plan(steps):
+        return {"config": {"train": {"steps": steps}}, "grows": ("train.steps",),
+                "learning_rate": lambda step, total: 1.0 - step / total}
+
+    workdir = tmp_path / "run"
+    fit(*toy_run(4, **plan(4)), workdir)
+    state = fit(*toy_run(8, **plan(8)), workdir)
+    told = capfd.readouterr().err
+    assert "goes on from step 4 of 8" in told and "was to have 4 steps and will have 8. " in told
+    assert "at step 4 it was 0 and is 0.5. What comes out is not what 8 steps from the beginning" in told
+    assert int(state.step) == 8 and read_eval(workdir)["about"]["total_steps"] == 8
+    assert json.loads((workdir / "config.json").read_text())["train"]["steps"] == 8
+    with pytest.raises(WorkdirError, match="train.steps: 8 there, 6 here"):
+        fit(*toy_run(6, **plan(6)), workdir)
 
 
 def test_frozen_networks_are_used_and_only_their_hash_is_saved(tmp_path):

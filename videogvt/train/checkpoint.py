@@ -208,8 +208,8 @@ def load_weights(
       fields: names among ``SAVED_FIELDS``.
     """
     folder = _step_folder(workdir, choose_step(workdir, step)) / "state"
-    with ocp.Checkpointer(handler := ocp.PyTreeCheckpointHandler()) as reader:
-        saved = handler.metadata(folder).tree
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:  # waits for no other process
+        saved = reader.metadata(folder).tree
         wanted = {name: saved[name] for name in fields if saved.get(name)}
         how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         tree = reader.restore(folder, args=ocp.args.PyTreeRestore(wanted, restore_args=how, partial_restore=True))
@@ -236,7 +236,7 @@ def restore_weights(workdir: epath.PathLike, step: int | str, state: TrainState)
     target = {name: getattr(state, name) for name in ("step", *WEIGHTS)}
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), target)
     folder = _step_folder(workdir, choose_step(workdir, step)) / "state"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
         return state.replace(**reader.restore(folder, args=_restore_args(abstract, partial=True)))
 
 

@@ -36,24 +36,30 @@ class WorkdirError(ValueError):
     """A directory that holds another run."""
 
 
-def claim_workdir(workdir: epath.PathLike, config: Mapping[str, Any], free: tuple[str, ...] = ()) -> None:
+def claim_workdir(
+    workdir: epath.PathLike, config: Mapping[str, Any], free: tuple[str, ...] = (), grows: tuple[str, ...] = (),
+    renew: bool = True,
+) -> None:
     """Makes the directory and writes ``config.json``, or checks that the one there says the same.
 
     Args:
       workdir: directory of the run.
       config: the resolved configuration, plain values.
       free: dotted keys, or beginnings of them, whose values may differ.
+      grows: dotted keys of numbers that may be greater now.
+      renew: whether values that may differ are written at once; else ``write_config`` does so later.
 
     Raises:
       WorkdirError: the directory holds another configuration; the message lists keys and both values.
     """
     workdir = epath.Path(workdir)
     path = workdir / "config.json"
-    text = json.dumps(config, indent=2, sort_keys=True)
-    if path.exists():
-        there, here = _flat(json.loads(path.read_text())), _flat(json.loads(text))
+    there_already = path.exists()
+    if there_already:
+        there, here = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
         keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key, "absent") != here.get(key, "absent")
-                and not any(key == name or key.startswith(name + ".") for name in free)]
+                and not any(key == name or key.startswith(name + ".") for name in free)
+                and not (key in grows and _greater(here.get(key), there.get(key)))]
         if keys:
             lines = [f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here" for key in keys]
             raise WorkdirError("\n".join([
@@ -62,8 +68,15 @@ def claim_workdir(workdir: epath.PathLike, config: Mapping[str, Any], free: tupl
             ]))
     elif (workdir / "checkpoints").exists():
         raise WorkdirError(f"{workdir} holds checkpoints and no config.json; name another --workdir.")
+    if renew or not there_already:
+        write_config(workdir, config)
+
+
+def write_config(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
+    """Writes ``config.json`` unless it says the same."""
+    path, text = epath.Path(workdir) / "config.json", json.dumps(config, indent=2, sort_keys=True)
     if jax.process_index() == 0 and not (path.exists() and path.read_text() == text):
-        workdir.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, text)
 
 
@@ -99,12 +112,14 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the code that runs, with "+changes" if tracked files differ from it; None outside a checkout."""
-    root = os.path.dirname(os.path.dirname(videogvt.__file__))
+    """The commit of the code that runs, with "+changes" if tracked files differ from it; None where no repository
+    tracks the code: an installed package may lie inside of another one's checkout."""
+    root, own = os.path.split(os.path.dirname(videogvt.__file__))
+    tracked = ("ls-files", "--error-unmatch", os.path.join(own, os.path.basename(videogvt.__file__)))
     try:
-        head, changes = (
+        _, head, changes = (
             subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True, timeout=20).stdout
-            for args in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+            for args in (tracked, ("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -150,7 +165,7 @@ class Journal:
         self._workdir = epath.Path(workdir)
         self._total, self._show = total, show
         self._active = jax.process_index() == 0
-        self._last = (start, time.monotonic())
+        self._last: tuple[int, float] | None = None  # begins with the first step done, for that one is compiled
         self._terminal = sys.stderr.isatty()
         if not self._active:
             return
@@ -199,14 +214,23 @@ class Journal:
         self.advance(step)
         if not self._terminal:
             before, then = self._last
-            rate = (step - before) / max(time.monotonic() - then, 1e-9)
-            left = tqdm.format_interval((self._total - step) / rate) if rate else "?"
-            print(f"step {step}/{self._total}  {shown}  {rate:.3g} step/s  ETA {left}", file=sys.stderr, flush=True)
+            rate, left = "?", "?"
+            if step > before:
+                steps_per_second = (step - before) / max(time.monotonic() - then, 1e-9)
+                rate, left = f"{steps_per_second:.3g}", tqdm.format_interval((self._total - step) / steps_per_second)
+            print(f"step {step}/{self._total}  {shown}  {rate} step/s  ETA {left}", file=sys.stderr, flush=True)
         self._last = (step, time.monotonic())
 
     def advance(self, step: int) -> None:
-        """Moves the bar."""
-        if self._active:
+        """Moves the bar, whose clock begins with the first step done."""
+        if not self._active:
+            return
+        if self._last is None:
+            self._last = (step, time.monotonic())
+            self._bar.initial = step  # of what its rate is made
+            self._bar.n = step
+            self._bar.unpause()
+        else:
             self._bar.update(step - self._bar.n)
 
     def _write_environment(self, start: int) -> None:
@@ -238,6 +262,10 @@ def _write(path: epath.Path, text: str) -> None:
     half = path.with_name(path.name + ".tmp")
     half.write_text(text)
     half.replace(path)
+
+
+def _greater(here: Any, there: Any) -> bool:
+    return all(isinstance(value, int | float) for value in (here, there)) and here > there
 
 
 def _finite(value: float) -> float | None:

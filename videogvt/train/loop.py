@@ -31,13 +31,15 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 import videogvt
+from videogvt.core.processes import first_alone
 from videogvt.core.registry import unknown_name
 from videogvt.train import journal as records
 from videogvt.train.checkpoint import Checkpoints, choose_step, read_numbers, restore_weights
 from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
 from videogvt.train.evaluation import about_run, evaluate
+from videogvt.train.lock import sole_run
 from videogvt.train.program import Program
-from videogvt.train.resume import begin, made_again, peek
+from videogvt.train.resume import begin, described, made_again, peek, say_how_it_goes_on
 from videogvt.train.signals import Stopped, StopSignal
 from videogvt.train.state import TrainState
 
@@ -63,24 +65,33 @@ def fit(
       The state after the last step.
 
     Raises:
-      WorkdirError: the directory holds another configuration.
+      WorkdirError: the directory holds another configuration, was trained on other examples, or is in use.
       NonFinite: a number is not finite; the batch lies in ``nonfinite_step_<step>.npz``.
       Stopped: a signal came; the state is saved. It is a ``SystemExit`` with code 128 + the signal's number.
     """
     workdir = epath.Path(workdir).absolute()
     _check_best(plan, evaluators)
-    records.claim_workdir(workdir, plan.config, plan.free)
-    batches = data.train()
+    with sole_run(workdir):
+        return _fit(recipe, data, evaluators, plan, workdir)
+
+
+def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
+    records.claim_workdir(workdir, plan.config, plan.free, plan.grows, renew=False)
+    with first_alone():  # codes are made here
+        batches = data.train()
     program = Program(recipe, plan, peek(batches))
     best = {"best": plan.best, "best_mode": plan.best_mode}
     with Checkpoints(workdir, keep=plan.keep, **best) as checkpoints, StopSignal(plan.log_every) as stop:
-        state, memory = begin(program, checkpoints, batches)
+        state, memory = begin(program, checkpoints, batches, data)
+        records.write_config(workdir, plan.config)
         start = memory.step
         if start == plan.total_steps and _finished(workdir, start):
             return state
+        if start:
+            say_how_it_goes_on(plan, memory)
         again = made_again(evaluators, memory)
         with records.Journal(workdir, start=start, total=plan.total_steps, show=plan.show, again=again) as journal:
-            run = _Run(program, plan, evaluators, workdir, checkpoints, journal, stop, batches, memory)
+            run = _Run(program, plan, data, evaluators, workdir, checkpoints, journal, stop, batches, memory)
             for step in range(start, plan.total_steps + 1):
                 signum = stop.requested(step)
                 if step > start:
@@ -110,8 +121,8 @@ class _Held(NamedTuple):
 class _Run:
     """The moves of the loop, in the order it makes them."""
 
-    def __init__(self, program, plan, evaluators, workdir, checkpoints, journal, stop, batches, memory):
-        self.program, self.plan, self.evaluators, self.workdir = program, plan, evaluators, workdir
+    def __init__(self, program, plan, data, evaluators, workdir, checkpoints, journal, stop, batches, memory):
+        self.program, self.plan, self.data, self.evaluators, self.workdir = program, plan, data, evaluators, workdir
         self.checkpoints, self.journal, self.stop, self.batches = checkpoints, journal, stop, batches
         self.memory = memory
         self.held: _Held | None = None
@@ -131,7 +142,8 @@ class _Run:
         self.checkpoints.save(step, state, self.batches.get_state(), {
             "step": step, "clock": clock, "sums": dict(self.memory.sums), "seed": self.plan.seed,
             "config_hash": records.config_hash(self.plan.config), "code_version": videogvt.__version__,
-            "commit": records.commit(), "frozen": self.program.frozen_hashes,
+            "commit": records.commit(), "frozen": self.program.frozen_hashes, "split": described(self.data),
+            "total_steps": self.plan.total_steps,
         })
 
     def evaluate(self, step: int, state: TrainState) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
+from etils import epath
 from jax.experimental import multihost_utils
 
 from videogvt.train import journal as records
 from videogvt.train.checkpoint import FOLDER, Checkpoints, Restored, restore
-from videogvt.train.contracts import Evaluator
+from videogvt.train.contracts import Data, Evaluator, Plan
 from videogvt.train.damage import first_line, is_broken
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
@@ -25,18 +26,20 @@ _SOUND, _BROKEN, _UNREADABLE = range(3)
 
 @dataclasses.dataclass
 class Memory:
-    """What a run remembers besides the state: its step, time trained, the numbers since the last row, and whether the
-    checkpoint that it goes on from has been judged."""
+    """What a run remembers besides the state: its step, time trained, the numbers since the last row, whether the
+    checkpoint that it goes on from has been judged, and how many steps that one was to be followed by in all (None for
+    checkpoints that do not tell)."""
 
     step: int = 0
     seconds: float = 0.0
     examples: int = 0
     sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     judged: bool = True
+    total_steps: int | None = None
 
 
-def begin(program: Program, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, Memory]:
-    """The state that the run goes on from, with the data at their place."""
+def begin(program: Program, checkpoints: Checkpoints, batches: Any, data: Data) -> tuple[TrainState, Memory]:
+    """The state that the run goes on from, with the batches of the data at their place."""
     restored = restore_newest(checkpoints, program.abstract, records.announce)
     if restored is None:
         return program.fresh(), Memory()
@@ -46,9 +49,49 @@ def begin(program: Program, checkpoints: Checkpoints, batches: Any) -> tuple[Tra
             f"The frozen networks have hashes {program.frozen_hashes}; the checkpoint of step {meta['step']} was "
             f"trained with {meta['frozen']}. Give the same weights, or another --workdir."
         )
+    _check_split(checkpoints.workdir, meta, data)
     batches.set_state(restored.data)
-    memory = Memory(meta["step"], meta["clock"]["seconds"], meta["clock"]["examples"], meta["sums"], restored.judged)
+    memory = Memory(
+        meta["step"], meta["clock"]["seconds"], meta["clock"]["examples"], meta["sums"], restored.judged,
+        meta.get("total_steps"),
+    )
     return program.with_frozen(restored.state), memory
+
+
+def described(data: Data) -> dict[str, Any]:
+    """What a checkpoint says of the training split: how many examples, and their hash."""
+    return {"examples": data.num_examples, "hash": data.split_hash}
+
+
+def _check_split(workdir: epath.PathLike, meta: Mapping[str, Any], data: Data) -> None:
+    now, then = described(data), meta.get("split")
+    if then is None:
+        records.announce(
+            f"The checkpoint of step {meta['step']} does not say what it was trained on. From here on checkpoints say: "
+            f"{now['examples']:,} examples, hash {now['hash'][:12] or 'none'}. If examples were added or taken away "
+            "since, stop and bring back the old ones."
+        )
+    elif now != then:
+        raise records.WorkdirError(
+            f"{workdir} was trained up to step {meta['step']} on {then['examples']:,} examples (hash "
+            f"{then['hash'][:12] or 'none'}); the training split now has {now['examples']:,} (hash "
+            f"{now['hash'][:12] or 'none'}). Bring back the old examples to go on with that run; or train on the new "
+            "ones in another --workdir, from its weights if you like (config.init_from, where the config has it)."
+        )
+
+
+def say_how_it_goes_on(plan: Plan, memory: Memory) -> None:
+    """Tells the person where the run goes on, and what more steps do to the learning rate."""
+    records.announce(f"goes on from step {memory.step} of {plan.total_steps}")
+    before, now = memory.total_steps, plan.total_steps
+    if before in (None, now):
+        return
+    text = f"This run was to have {before} steps and will have {now}."
+    if plan.learning_rate is not None:
+        then, rate = (plan.learning_rate(memory.step, total) for total in (before, now))
+        text += (f" Its learning rate is laid over all of them: at step {memory.step} it was {then:.3g} and is "
+                 f"{rate:.3g}.")
+    records.announce(f"{text} What comes out is not what {now} steps from the beginning would have given.")
 
 
 def restore_newest(checkpoints: Checkpoints, abstract: TrainState, say: Callable[[str], None]) -> Restored | None:
