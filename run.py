@@ -11,7 +11,7 @@
 
 import sys
 
-from videogvt.core.backend import prepare_backend, use_huge_pages
+from videogvt.core.backend import check_devices, prepare_backend, use_huge_pages
 from videogvt.core.processes import together
 
 if __name__ == "__main__":
@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # the libraries talk a lot; --verbosity=0 lets them
     if arguments[1:]:
         raise app.UsageError(f"Found {' '.join(arguments[1:])!r}; every argument is a flag, such as --config=FILE.")
+    if MODE.value not in (*modes.SHARED, *modes.WITHOUT_DEVICES):
+        check_devices()
     if MODE.value == "generate":
         request = modes.Request(**{name: flag.value for name, flag in REQUEST.items()})
         return modes.generate(CONFIG.value, WORKDIR.value, DATA_DIR.value, request)
@@ -65,6 +67,7 @@ def main(arguments: list[str]) -> None:
     if MODE.value not in modes.SHARED:
         return modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
     with together(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):  # before anything asks jax for devices
+        check_devices()
         with modes.alone(CONFIG.value, WORKDIR.value, STEAL_LOCK.value):
             modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
 

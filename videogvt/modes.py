@@ -240,6 +240,10 @@ SHARED = ("train", "eval")
 """Modes that the processes of a run on many hosts do together; the others are done by a single process."""
 
 
+WITHOUT_DEVICES = ("report", "preview", "import")
+"""Modes that compute nothing."""
+
+
 def alone(config: ConfigDict, workdir: str | None, steal: bool) -> contextlib.AbstractContextManager:
     """The context of a mode that writes into a run's directory: no other process does meanwhile."""
     from videogvt.experiment import default_workdir
