@@ -246,6 +246,7 @@ def test_a_run_from_before_splits_were_noted_goes_on_with_one_warning(tmp_path, 
     with pytest.raises(Stopped):
         fit(*toy_run(12, data=ToyData(stop_at=9)), workdir)
     told = capfd.readouterr().err
+    assert "was to have" not in told
     assert told.count("does not say what it was trained on. From here on checkpoints say: 64 examples, hash 01") == 1
     same(whole[1], fit(*toy_run(12), workdir))
     assert "does not say" not in capfd.readouterr().err
@@ -256,10 +257,17 @@ def test_a_run_may_become_longer_and_says_what_that_does(tmp_path, capfd):
         return {"config": {"train": {"steps": steps}}, "grows": ("train.steps",),
                 "learning_rate": lambda step, total: 1.0 - step / total}
 
-    workdir = tmp_path / "run"
-    fit(*toy_run(4, **plan(4)), workdir)
-    state = fit(*toy_run(8, **plan(8)), workdir)
+    workdir, recipe = tmp_path / "run", ToyRecipe()
+    evaluators = {"test": ToyEvaluator(recipe, When(end=True))}
+    fit(*toy_run(4, recipe=recipe, evaluators=evaluators, **plan(4)), workdir)
+    data = ToyData(stop_at=6)
+    with pytest.raises(Stopped):
+        fit(*toy_run(8, recipe=recipe, evaluators=evaluators, data=data, **plan(8)), workdir)
+    assert read_eval(workdir) is None  # it is not finished any more
     told = capfd.readouterr().err
+    state = fit(*toy_run(8, recipe=recipe, evaluators=evaluators, **plan(8)), workdir)
+    assert [row["step"] for row in read_rows(workdir) if "eval/test/error" in row] == [4, 8]
+    assert "was to have" not in capfd.readouterr().err
     assert "goes on from step 4 of 8" in told and "was to have 4 steps and will have 8. " in told
     assert "at step 4 it was 0 and is 0.5. What comes out is not what 8 steps from the beginning" in told
     assert int(state.step) == 8 and read_eval(workdir)["about"]["total_steps"] == 8

@@ -39,7 +39,7 @@ class WorkdirError(ValueError):
 def claim_workdir(
     workdir: epath.PathLike, config: Mapping[str, Any], free: tuple[str, ...] = (), grows: tuple[str, ...] = (),
     renew: bool = True,
-) -> None:
+) -> bool:
     """Makes the directory and writes ``config.json``, or checks that the one there says the same.
 
     Args:
@@ -49,17 +49,21 @@ def claim_workdir(
       grows: dotted keys of numbers that may be greater now.
       renew: whether values that may differ are written at once; else ``write_config`` does so later.
 
+    Returns:
+      Whether one of these numbers is greater.
+
     Raises:
       WorkdirError: the directory holds another configuration; the message lists keys and both values.
     """
     workdir = epath.Path(workdir)
     path = workdir / "config.json"
-    there_already = path.exists()
+    there_already, grown = path.exists(), False
     if there_already:
         there, here = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
         keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key, "absent") != here.get(key, "absent")
                 and not any(key == name or key.startswith(name + ".") for name in free)
                 and not (key in grows and _greater(here.get(key), there.get(key)))]
+        grown = any(_greater(here.get(key), there.get(key)) for key in grows)
         if keys:
             lines = [f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here" for key in keys]
             raise WorkdirError("\n".join([
@@ -70,6 +74,7 @@ def claim_workdir(
         raise WorkdirError(f"{workdir} holds checkpoints and no config.json; name another --workdir.")
     if renew or not there_already:
         write_config(workdir, config)
+    return grown
 
 
 def write_config(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
@@ -137,6 +142,12 @@ def read_eval(workdir: epath.PathLike) -> dict[str, Any] | None:
     """The content of ``eval.json``, or None when there is none yet."""
     path = epath.Path(workdir) / "eval.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def remove_eval(workdir: epath.PathLike) -> None:
+    """Takes ``eval.json`` away: the run goes on."""
+    if jax.process_index() == 0:
+        (epath.Path(workdir) / "eval.json").unlink(missing_ok=True)
 
 
 def keep_media(workdir: epath.PathLike, step: int, media: Mapping[str, Media]) -> None:

@@ -76,7 +76,7 @@ def fit(
 
 
 def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
-    records.claim_workdir(workdir, plan.config, plan.free, plan.grows, renew=False)
+    grown = records.claim_workdir(workdir, plan.config, plan.free, plan.grows, renew=False)
     with first_alone():  # codes are made here
         batches = data.train()
     program = Program(recipe, plan, peek(batches))
@@ -84,12 +84,12 @@ def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
     with Checkpoints(workdir, keep=plan.keep, **best) as checkpoints, StopSignal(plan.log_every) as stop:
         state, memory = begin(program, checkpoints, batches, data)
         records.write_config(workdir, plan.config)
-        start = memory.step
-        if start == plan.total_steps and _finished(workdir, start):
+        start, finished = memory.step, _finished(workdir, memory.step)
+        if finished and start == plan.total_steps:
             return state
         if start:
-            say_how_it_goes_on(plan, memory)
-        again = made_again(evaluators, memory)
+            say_how_it_goes_on(workdir, plan, memory, grown, finished)
+        again = made_again(evaluators, memory, plan.total_steps)
         with records.Journal(workdir, start=start, total=plan.total_steps, show=plan.show, again=again) as journal:
             run = _Run(program, plan, data, evaluators, workdir, checkpoints, journal, stop, batches, memory)
             for step in range(start, plan.total_steps + 1):

@@ -80,17 +80,28 @@ def _check_split(workdir: epath.PathLike, meta: Mapping[str, Any], data: Data) -
         )
 
 
-def say_how_it_goes_on(plan: Plan, memory: Memory) -> None:
-    """Tells the person where the run goes on, and what more steps do to the learning rate."""
+def say_how_it_goes_on(
+    workdir: epath.PathLike, plan: Plan, memory: Memory, grown: bool = False, finished: bool = False
+) -> None:
+    """Tells the person where the run goes on, and what more steps do to the learning rate.
+
+    Args:
+      workdir: directory of the run; the final numbers of one that was ``finished`` are taken away, since it is not.
+      grown: whether its config asks for more steps than before.
+    """
     records.announce(f"goes on from step {memory.step} of {plan.total_steps}")
     before, now = memory.total_steps, plan.total_steps
-    if before in (None, now):
+    if finished:
+        records.announce(f"It was finished at step {memory.step}; what was measured then stays in metrics.jsonl, and "
+                         "eval.json will be written at the new end.")
+        records.remove_eval(workdir)
+    if before == now or (before is None and not grown):
         return
-    text = f"This run was to have {before} steps and will have {now}."
+    text = f"This run was to have {'fewer' if before is None else before} steps and will have {now}."
     if plan.learning_rate is not None:
-        then, rate = (plan.learning_rate(memory.step, total) for total in (before, now))
-        text += (f" Its learning rate is laid over all of them: at step {memory.step} it was {then:.3g} and is "
-                 f"{rate:.3g}.")
+        rates = [f"{plan.learning_rate(memory.step, total):.3g}" for total in (before, now) if total is not None]
+        was = f"it was {rates[0]} and is {rates[1]}" if len(rates) == 2 else f"it is now {rates[0]}"
+        text += f" Its learning rate is laid over all of them: at step {memory.step} {was}."
     records.announce(f"{text} What comes out is not what {now} steps from the beginning would have given.")
 
 
@@ -156,10 +167,13 @@ def _of_process_0(value: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
-def made_again(evaluators: Mapping[str, Evaluator], memory: Memory) -> Callable[[Mapping[str, Any]], bool]:
-    """Of a row on disk, whether the run will write it again: of the final evaluations, which are all done again, and of
+def made_again(
+    evaluators: Mapping[str, Evaluator], memory: Memory, total_steps: int
+) -> Callable[[Mapping[str, Any]], bool]:
+    """Of a row on disk, whether the run will write it again: of the final evaluations, if it stopped among them, and of
     the checkpoint's own where they did not come to their end."""
-    final = tuple(f"eval/{name}/" for name, evaluator in evaluators.items() if evaluator.when.every is None)
+    last = evaluators if memory.step == total_steps else ()
+    final = tuple(f"eval/{name}/" for name in last if evaluators[name].when.every is None)
 
     def again(row: Mapping[str, Any]) -> bool:
         cut_short = row["step"] == memory.step and not memory.judged and any(name.startswith("eval/") for name in row)
