@@ -1,4 +1,5 @@
 import shutil
+import types
 
 import jax
 import jax.numpy as jnp
@@ -187,6 +188,23 @@ def test_a_checkpoint_that_cannot_be_read_now_is_tried_again_and_never_moved(
         with pytest.raises(RuntimeError, match="step 3 .* nothing shows that it is broken, so it stays there"):
             restore_newest(checkpoints, abstract(state), said.append)
     assert finished_steps(tmp_path) == [2, 3] and not said and not (tmp_path / "checkpoints.broken").exists()
+
+
+@pytest.mark.parametrize("other, newest", [((1, 0), 3), ((0,), 4), ((2,), None)])
+def test_processes_take_the_step_that_all_can_read(tmp_path, state, monkeypatch, other, newest):
+    """What another process says of the checkpoints in turn: sound, broken or unreadable; here all are sound."""
+    save_all(tmp_path, state, {3: None, 4: None})
+    theirs, said = iter(other), []
+    monkeypatch.setattr(resume, "multihost_utils", types.SimpleNamespace(
+        process_allgather=lambda mine: np.array([mine, next(theirs)]), broadcast_one_to_all=lambda mine: mine,
+        sync_global_devices=lambda name: None))
+    with Checkpoints(tmp_path) as checkpoints:
+        if newest is None:
+            with pytest.raises(RuntimeError, match="step 4 .* stays there .another process cannot read it"):
+                restore_newest(checkpoints, abstract(state), said.append)
+        else:
+            assert int(restore_newest(checkpoints, abstract(state), said.append).state.step) == newest
+    assert finished_steps(tmp_path) == ([3] if newest == 3 else [3, 4]) and len(said) == (newest == 3)
 
 
 def test_a_transient_error_does_not_forget_the_best(tmp_path, state, monkeypatch):
