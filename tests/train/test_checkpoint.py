@@ -254,6 +254,19 @@ def test_an_error_in_the_background_is_raised(tmp_path, state):
     assert finished_steps(tmp_path) == []
 
 
+def test_a_full_disk_is_told_with_what_is_saved(tmp_path, state, monkeypatch):
+    save_all(tmp_path, state, {3: None})
+
+    def full():
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 7 bytes: No space left on device [os_error_code='28']")
+
+    with Checkpoints(tmp_path) as checkpoints:
+        told = "last finished one is of step 3. Make room"
+        with monkeypatch.context() as disk, pytest.raises(RuntimeError, match=told):
+            disk.setattr(checkpoints._manager, "check_for_errors", full)
+            checkpoints.save(4, at(state, 4), {}, {})
+
+
 def test_hashes_and_counts_of_trees():
     tree = {"a": np.arange(6.0).reshape(2, 3), "b": np.zeros(2)}
     assert parameter_count(tree) == 8 and len(tree_hash(tree)) == 16

@@ -22,7 +22,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
-from videogvt.train.damage import first_line, is_broken
+from videogvt.train.damage import first_line, is_broken, is_full
 from videogvt.train.state import SAVED_FIELDS, TrainState
 
 FOLDER = "checkpoints"
@@ -112,8 +112,18 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Waits for the save in the background and raises what went wrong in it."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:
+            if not is_full(error):
+                raise
+            steps = self.steps()
+            raise RuntimeError(
+                f"No space is left in {self.workdir / FOLDER} for a checkpoint; the last finished one is "
+                f"{f'of step {steps[-1]}' if steps else 'none'}. Make room and give the same command again: it goes on "
+                "from there."
+            ) from error
 
     def unfinished(self) -> list[int]:
         """Steps of folders that have a checkpoint's name and are none."""

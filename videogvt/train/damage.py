@@ -1,4 +1,4 @@
-"""Whether a checkpoint that could not be read is broken, or could only not be read now.
+"""Why a checkpoint could not be read or written: whether it is broken, or could only not be read now; a full disk.
 
 A broken one is set aside. For anything else (a disk or network that fails, memory, code that has changed since) it may
 be perfectly good, and moving it would lose steps.
@@ -19,6 +19,11 @@ def is_broken(error: BaseException) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error of writing says that the disk, or one's share of it, is full."""
+    return any(text in str(error) for text in ("No space left on device", "Disk quota exceeded"))
 
 
 def first_line(error: BaseException) -> str:

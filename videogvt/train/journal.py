@@ -6,6 +6,7 @@
               tensorboard/       the same numbers as TensorBoard events
               media/<step>/      pictures, animations and tables of the evaluators
               eval.json          the final numbers; it is there when the run is finished
+              run.lock           who is at work here, as long as somebody is (``lock``)
 """
 
 import functools
