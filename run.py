@@ -11,7 +11,7 @@
 
 import sys
 
-from videogvt.core.backend import prepare_backend, use_huge_pages
+from videogvt.core.backend import check_devices, prepare_backend, use_huge_pages
 from videogvt.core.processes import together
 
 if __name__ == "__main__":
@@ -29,6 +29,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; by default
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Root of the data sets; default $VIDEOGVT_DATA or ~/.cache/videogvt.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "Process 0 of a run of many, host:port; auto asks the cluster.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the run has; see docs/cloud.md.")
+STEAL_LOCK = flags.DEFINE_bool("steal_lock", False, "Take the workdir from a process on another host that is gone.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 REQUEST = {  # what --mode=generate makes; see modes.Request
@@ -56,6 +57,8 @@ def main(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # the libraries talk a lot; --verbosity=0 lets them
     if arguments[1:]:
         raise app.UsageError(f"Found {' '.join(arguments[1:])!r}; every argument is a flag, such as --config=FILE.")
+    if MODE.value not in (*modes.SHARED, *modes.WITHOUT_DEVICES):
+        check_devices()
     if MODE.value == "generate":
         request = modes.Request(**{name: flag.value for name, flag in REQUEST.items()})
         return modes.generate(CONFIG.value, WORKDIR.value, DATA_DIR.value, request)
@@ -64,7 +67,9 @@ def main(arguments: list[str]) -> None:
     if MODE.value not in modes.SHARED:
         return modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
     with together(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):  # before anything asks jax for devices
-        modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
+        check_devices()
+        with modes.alone(CONFIG.value, WORKDIR.value, STEAL_LOCK.value):
+            modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     if (name, variant) in PARAMETERS:
         assert sum(leaf.size for leaf in jax.tree.leaves(state.params["generator"])) == PARAMETERS[name, variant]
     assert set(built.evaluators) == {"validation", "test"}
+    assert built.plan.grows and built.plan.learning_rate(0, 10) == 0  # the warm-up begins there
     video = built.evaluators["test"].source.read([0])["video"]
     codes = jax.eval_shape(recipe.predict_fns["codes"], state, video)
     assert codes.shape == (1, *recipe.model.latent_shape(video.shape[1:4]))
@@ -156,3 +157,10 @@ def test_tiny_variants_train_evaluate_report_and_tokenize(name, tmp_path, capsys
     codes = open_source("imported", "test", path=folder, fields=("codes",)).read([0])["codes"]
     np.testing.assert_array_equal(tokenizer.codes(video), codes)
     np.testing.assert_array_equal(tokenizer.video(codes), tokenizer.reconstruct(video))
+
+
+@pytest.mark.parametrize("minutes, text", [
+    (0.2, "0 minutes"), (119.0, "119 minutes"), (121.0, "2 hours"), (47 * 60, "47 hours"), (2_621_807, "1,821 days"),
+])
+def test_what_a_run_takes_is_told_in_a_unit_that_one_can_grasp(minutes, text):
+    assert experiment._duration(minutes) == text

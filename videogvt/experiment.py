@@ -14,6 +14,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from videogvt.core.processes import first_alone
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import check_keys, configure
 from videogvt.inputs.sources import ClipSource, open_source
@@ -79,9 +80,17 @@ class Experiment:
             f"an epoch, {self.plan.total_steps:,} steps = {self.plan.total_steps / epoch:.1f} epochs",
             f"parameters: {networks}",
             f"disk: about {saved * (self.plan.keep + 1) / 1e6:,.0f} MB of checkpoints in {self.workdir}",
-            f"time: about {minutes:,.0f} minutes of training ({flops / 1e9:,.1f} GFLOP a step at half of "
+            f"time: about {_duration(minutes)} of training ({flops / 1e9:,.1f} GFLOP a step at half of "
             f"{rate / 1e9:,.0f} GFLOP/s on each of {len(jax.devices())} {jax.devices()[0].device_kind})",
         ])
+
+
+def _duration(minutes: float) -> str:
+    """In the unit that makes at least two of it: 90 minutes, 30 hours, 1,821 days."""
+    for unit, size in (("days", 24 * 60), ("hours", 60)):
+        if minutes >= 2 * size:
+            return f"{minutes / size:,.0f} {unit}"
+    return f"{minutes:,.0f} minutes"
 
 
 def default_workdir(config: ConfigDict) -> epath.Path:
@@ -113,9 +122,15 @@ def build(
     for section in kind.sections:
         if section not in config:
             raise ValueError(f"The config has no section {section!r}; it needs {', '.join(kind.sections)}.")
+    with first_alone():  # the data sets, where they are not there yet
+        return _built(config, kind, workdir, data_dir)
+
+
+def _built(config: Mapping[str, Any], kind: Kind, workdir: epath.Path, data_dir) -> Experiment:
     data = kind.data(config, _training_data(config, data_dir), data_dir)
     plan = _plan(config, data)
     recipe = kind.recipe(config, plan, data)
+    plan = dataclasses.replace(plan, learning_rate=recipe.optimizer.rate)
     evaluators = _evaluators(config, recipe, data, kind.evaluator(config, recipe, plan, data), kind, data_dir)
     evaluators |= kind.further(config, recipe, plan, data, functools.partial(_open_part, config, data_dir))
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
@@ -168,7 +183,8 @@ def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
     mesh = configure(MeshShape, "mesh", config["mesh"])
     free = ("mesh", "train.log_every", "train.save_every", "train.keep", "train.show", "evals.generation")
     return configure(
-        Plan, "train", section, total_steps=steps, seed=config["seed"], mesh=mesh, config=plain(config), free=free
+        Plan, "train", section, total_steps=steps, seed=config["seed"], mesh=mesh, config=plain(config), free=free,
+        grows=("train.steps", "train.epochs"),
     )
 
 

@@ -5,6 +5,7 @@ Every mode takes a config, the run's directory and the root of the data sets, ea
 training code.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -237,6 +238,18 @@ MODES: dict[str, Mode] = {
 
 SHARED = ("train", "eval")
 """Modes that the processes of a run on many hosts do together; the others are done by a single process."""
+
+
+WITHOUT_DEVICES = ("report", "preview", "import")
+"""Modes that compute nothing."""
+
+
+def alone(config: ConfigDict, workdir: str | None, steal: bool) -> contextlib.AbstractContextManager:
+    """The context of a mode that writes into a run's directory: no other process does meanwhile."""
+    from videogvt.experiment import default_workdir
+    from videogvt.train.lock import sole_run
+
+    return sole_run(workdir or default_workdir(config), steal)
 
 
 def describe() -> str:

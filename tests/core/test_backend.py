@@ -1,9 +1,16 @@
+import importlib.util
 import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
+
+import jax
+import pytest
 
 from videogvt.core import backend
+
+ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import os, sys
@@ -31,7 +38,66 @@ def test_settings_are_made_before_jax_and_only_then(tmp_path):
     assert done.returncode == 0, done.stderr
     settings, refusal = done.stdout.splitlines()
     assert settings.startswith(str(tmp_path / ".cache/videogvt/xla") + " --xla_cpu_enable_fast_math=false")
-    assert "jax imported already" in refusal
+    assert "jax in use already" in refusal
+
+
+LATE = """
+import os, sys
+import jax
+from videogvt.core import backend
+backend.CONVOLUTION_FLAG = sys.argv[2]
+backend._flag_is_known = lambda: True
+backend.prepare_backend(sys.argv[1])
+print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs, flush=True)
+print(len(jax.devices()))
+"""
+
+
+def test_settings_count_where_jax_was_imported_and_not_yet_used(tmp_path):
+    """As by a plug-in of the tests. XLA ends the process over a flag that it does not know, so it has read it."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+
+    def run(flag):
+        return subprocess.run([sys.executable, "-c", LATE, str(tmp_path / "cache"), flag], env=environment,
+                              capture_output=True, text=True, timeout=60)
+
+    known = run(backend.CONVOLUTION_FLAG)
+    assert known.returncode == 0 and known.stdout.split() == [str(tmp_path / "cache"), "1.0", "1"], known.stderr
+    unknown = run("--xla_of_no_version=1")
+    assert unknown.returncode != 0 and "xla_of_no_version" in unknown.stderr
+    assert unknown.stdout.split() == [str(tmp_path / "cache"), "1.0"]
+
+
+def test_the_suite_runs_where_a_plugin_has_imported_jax(tmp_path):
+    (tmp_path / "early.py").write_text("import jax\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "pytest", "-p", "early", "-p", "no:cacheprovider", "tests/ops/test_rotary.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("error, reason", [
+    (AssertionError(), "its plug-in is not installed, or found no device"),
+    (RuntimeError("Backend 'cuda' is not in the list\nof known ones"), "Backend 'cuda' is not in the list"),
+])
+def test_devices_that_are_not_there_are_an_error_with_a_remedy(monkeypatch, error, reason):
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(RuntimeError, match=f"JAX_PLATFORMS='cuda': {reason}. Unset it .*tpu"):
+        backend.check_devices()
+
+
+def test_run_names_the_platform_that_is_not_there():
+    """A suite that found a device of the kind would be on such a machine, and this test is for the others."""
+    if importlib.util.find_spec("jax_plugins"):
+        pytest.skip("jax has plug-ins here")
+    done = subprocess.run([sys.executable, "run.py", "--config=configs/vqvae_traj.py:tiny", "--mode=plan"], cwd=ROOT,
+                          env={**os.environ, "JAX_PLATFORMS": "cuda"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and "jax has no devices with JAX_PLATFORMS='cuda'" in done.stderr
 
 
 def test_the_flag_goes_only_to_compilers_that_know_it(monkeypatch):
@@ -73,6 +139,22 @@ def test_a_program_starts_anew_in_huge_pages_once_and_where_there_are_such(monke
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")  # somebody knows better
     backend.use_huge_pages()
     assert len(started) == 1
+
+
+def test_a_program_that_cannot_start_anew_goes_on(monkeypatch, tmp_path, capfd):
+    kernel = tmp_path / "enabled"
+    kernel.write_text("always [madvise] never")
+    monkeypatch.setattr(backend, "KERNEL", kernel)
+    monkeypatch.setattr(backend.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(backend.sys, "executable", str(tmp_path / "no_such_python"))
+    for before in (None, "glibc.malloc.perturb=1"):
+        if before is None:
+            monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+        else:
+            monkeypatch.setenv("GLIBC_TUNABLES", before)
+        backend.use_huge_pages()
+        assert backend.os.environ.get("GLIBC_TUNABLES") == before
+        assert "no_such_python' cannot be started anew" in capfd.readouterr().err
 
 
 def test_a_program_keeps_its_process_and_its_arguments_when_it_starts_anew(tmp_path):

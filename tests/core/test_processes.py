@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +54,37 @@ def test_a_coordinator_that_does_not_answer_is_named():
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(TimeoutError, match=f"no coordinator at {address} in 0 s .*Start process 0 there"):
         start_distributed(address, 2, 1, timeout_s=0)
+
+
+ALONE = """
+import pathlib, sys, time
+from videogvt.core.processes import first_alone, together
+with together(timeout_s=60):
+    import jax
+    for turn in range(2):  # a place may be passed again
+        made = pathlib.Path(sys.argv[1]) / str(turn)
+        with first_alone():
+            if jax.process_index() == 0:
+                time.sleep(0.5)
+                assert not made.exists()
+                made.touch()
+            assert made.exists()
+"""
+
+
+def test_the_first_process_makes_what_the_others_find(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", ALONE, str(tmp_path)], stderr=subprocess.PIPE, text=True,
+                         env={**environment, "JAX_PROCESS_ID": str(index)}) for index in range(2)
+    ]
+    try:
+        messages = [process.communicate(timeout=120)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(messages)
+    assert len(list(tmp_path.iterdir())) == 2

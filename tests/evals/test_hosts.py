@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
@@ -43,10 +44,18 @@ print(json.dumps({name: value for name, value in results.items() if not isinstan
 
 def test_tables_of_hosts_are_put_together(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(hosts.multihost_utils, "process_allgather",
-                        lambda tree, tiled: {name: np.concatenate([array, array]) for name, array in tree.items()})
-    whole = hosts.gather({"id": np.array([b"ab", b"cde"], "S4"), "psnr": np.array([1.0, 2.0])})
-    assert whole["id"].tolist() == [b"ab", b"cde", b"ab", b"cde"] and whole["psnr"].tolist() == [1.0, 2.0, 1.0, 2.0]
+    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", lambda tree, tiled: {
+        name: np.concatenate([jnp.asarray(array)] * 2) for name, array in tree.items()})  # through jax, as it does
+    columns = {
+        "id": np.array([b"ab", b"cde"], "S4"), "error": np.array([1 / 3, 2.0]), "seen": np.array([2**40 + 1, -1]),
+        "track": np.arange(12, dtype=np.float32).reshape(2, 3, 2), "found": np.array([[True], [False]]),
+        "label": np.array([3, 4], np.int32),
+    }
+    whole = hosts.gather(columns)
+    for name, column in columns.items():
+        assert whole[name].dtype == column.dtype, name
+        np.testing.assert_array_equal(whole[name], np.concatenate([column, column]), err_msg=name)
+    assert hosts.gather({"track": np.zeros((0, 3, 2))})["track"].shape == (0, 3, 2)
 
 
 def test_local_rows_of_a_split_array():

@@ -9,6 +9,7 @@ import pathlib
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ import tensorflow_datasets as tfds
 from tests.inputs.fake_clips import BIG_FEATURES, noise
 from videogvt.inputs import builders
 from videogvt.inputs.builders import CITATION, Trajectories, data_root, main, prepared
-from videogvt.inputs.datasets import read_manifest, verify, write_dataset
+from videogvt.inputs.datasets import note_unfinished, read_manifest, verify, write_dataset
 from videogvt.inputs.shards import Encoder, content_digest
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.worlds import WorldConfig, world_features
@@ -137,15 +138,40 @@ def test_a_read_only_dataset_can_be_used(tiny, tmp_path):
     copy.parent.chmod(0o700)
 
 
-def test_leftovers_of_killed_builds_go_and_foreign_folders_stay(tmp_path):
+def test_leftovers_of_killed_builds_go_and_foreign_folders_stay(tmp_path, monkeypatch, capfd):
+    """The builds of other hosts, which no lock may reach, are foreign too."""
     folder = tmp_path / "trajectories" / "tiny"
-    (folder / f"incomplete.AB12CD_{VERSION}").mkdir(parents=True)
+    for name in ("AB12CD", "EF34GH", "IJ56KL"):
+        (folder / f"incomplete.{name}_{VERSION}").mkdir(parents=True)
+    note_unfinished(folder / VERSION, f"incomplete.AB12CD_{VERSION}")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "another")
+        note_unfinished(folder / VERSION, f"incomplete.EF34GH_{VERSION}")
     (folder / VERSION).mkdir()
     with pytest.raises(FileExistsError, match="exists, and is no finished dataset .* Move it away"):
         prepared("tiny", tmp_path)
     (folder / VERSION).rmdir()
     prepared("tiny", tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == [f".{VERSION}.lock", VERSION]
+    stays = [f"incomplete.{name}_{VERSION}" for name in ("EF34GH", "IJ56KL")]
+    assert sorted(path.name for path in folder.iterdir()) == [f".{VERSION}.lock", VERSION, *stays]
+    assert (folder / f".{VERSION}.lock").read_text().splitlines()[0] == f"another {stays[0]}"
+    told = capfd.readouterr().err
+    assert all(f"{folder / name} is of another host, or of unknown origin; it stays" in told for name in stays)
+
+
+def test_a_build_that_ends_after_that_of_another_host_uses_its_dataset(tmp_path, tiny, monkeypatch):
+    """As on a shared disk whose locks do not reach other hosts."""
+    target = tmp_path / "trajectories" / "tiny" / VERSION
+    real = builders.write_splits
+
+    def write_splits(*arguments, **keywords):
+        infos = real(*arguments, **keywords)
+        shutil.copytree(tiny.data_dir, target)
+        return infos
+
+    monkeypatch.setattr(builders, "write_splits", write_splits)
+    assert len(prepared("tiny", tmp_path).as_data_source("test")) == 20
+    assert sorted(path.name for path in target.parent.iterdir()) == [f".{VERSION}.lock", VERSION]
 
 
 def test_the_info_says_what_it_is(tiny):

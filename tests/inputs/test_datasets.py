@@ -1,5 +1,6 @@
 """Datasets on disk: whole or absent, the same whoever builds them, and verifiable."""
 
+import errno
 import functools
 import os
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.inputs.fake_clips import FEATURES, clip, late_only, noted, nothing, odd_only
-from videogvt.inputs.datasets import read_manifest, verify, write_dataset
+from videogvt.inputs.datasets import INFO, read_manifest, unless_complete, verify, write_dataset
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -139,6 +140,16 @@ def test_a_killed_build_leaves_nothing_finished_and_no_workers(tmp_path, workers
     write_dataset(tmp_path / "x" / "1.0.0", FEATURES, splits, name="x")
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == [".1.0.0.lock", "1.0.0"]
     assert verify(tmp_path / "x" / "1.0.0") == 4
+
+
+def test_only_a_finished_dataset_in_the_way_is_taken_for_ones_own(tmp_path):
+    with pytest.raises(OSError), unless_complete(tmp_path):
+        raise OSError(errno.ENOTEMPTY, "not empty")
+    (tmp_path / INFO).write_text("{}")
+    with unless_complete(tmp_path):
+        raise OSError(errno.ENOTEMPTY, "not empty")
+    with pytest.raises(OSError, match="No space"), unless_complete(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_of_two_racing_builds_one_waits_for_the_other(tmp_path):

@@ -19,6 +19,8 @@ def test_schedule_is_warmup_times_half_cosine():
     assert float(rate(60)) == pytest.approx(1.0)
     assert float(rate(109)) == pytest.approx(1 + math.cos(math.pi * 0.99), abs=1e-6)
     assert float(rate(500)) == 0  # no cyclic restart past the end
+    adam = Adam(learning_rate=2.0, total_steps=60, warmup_steps=10)  # half as many steps, and what more would do
+    assert [adam.rate(60, total) for total in (60, 110)] == pytest.approx([0.0, 1.0])
 
 
 def test_update_with_b1_zero_is_the_scaled_gradient():

@@ -13,8 +13,10 @@ from flax.core import FrozenDict
 
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
+from videogvt.recipes.transformer import TransformerLosses
 from videogvt.train.state import TrainState
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_tokenizer.json"
@@ -179,6 +181,35 @@ def test_input_noise_reaches_the_encoder_and_not_the_target(batch):
     assert seen.max() == 1.0 and 0.75 <= seen.min() < 0.8
     with pytest.raises(ValueError, match="input_noise is -1"):
         dataclasses.replace(noisy, input_noise=-1)
+
+
+def test_the_optimizer_forgets_codes_that_start_again_and_no_others(batch):
+    recipe = make_recipe(restart_below=0.1)
+    state = recipe.init(jax.random.key(0), batch)
+    full = jax.tree.map(lambda leaf: leaf + 1, state.opt)
+    usage_K = jnp.arange(64) % 2 * 100.0  # the odd ones stay
+    state = state.replace(opt=full, extra=state.extra | {"usage": usage_K})
+    after, metrics = jax.jit(recipe.step)(state, batch, jax.random.key(1))
+    dead_K = np.asarray(after.extra["usage"] == 0.2)
+    assert 0 < int(metrics["codes_restarted"].compute()) == dead_K.sum() <= 32 and not dead_K[1::2].any()
+    moments = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(after.opt["generator"])
+               if "codebook" in jax.tree_util.keystr(path)]
+    assert len(moments) == 2  # of first and second order
+    for leaf in moments:
+        assert leaf.shape == (64, 8) and (leaf[dead_K] == 0).all()
+    assert (moments[1][~dead_K] > 0.9).all()
+    without = dataclasses.replace(recipe, restart_below=0.0)
+    plain, _ = jax.jit(without.step)(state, batch, jax.random.key(1))
+    for (path, leaf), other in zip(jax.tree_util.tree_leaves_with_path(after.opt), jax.tree.leaves(plain.opt)):
+        if "codebook" not in jax.tree_util.keystr(path):
+            np.testing.assert_allclose(leaf, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [TokenizerLosses, ClassifierLosses, TransformerLosses])
+@pytest.mark.parametrize("decay", [1.0, -0.1, 99.0])
+def test_a_moving_average_that_never_moves_or_overshoots_is_refused(kind, decay):
+    with pytest.raises(ValueError, match=f"losses.ema_decay is {decay}; expected at least 0 and less than 1"):
+        kind(ema_decay=decay)
 
 
 def test_losses_and_networks_must_fit():

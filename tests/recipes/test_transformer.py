@@ -271,7 +271,7 @@ class Killed:
 
     def __init__(self, data, after):
         self.data, self.after = data, after
-        self.batch_size, self.num_examples = data.batch_size, data.num_examples
+        self.batch_size, self.num_examples, self.split_hash = data.batch_size, data.num_examples, data.split_hash
 
     def train(self):
         return KilledBatches(self.data.train(), self.after)

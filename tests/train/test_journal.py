@@ -1,8 +1,13 @@
 import json
 import math
+import re
+import subprocess
+import time
+import types
 
 import pytest
 
+from videogvt.train import journal
 from videogvt.train.contracts import Media
 from videogvt.train.journal import (
     Journal,
@@ -18,12 +23,12 @@ from videogvt.train.journal import (
 
 
 def test_rows_past_the_step_taken_up_are_dropped(tmp_path):
-    with Journal(tmp_path, start=0, total=9, show=("loss",)) as journal:
+    with Journal(tmp_path, start=0, total=9, show=("loss",)) as open_journal:
         for step in (3, 6, 9):
-            journal.write(step, {"train/loss": step / 2}, 1.5, 8 * step)
+            open_journal.write(step, {"train/loss": step / 2}, 1.5, 8 * step)
     (tmp_path / "metrics.jsonl").open("a").write('{"step": 12, "tra')
-    with Journal(tmp_path, start=6, total=9, show=("loss",)) as journal:
-        journal.write(9, {"train/loss": math.nan}, 2.0, 72)
+    with Journal(tmp_path, start=6, total=9, show=("loss",)) as open_journal:
+        open_journal.write(9, {"train/loss": math.nan}, 2.0, 72)
     assert read_rows(tmp_path) == [
         {"step": 3, "seconds": 1.5, "examples": 24, "train/loss": 1.5},
         {"step": 6, "seconds": 1.5, "examples": 48, "train/loss": 3.0},
@@ -34,10 +39,47 @@ def test_rows_past_the_step_taken_up_are_dropped(tmp_path):
 
 
 def test_lines_show_the_rate_and_the_numbers_that_matter(tmp_path, capsys):
-    with Journal(tmp_path, start=0, total=100, show=("loss", "absent")) as journal:
-        journal.progress(50, {"train/loss": 0.25, "train/other": 1.0})
+    with Journal(tmp_path, start=0, total=100, show=("loss", "absent")) as open_journal:
+        open_journal.progress(50, {"train/loss": 0.25, "train/other": 1.0})
     line = capsys.readouterr().err
     assert line.startswith("step 50/100  loss 0.25  ") and "step/s  ETA" in line and "other" not in line
+
+
+def test_the_first_rate_is_without_what_came_before_the_first_step(tmp_path, capsys, monkeypatch):
+    """Compiling, a minute here, of four steps of a second."""
+    clock = iter([60.0, 64.0, 64.0])
+    monkeypatch.setattr(journal, "time", types.SimpleNamespace(
+        monotonic=lambda: next(clock), strftime=time.strftime, gmtime=time.gmtime))
+    with Journal(tmp_path, start=10, total=19, show=()) as open_journal:
+        for step in range(11, 16):
+            open_journal.advance(step)
+        open_journal.progress(15, {})
+    assert "step 15/19    1 step/s  ETA 00:04" in capsys.readouterr().err
+
+
+def test_one_step_alone_has_no_rate(tmp_path, capsys):
+    with Journal(tmp_path, start=0, total=9, show=()) as open_journal:
+        open_journal.progress(1, {})
+    assert "step 1/9    ? step/s  ETA ?" in capsys.readouterr().err
+
+
+def test_the_commit_is_that_of_the_code_and_not_of_what_surrounds_it(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
+
+    package = tmp_path / "venv" / "videogvt" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    package.touch()
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "another project")
+    monkeypatch.setattr(journal.videogvt, "__file__", str(package))
+    assert journal.commit.__wrapped__() is None
+    git("add", "venv")
+    git("commit", "-q", "-m", "with the code")
+    assert re.fullmatch("[0-9a-f]{40}", journal.commit.__wrapped__())
+    package.write_text("changed = True")
+    assert re.fullmatch("[0-9a-f]{40}[+]changes", journal.commit.__wrapped__())
 
 
 def test_a_directory_with_another_config_is_refused_with_both_values(tmp_path):
@@ -46,6 +88,9 @@ def test_a_directory_with_another_config_is_refused_with_both_values(tmp_path):
     claim_workdir(tmp_path / "run", config)
     claim_workdir(tmp_path / "run", {**config, "plan": {"log_every": 20}}, free=("plan.log_every",))
     assert json.loads((tmp_path / "run" / "config.json").read_text())["plan"] == {"log_every": 20}
+    claim_workdir(tmp_path / "run", {**config, "plan": {"log_every": 30}}, grows=("plan.log_every",))
+    with pytest.raises(WorkdirError, match="plan.log_every: 30 there, 20 here"):
+        claim_workdir(tmp_path / "run", {**config, "plan": {"log_every": 20}}, grows=("plan.log_every",))
     with pytest.raises(WorkdirError) as refused:
         claim_workdir(tmp_path / "run", {**config, "model": {"filters": 32, "levels": [1, 2], "depth": 3}}, ("plan",))
     assert [line.strip() for line in str(refused.value).splitlines()[1:-1]] == [

@@ -1,5 +1,7 @@
 import gc
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from tests.train.toys import ToyData, ToyEvaluator, ToyRecipe, leaves, toy_plan, toy_run
 from videogvt.train import loop
-from videogvt.train.checkpoint import finished_steps, load_params, read_meta
+from videogvt.train.checkpoint import finished_steps, load_params, read_meta, read_numbers
 from videogvt.train.contracts import When
 from videogvt.train.evaluation import evaluate_run, restore_state
 from videogvt.train.journal import WorkdirError, read_eval, read_rows
@@ -69,12 +71,11 @@ def test_the_order_of_the_loop(tmp_path, monkeypatch):
         "warm_start",
         "fetch", "step",
         "fetch", "step", "numbers of 1",
-        "numbers of 2", "validation@2",
+        "numbers of 2", "save@2", "validation@2",
         "fetch", "step",
         "numbers of 3", "save@3",
         "fetch", "step",
-        "numbers of 4", "validation@4", "save@4",
-        "test@4",
+        "numbers of 4", "save@4", "validation@4", "test@4",
     ]
 
 
@@ -115,7 +116,7 @@ def in_a_process(workdir, stop_at, signals):
 def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, whole):
     _, state, whole_dir = whole
     killed = in_a_process(tmp_path / "run", 10, "SIGKILL")
-    assert killed.returncode == -9 and finished_steps(tmp_path / "run")[-1:] in ([4], [8])
+    assert killed.returncode == -9 and finished_steps(tmp_path / "run")[-1:] in ([8], [9])
     (tmp_path / "run" / "metrics.jsonl").open("a").write('{"step": 11, "train/lo')
     recipe = ToyRecipe()
     evaluators = toy_evaluators(recipe, [], validation=When(every=3), test=When(end=True))
@@ -153,7 +154,7 @@ def test_evaluators_come_when_they_are_due_and_the_final_ones_judge_the_best_che
     assert calls == ["validation@3", "validation@6", "validation@7", "test@3"]
     lines = capsys.readouterr().err.splitlines()
     assert "step 3: eval/validation/step 3  (best so far)" in lines and "step 6: eval/validation/step 6" in lines
-    assert finished_steps(tmp_path / "run") == [3, 7] and int(state.step) == 7
+    assert finished_steps(tmp_path / "run") == [3, 6, 7] and int(state.step) == 7
     done = read_eval(tmp_path / "run")
     assert done["eval/test/step"] == done["eval/validation/step"] == done["about"]["step"] == 3
     assert done["about"]["evaluators"]["test"] == {"split": "validation", "weights": "ema"}
@@ -215,6 +216,66 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
     assert (tmp_path / "run" / "nonfinite_step_8.npz").exists()
 
 
+def stopped_at_7(workdir):
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, data=ToyData(stop_at=7)), workdir)
+
+
+def test_a_run_goes_on_only_with_the_examples_it_began_with(tmp_path, capfd, whole):
+    workdir = tmp_path / "run"
+    stopped_at_7(workdir)
+    assert read_meta(workdir, 7)["split"] == {"examples": 64, "hash": "0123456789abcdef"}
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    for other in (ToyData(num_examples=96), ToyData(split_hash="f" * 16)):
+        with pytest.raises(WorkdirError) as refused:
+            fit(*toy_run(12, data=other, config={**toy_plan().config, "mesh": 1}, free=("mesh",)), workdir)
+        assert re.search(r"step 7 on 64 examples \(hash 0123456789ab\); .* now has (64|96) \(hash (0123456789ab|f+)\). "
+                         "Bring back the old examples .* another --workdir", str(refused.value))
+    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    capfd.readouterr()
+    same(whole[1], fit(*toy_run(12), workdir))
+    assert "goes on from step 7 of 12\n" in capfd.readouterr().err
+
+
+def test_a_run_from_before_splits_were_noted_goes_on_with_one_warning(tmp_path, capfd, whole):
+    workdir = tmp_path / "run"
+    stopped_at_7(workdir)
+    path = workdir / "checkpoints" / "7" / "meta" / "metadata"
+    meta = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("split", "total_steps")}
+    path.write_text(json.dumps({**meta, "numbers": {}}))
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, data=ToyData(stop_at=9)), workdir)
+    told = capfd.readouterr().err
+    assert "was to have" not in told
+    assert told.count("does not say what it was trained on. From here on checkpoints say: 64 examples, hash 01") == 1
+    same(whole[1], fit(*toy_run(12), workdir))
+    assert "does not say" not in capfd.readouterr().err
+
+
+def test_a_run_may_become_longer_and_says_what_that_does(tmp_path, capfd):
+    def plan(steps):
+        return {"config": {"train": {"steps": steps}}, "grows": ("train.steps",),
+                "learning_rate": lambda step, total: 1.0 - step / total}
+
+    workdir, recipe = tmp_path / "run", ToyRecipe()
+    evaluators = {"test": ToyEvaluator(recipe, When(end=True))}
+    fit(*toy_run(4, recipe=recipe, evaluators=evaluators, **plan(4)), workdir)
+    data = ToyData(stop_at=6)
+    with pytest.raises(Stopped):
+        fit(*toy_run(8, recipe=recipe, evaluators=evaluators, data=data, **plan(8)), workdir)
+    assert read_eval(workdir) is None  # it is not finished any more
+    told = capfd.readouterr().err
+    state = fit(*toy_run(8, recipe=recipe, evaluators=evaluators, **plan(8)), workdir)
+    assert [row["step"] for row in read_rows(workdir) if "eval/test/error" in row] == [4, 8]
+    assert "was to have" not in capfd.readouterr().err
+    assert "goes on from step 4 of 8" in told and "was to have 4 steps and will have 8. " in told
+    assert "at step 4 it was 0 and is 0.5. What comes out is not what 8 steps from the beginning" in told
+    assert int(state.step) == 8 and read_eval(workdir)["about"]["total_steps"] == 8
+    assert json.loads((workdir / "config.json").read_text())["train"]["steps"] == 8
+    with pytest.raises(WorkdirError, match="train.steps: 8 there, 6 here"):
+        fit(*toy_run(6, **plan(6)), workdir)
+
+
 def test_frozen_networks_are_used_and_only_their_hash_is_saved(tmp_path):
     def recipe(value):
         return ToyRecipe(frozen={"offset": {"value": np.full(1, value, np.float32)}})
@@ -247,6 +308,60 @@ def test_an_evaluator_that_fails_is_named(tmp_path):
     with pytest.raises(ArithmeticError) as error:
         fit(*toy_run(2, evaluators={"judge": Failing(ToyRecipe(), When(every=1))}), tmp_path / "run")
     assert error.value.__notes__ == ["This happened in the evaluator 'judge' at step 1."]
+
+
+def test_no_evaluator_can_lose_a_step_and_what_it_did_not_finish_is_done_again(tmp_path, whole):
+    class Failing(ToyEvaluator):
+        def run(self, state):
+            yield "error", 1.0
+            if int(state.step) == 6:
+                raise ArithmeticError("no such thing")
+
+    recipe, workdir = ToyRecipe(), tmp_path / "run"
+    evaluators = {"validation": Failing(recipe, When(every=3)), "test": ToyEvaluator(recipe, When(end=True))}
+    with pytest.raises(ArithmeticError):
+        fit(*toy_run(12, recipe=recipe, evaluators=evaluators, save_every=100), workdir)
+    assert finished_steps(workdir) == [3, 6] and read_numbers(workdir, 6) is None
+    calls = []
+    evaluators = toy_evaluators(recipe, calls, validation=When(every=3), test=When(end=True))
+    same(whole[1], fit(*toy_run(12, recipe=recipe, evaluators=evaluators), workdir))
+    assert calls == ["validation@6", "validation@9", "validation@12", "test@12"]
+    later = [row for row in rows_without_time(workdir) if row["step"] > 3]
+    assert later == [row for row in rows_without_time(whole[2]) if row["step"] > 3]
+
+
+def test_a_run_killed_between_its_evaluations_writes_each_row_once(tmp_path, whole):
+    """As if the process had ended after the rows of the last evaluations, and before anything noted that it had."""
+    workdir = shutil.copytree(whole[2], tmp_path / "run")
+    (workdir / "eval.json").unlink()
+    (workdir / "checkpoints" / "12" / "numbers.json").unlink()
+    calls, recipe = [], ToyRecipe()
+    evaluators = toy_evaluators(recipe, calls, validation=When(every=3), test=When(end=True))
+    fit(*toy_run(12, recipe=recipe, evaluators=evaluators), workdir)
+    assert calls == ["validation@12", "test@12"]
+    assert rows_without_time(workdir) == rows_without_time(whole[2])
+    done, before = read_eval(workdir), read_eval(whole[2])
+    assert {name: value for name, value in done.items() if name != "about"} == {
+        name: value for name, value in before.items() if name != "about"}
+
+
+def test_who_is_told_to_stop_before_an_evaluation_saves_leaves_and_evaluates_when_taken_up(tmp_path, whole):
+    calls, recipe, workdir = [], ToyRecipe(), tmp_path / "run"
+    evaluators = toy_evaluators(recipe, calls, validation=When(every=3), test=When(end=True))
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, recipe=recipe, evaluators=evaluators, data=ToyData(stop_at=6)), workdir)
+    assert calls == ["validation@3"] and finished_steps(workdir)[-1] == 6
+    same(whole[1], fit(*toy_run(12, recipe=recipe, evaluators=evaluators), workdir))
+    assert calls == ["validation@3", "validation@6", "validation@9", "validation@12", "test@12"]
+    assert rows_without_time(workdir) == rows_without_time(whole[2])
+
+
+def test_a_state_that_is_not_finite_is_not_evaluated(tmp_path):
+    calls, recipe = [], ToyRecipe(poison_at=3)
+    with pytest.raises(NonFinite, match="Step 3: .*last good checkpoint: none yet"):
+        fit(*toy_run(12, recipe=recipe, evaluators=toy_evaluators(recipe, calls, validation=When(every=3))),
+            tmp_path / "run")
+    assert calls == [] and finished_steps(tmp_path / "run") == []
 
 
 def test_data_that_end_and_steps_that_change_shapes_are_errors(tmp_path):

@@ -110,6 +110,7 @@ class ToyBatches:
 class ToyData:
     batch_size: int = 8
     num_examples: int = 64
+    split_hash: str = "0123456789abcdef"
     calls: list = dataclasses.field(default_factory=list)
     stop_at: int = -1
     signals: tuple = ("SIGTERM",)

@@ -1,4 +1,7 @@
-"""Settings of jax that count only before jax is imported. This file imports nothing but the standard library."""
+"""Settings of jax that count only before it is in use, and what it says when its devices are not there.
+
+This file imports nothing but the standard library.
+"""
 
 import importlib.metadata
 import importlib.util
@@ -12,6 +15,9 @@ CONVOLUTION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_D
 
 FLAG_KNOWN_BY = ("0.10.2",)
 """Versions of jaxlib that were tried with ``CONVOLUTION_FLAG``."""
+
+CONFIGURED = {"JAX_COMPILATION_CACHE_DIR": str, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": float}
+"""Variables that jax reads when it is imported, and the types of its own settings of these names."""
 
 HUGE_PAGES = "glibc.malloc.hugetlb"
 KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -28,8 +34,15 @@ def use_huge_pages() -> None:
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     on_request = platform.libc_ver()[0] == "glibc" and KERNEL.exists() and "[madvise]" in KERNEL.read_text()
     if on_request and HUGE_PAGES not in tunables:
+        before = dict(os.environ)
         os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        except OSError as error:
+            os.environ.pop("GLIBC_TUNABLES")
+            os.environ.update(before)
+            print(f"{sys.executable!r} cannot be started anew ({error}); memory stays in small pages, which is slower. "
+                  "GLIBC_TUNABLES=glibc.malloc.hugetlb=0 keeps it from being tried.", file=sys.stderr, flush=True)
 
 
 def prepare_backend(cache_dir: str | os.PathLike | None = None) -> None:
@@ -42,11 +55,15 @@ def prepare_backend(cache_dir: str | os.PathLike | None = None) -> None:
         "off" turns the cache off.
 
     Raises:
-      RuntimeError: jax was imported before, so that the settings would not count.
+      RuntimeError: jax is in use, so that the settings would not count.
     """
     settings = _settings(cache_dir)
-    if "jax" in sys.modules and any(os.environ.get(name) != value for name, value in settings.items()):
-        raise RuntimeError("prepare_backend() found jax imported already; call it before the first import of jax.")
+    changed = {name: value for name, value in settings.items() if os.environ.get(name) != value}
+    if "jax" in sys.modules and changed:
+        if sys.modules["jax._src.xla_bridge"].backends_are_initialized():
+            raise RuntimeError("prepare_backend() found jax in use already; call it before anything asks for devices.")
+        for name in changed.keys() & CONFIGURED.keys():  # read when jax was imported; XLA reads its flags later
+            sys.modules["jax"].config.update(name.lower(), CONFIGURED[name](changed[name]))
     os.environ.update(settings)
 
 
@@ -70,3 +87,21 @@ def _flag_is_known() -> bool:
         return False
     plugins = any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
     return os.environ.get("JAX_PLATFORMS") == "cpu" or not plugins
+
+
+def check_devices() -> None:
+    """Asks jax for its devices; to be called where the processes of the run have been joined.
+
+    Raises:
+      RuntimeError: there are none of the kind that $JAX_PLATFORMS names.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "its plug-in is not installed, or found no device"
+        raise RuntimeError(
+            f"jax has no devices with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r}: {reason}. Unset it to "
+            "take what is there, set it to cpu, or install what drives the device: pip install -e '.[cuda]', '.[tpu]'."
+        ) from error

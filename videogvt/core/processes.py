@@ -5,6 +5,7 @@ names one, the run is a single process and nothing here does anything.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -16,6 +17,11 @@ from typing import NamedTuple
 
 PORT = 8476
 """Of the coordinator, where the environment names its host alone."""
+
+WAIT_S = 7 * 24 * 3600
+"""How long processes wait for the first one; when that is gone, they end anyway."""
+
+_passed = itertools.count()  # the same contexts in the same order in all processes
 
 LOST = re.compile(r"gloo|nccl|heartbeat|coordination.?service|connection (reset|closed)|socket closed", re.IGNORECASE)
 """What errors of a collective operation say when another process is gone."""
@@ -137,6 +143,28 @@ def together(
         )
         sys.stdout.flush()
         os._exit(1)  # an ordinary exit would wait for the others
+
+
+@contextlib.contextmanager
+def first_alone() -> Iterator[None]:
+    """A context that process 0 enters alone; when it has left, all others enter it together.
+
+    For what one process makes on a disk that all of them share (a data set, say) and the others then find there. Where
+    they do not share it, each makes its own, after process 0. Nothing inside may wait for another process.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        yield
+        return
+    from jax._src import distributed  # jax's own barrier is a collective operation, which may give up on a long build
+
+    key = f"videogvt/first_alone/{next(_passed)}"
+    if jax.process_index() > 0:
+        distributed.global_state.client.blocking_key_value_get(key, 1000 * WAIT_S)
+    yield
+    if jax.process_index() == 0:
+        distributed.global_state.client.key_value_set(key, "done")
 
 
 def _checked(coordinator: str | None, count: int | None, index: int | None, told_by: str) -> Processes:

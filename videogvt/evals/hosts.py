@@ -37,12 +37,17 @@ def stack(batches: list[Columns]) -> Columns:
 def gather(columns: Columns) -> Columns:
     """The tables of all hosts, one below the other; they have the same columns and the same number of rows.
 
-    Text columns are byte strings (dtype ``S``) of one width on all hosts.
+    Columns travel as bytes, since jax has no texts and would make 32 bits of 64. Text columns are byte strings (dtype
+    ``S``) of one width on all hosts.
     """
     if jax.process_count() == 1:
         return columns
-    plain = {name: column.view(np.uint8).reshape(len(column), -1) if column.dtype.kind == "S" else column
-             for name, column in columns.items()}
-    whole = multihost_utils.process_allgather(plain, tiled=True)
-    return {name: np.ascontiguousarray(whole[name]).view(column.dtype).reshape(-1) if column.dtype.kind == "S"
-            else whole[name] for name, column in columns.items()}
+    whole = multihost_utils.process_allgather({name: _as_bytes(column) for name, column in columns.items()}, tiled=True)
+    return {name: np.ascontiguousarray(whole[name]).view(column.dtype).reshape(-1, *column.shape[1:])
+            for name, column in columns.items()}
+
+
+def _as_bytes(column: np.ndarray) -> np.ndarray:
+    """A column (N, ...) as (N, bytes of a row)."""
+    width = column.dtype.itemsize * int(np.prod(column.shape[1:]))
+    return np.ascontiguousarray(column).reshape(-1).view(np.uint8).reshape(len(column), width)

@@ -17,7 +17,15 @@ import sys
 import tensorflow_datasets as tfds
 
 from videogvt.core.registry import unknown_name
-from videogvt.inputs.datasets import check_free, is_complete, locked, verify, write_splits
+from videogvt.inputs.datasets import (
+    check_free,
+    is_complete,
+    locked,
+    note_unfinished,
+    unless_complete,
+    verify,
+    write_splits,
+)
 from videogvt.inputs.user_tracks import UserTracksConfig
 from videogvt.inputs.worlds import WorldConfig
 from videogvt.world.spec import SPECS, VERSION
@@ -97,10 +105,12 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         overwrite = download_config is not None and download_config.download_mode.overwrite_dataset
         if is_complete(self.data_dir) and not overwrite:
             return
+        self._directory = self.data_dir  # while it is built, ``data_dir`` is the unfinished folder
         with locked(self.data_dir):
             if not overwrite:
                 check_free(self.data_dir)
-            super().download_and_prepare(download_config=download_config, **kwargs)
+            with unless_complete(self.data_dir):
+                super().download_and_prepare(download_config=download_config, **kwargs)
             self.info.read_from_directory(self.data_dir)
         self._check_origin()
 
@@ -111,6 +121,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         print(f"Built {self.info.full_name}: {self.info.dataset_size} in {self.data_dir}", file=sys.stderr)
 
     def _download_and_prepare(self, dl_manager, download_config) -> None:
+        note_unfinished(self._directory, self.data_dir)
         splits = self.builder_config.splits()
         most = download_config.max_examples_per_split
         if most is not None:

@@ -5,12 +5,14 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -30,19 +32,45 @@ def locked(directory: os.PathLike) -> Iterator[None]:
     """Holds the right to build ``directory``; another process that holds it is waited for.
 
     The lock is the operating system's and ends with the process, so a killed build never blocks the next one. What
-    killed builds left behind is removed.
+    killed builds of this host left behind (see ``note_unfinished``) is removed. The locks of some shared disks do not
+    reach other hosts, so that what another host left, or any other folder of such a name, may be growing: it is named
+    and stays.
     """
     directory = pathlib.Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with open(directory.parent / f".{directory.name}.lock", "w") as lock:
+    with _lock_file(directory).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"Another process is building {directory}; waiting for it.", file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in directory.parent.glob(f"incomplete.*_{directory.name}"):  # also TFDS's name for them
-            shutil.rmtree(leftover)
+        _remove_leftovers(directory)
         yield
+
+
+def note_unfinished(directory: os.PathLike, unfinished: os.PathLike) -> None:
+    """Notes in the lock file of ``directory`` that this host builds it in the folder ``unfinished`` beside it."""
+    with _lock_file(pathlib.Path(directory)).open("a") as notes:
+        notes.write(f"{socket.gethostname()} {pathlib.Path(unfinished).name}\n")
+
+
+def _lock_file(directory: pathlib.Path) -> pathlib.Path:
+    return directory.parent / f".{directory.name}.lock"
+
+
+def _remove_leftovers(directory: pathlib.Path) -> None:
+    """Removes the unfinished folders of this host, whose lock is held, and their notes."""
+    notes, host = _lock_file(directory), socket.gethostname()
+    lines = [line.split() for line in notes.read_text().splitlines()]
+    for owner, folder in lines:
+        if owner == host and (directory.parent / folder).exists():
+            shutil.rmtree(directory.parent / folder)
+    kept = [line for line in lines if line[0] != host and (directory.parent / line[1]).exists()]
+    if kept != lines:
+        notes.write_text("".join(f"{owner} {folder}\n" for owner, folder in kept))
+    for other in sorted(directory.parent.glob(f"incomplete.*_{directory.name}")):
+        print(f"{other} is of another host, or of unknown origin; it stays. Remove it if nobody builds there.",
+              file=sys.stderr, flush=True)
 
 
 def is_complete(directory: os.PathLike) -> bool:
@@ -193,7 +221,7 @@ def write_dataset(
     The same arguments give the same files whatever ``workers`` and ``pipeline`` are. A finished dataset in
     ``directory`` is returned as it is. A second process that asks for the same folder waits and then uses the first
     one's. The folder gets its name only when everything is in it; what a killed build leaves beside it is removed by
-    the next one.
+    the next one on the same host.
 
     Args:
       directory: the folder to make, by TFDS's custom ``<data root>/<name>/[<config>/]<version>``.
@@ -237,13 +265,27 @@ def write_dataset(
 
 
 @contextlib.contextmanager
+def unless_complete(directory: os.PathLike) -> Iterator[None]:
+    """Inside, a folder is renamed to ``directory``; that fails without an error if another host, which no lock kept
+    out, has finished the same dataset there."""
+    try:
+        yield
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY
+        if not in_the_way or not is_complete(directory):
+            raise
+
+
+@contextlib.contextmanager
 def _whole_or_nothing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder beside ``directory`` that becomes it at the end, or is removed."""
-    unfinished = directory.parent / f"incomplete.{os.getpid()}_{directory.name}"
+    unfinished = directory.parent / f"incomplete.{socket.gethostname()}-{os.getpid()}_{directory.name}"
+    note_unfinished(directory, unfinished)
     unfinished.mkdir()
     try:
         yield unfinished
-        unfinished.rename(directory)
+        with unless_complete(directory):
+            unfinished.rename(directory)
     finally:
         if unfinished.exists():
             shutil.rmtree(unfinished)

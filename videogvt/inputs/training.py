@@ -33,6 +33,11 @@ class TrainingData:
         """Clips in the split."""
         return len(self.source)
 
+    @property
+    def split_hash(self) -> str:
+        """Of the split's clips before the transforms."""
+        return self.source.split_hash
+
     def train(self) -> grain.DatasetIterator:
         """A new iterator at the beginning: batch k is a function of the seed and k."""
         return train_batches(

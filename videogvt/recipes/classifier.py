@@ -34,8 +34,9 @@ class ClassifierLosses:
     ema_decay: float = 0.99
 
     def __post_init__(self):
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"losses.label_smoothing is {self.label_smoothing}; expected at least 0 and less than 1.")
+        for name in ("label_smoothing", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"losses.{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
         if self.position < 0:
             raise ValueError(f"losses.position is {self.position}; expected 0 or more.")
 

@@ -63,6 +63,10 @@ class Adam:
             end_value=0.0
         )
 
+    def rate(self, step: int, total_steps: int) -> float:
+        """The learning rate at a step, had the run so many steps in all."""
+        return float(dataclasses.replace(self, total_steps=total_steps).schedule()(step))
+
     def transformation(self) -> optax.GradientTransformation:
         """Clipping, Adam (or Muon), decay and the schedule, in this order."""
         parts = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm is not None else []

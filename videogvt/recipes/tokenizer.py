@@ -17,7 +17,7 @@ from videogvt.pretrained.tokenizer import as_float
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
-from videogvt.train.parallel import RULES, Rules
+from videogvt.train.parallel import RULES, Rules, path_name
 from videogvt.train.state import TrainState
 
 
@@ -57,6 +57,8 @@ class TokenizerLosses:
     def __post_init__(self):
         if self.gan not in ("none", "non_saturating", "hinge"):
             raise ValueError(f"losses.gan is {self.gan!r}; expected 'none', 'non_saturating' or 'hinge'.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"losses.ema_decay is {self.ema_decay}; expected at least 0 and less than 1.")
 
     def adversarial_weight(self, step: jax.Array) -> jax.Array:
         """The generator's adversarial weight at a step."""
@@ -177,9 +179,9 @@ class TokenizerRecipe:
         ema = optax.incremental_update(params["generator"], state.ema["generator"], 1.0 - self.losses.ema_decay)
         if self.restart_below:
             codebooks = [tree["quantizer"]["codebook"] for tree in (params["generator"], ema)]
-            codebooks, usage, numbers["codes_restarted"] = self._restart(
-                codebooks, extra["usage"], usage_K, found.rows, key
-            )
+            codebooks, usage, dead_K = self._restart(codebooks, extra["usage"], usage_K, found.rows, key)
+            numbers["codes_restarted"] = dead_K.sum()
+            opt["generator"] = _forgotten(opt["generator"], dead_K)
             params["generator"], ema = (
                 tree | {"quantizer": {"codebook": codebook}}
                 for tree, codebook in zip((params["generator"], ema), codebooks, strict=True)
@@ -239,7 +241,7 @@ class TokenizerRecipe:
         return total, Found(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
 
     def _restart(self, codebooks, usage_K, now_K, rows, key: jax.Array):
-        """Codebooks with dead codes restarted, the usage from here on, and how many codes that were."""
+        """Codebooks with dead codes restarted, the usage from here on, and which codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
         speaking = self.restart_from == "speaking"
         weights_Bthw = rows["errors"] * (rows["codes"] != usage_K.argmax()) if speaking else None
@@ -250,7 +252,7 @@ class TokenizerRecipe:
         ]
         dead_K = restarted[0][1]
         usage_K = jnp.where(dead_K, 2.0 * self.restart_below, usage_K)  # 70 steps for a newcomer to prove itself
-        return [codebook for codebook, _ in restarted], usage_K, dead_K.sum()
+        return [codebook for codebook, _ in restarted], usage_K, dead_K
 
     def _transformation(self, network: str) -> optax.GradientTransformation:
         train = self.optimizer.transformation()
@@ -271,3 +273,14 @@ class TokenizerRecipe:
 
     def _video(self, state: TrainState, codes_Bthw):
         return self.model.apply({"params": state.ema["generator"]}, codes_Bthw, method="video")
+
+
+def _forgotten(opt: optax.OptState, dead_K: jax.Array) -> optax.OptState:
+    """An optimizer's state that remembers nothing of the codes that begin again: their rows are those of new ones."""
+
+    def row_of_zeros(path, leaf):
+        if not path_name(path).endswith("quantizer/codebook"):
+            return leaf
+        return jnp.where(dead_K[:, None], jnp.zeros_like(leaf), leaf)
+
+    return jax.tree_util.tree_map_with_path(row_of_zeros, opt)

@@ -2,14 +2,17 @@
 
     <workdir>/checkpoints/<step>/state/   the arrays of ``SAVED_FIELDS``
                                  data/    the position of the data iterator, JSON
-                                 meta/    clock, numbers, hashes and versions, JSON
+                                 meta/    clock, hashes and versions, JSON
+                                 numbers.json    what evaluators found, once they have judged it
 
-A directory gets its name when everything in it is on disk, so one that was cut short is never taken for a finished
+A directory gets its name when the first three are on disk, so one that was cut short is never taken for a finished
 one. What a finished one holds may still be damaged later; restoring then falls back to the one before and says so.
 """
 
+import contextlib
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,22 +20,25 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
-from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
+from videogvt.train.damage import first_line, is_broken, is_full
 from videogvt.train.state import SAVED_FIELDS, TrainState
 
 FOLDER = "checkpoints"
 BROKEN = "checkpoints.broken"
+NUMBERS = "numbers.json"
 WEIGHTS = ("params", "ema", "model_state", "extra")
 
 
 class Restored(NamedTuple):
-    """What a checkpoint gives back: the state (``frozen`` empty), the position of the data and the metadata."""
+    """What a checkpoint gives back: the state (``frozen`` empty), the position of the data, the metadata, and whether
+    evaluators have judged it."""
 
     state: TrainState
     data: dict[str, Any]
     meta: dict[str, Any]
+    judged: bool
 
 
 class Checkpoints:
@@ -41,7 +47,7 @@ class Checkpoints:
     Args:
       workdir: directory of the run.
       keep: number of newest checkpoints to keep.
-      best: name of the number in ``meta["numbers"]`` that chooses the best, which is kept too; None for the last.
+      best: name of the evaluators' number that chooses the best, which is kept too; None for the last.
       best_mode: "max" or "min".
     """
 
@@ -86,71 +92,70 @@ class Checkpoints:
         Errors of an earlier save in the background are raised here and by ``wait``.
         """
         self.wait()
-        score = meta["numbers"].get(self._best) if self._best else None
-        if score is not None and math.isfinite(score):
-            self._scores[step] = score
         arrays = {name: getattr(state, name) for name in SAVED_FIELDS}
         self._manager.save(step, force=True, args=ocp.args.Composite(
             state=ocp.args.PyTreeSave(arrays), data=ocp.args.JsonSave(dict(data)),
             meta=ocp.args.JsonSave({**meta, "best": self._best, "best_mode": self._best_mode}),
         ))
 
+    def judge(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Notes what evaluators found of a saved step, which may make it the best; waits for the save first."""
+        self.wait()
+        score = numbers.get(self._best) if self._best else None
+        if score is not None and math.isfinite(score):
+            self._scores[step] = score
+        if jax.process_index() == 0:
+            path = _step_folder(self.workdir, step) / NUMBERS
+            half = path.with_name(f"{NUMBERS}.tmp")
+            half.write_text(json.dumps(dict(numbers)))
+            half.replace(path)
+
     def wait(self) -> None:
         """Waits for the save in the background and raises what went wrong in it."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:
+            if not is_full(error):
+                raise
+            steps = self.steps()
+            raise RuntimeError(
+                f"No space is left in {self.workdir / FOLDER} for a checkpoint; the last finished one is "
+                f"{f'of step {steps[-1]}' if steps else 'none'}. Make room and give the same command again: it goes on "
+                "from there."
+            ) from error
 
-    def restore_newest(self, abstract: TrainState, say: Callable[[str], None]) -> Restored | None:
-        """Reads the newest checkpoint that can be read; None when there is none at all.
+    def unfinished(self) -> list[int]:
+        """Steps of folders that have a checkpoint's name and are none."""
+        folders = (entry.name for entry in (self.workdir / FOLDER).iterdir())
+        return sorted({int(name) for name in folders if name.isdecimal()} - {*self.steps()})
 
-        Broken and unfinished ones that are newer are named by ``say`` and moved to ``checkpoints.broken``.
-
-        Raises:
-          RuntimeError: there are checkpoints and none can be read.
-        """
-        failures = {step: "it was never finished" for step in self._folders() if step not in self.steps()}
-        for step in reversed(self.steps()):
-            try:
-                restored = restore(self.workdir, step, abstract)
-            except Exception as error:  # whatever is wrong with it, the one before may be sound
-                failures[step] = _first_line(error)
-                continue
-            for broken in sorted(failures):
-                place = self._set_aside(broken)
-                say(f"Skipped the checkpoint of step {broken}: {failures[broken]}. It now lies in {place}.")
-            return restored
-        if not self.steps():
-            return None
-        listing = "; ".join(f"{step}: {reason}" for step, reason in failures.items())
-        raise RuntimeError(
-            f"No checkpoint in {self.workdir / FOLDER} can be read ({listing}). If the code has changed since, go back "
-            "to the commit in environment.json; otherwise begin anew in another --workdir."
-        )
-
-    def _folders(self) -> list[int]:
-        return [int(entry.name) for entry in (self.workdir / FOLDER).iterdir() if entry.name.isdecimal()]
-
-    def _set_aside(self, step: int) -> epath.Path:
+    def set_aside(self, step: int) -> epath.Path:
+        """Moves a checkpoint to ``checkpoints.broken``, from where nothing is ever deleted; for process 0 alone."""
         target = self.workdir / BROKEN / str(step)
         while target.exists():
             target = target.with_name(target.name + "_")
-        multihost_utils.sync_global_devices(f"name of the broken checkpoint {step}")
-        if jax.process_index() == 0:
-            target.parent.mkdir(exist_ok=True)
-            (self.workdir / FOLDER / str(step)).rename(target)
-        multihost_utils.sync_global_devices(f"set aside the broken checkpoint {step}")
-        self._scores.pop(step, None)
-        self._manager.reload()
+        target.parent.mkdir(exist_ok=True)
+        (self.workdir / FOLDER / str(step)).rename(target)
         return target
+
+    def reload(self) -> None:
+        """Looks again at what lies on disk."""
+        self._scores = {step: score for step, score in self._scores.items() if step in self.steps()}
+        self._manager.reload()
 
 
 def restore(workdir: epath.PathLike, step: int, abstract: TrainState) -> Restored:
-    """Reads one checkpoint onto the devices that ``abstract`` names, whatever devices wrote it."""
+    """Reads one checkpoint onto the devices that ``abstract`` names, whatever devices wrote it.
+
+    Each process reads its own part and waits for no other, so that one of them may fail alone.
+    """
     item = {name: getattr(abstract, name) for name in SAVED_FIELDS}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
         arrays = reader.restore(_step_folder(workdir, step) / "state", args=_restore_args(item))
     return Restored(
-        TrainState(**arrays, frozen={}), _read_json(workdir, step, "data"), _read_json(workdir, step, "meta")
+        TrainState(**arrays, frozen={}), _read_json(workdir, step, "data"), _read_json(workdir, step, "meta"),
+        read_numbers(workdir, step) is not None,
     )
 
 
@@ -192,8 +197,14 @@ def choose_step(workdir: epath.PathLike, step: int | str = "best") -> int:
 
 
 def read_meta(workdir: epath.PathLike, step: int) -> dict[str, Any]:
-    """The metadata of one checkpoint: clock, numbers, hashes and versions."""
+    """The metadata of one checkpoint: clock, hashes and versions."""
     return _read_json(workdir, step, "meta")
+
+
+def read_numbers(workdir: epath.PathLike, step: int) -> dict[str, float] | None:
+    """What evaluators found of a checkpoint; None as long as they have not judged it."""
+    path = _step_folder(workdir, step) / NUMBERS
+    return json.loads(path.read_text()) if path.exists() else read_meta(workdir, step).get("numbers")  # as of old
 
 
 def load_weights(
@@ -207,8 +218,8 @@ def load_weights(
       fields: names among ``SAVED_FIELDS``.
     """
     folder = _step_folder(workdir, choose_step(workdir, step)) / "state"
-    with ocp.Checkpointer(handler := ocp.PyTreeCheckpointHandler()) as reader:
-        saved = handler.metadata(folder).tree
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:  # waits for no other process
+        saved = reader.metadata(folder).tree
         wanted = {name: saved[name] for name in fields if saved.get(name)}
         how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         tree = reader.restore(folder, args=ocp.args.PyTreeRestore(wanted, restore_args=how, partial_restore=True))
@@ -235,7 +246,7 @@ def restore_weights(workdir: epath.PathLike, step: int | str, state: TrainState)
     target = {name: getattr(state, name) for name in ("step", *WEIGHTS)}
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), target)
     folder = _step_folder(workdir, choose_step(workdir, step)) / "state"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
         return state.replace(**reader.restore(folder, args=_restore_args(abstract, partial=True)))
 
 
@@ -244,7 +255,7 @@ def _step_folder(workdir: epath.PathLike, step: int) -> epath.Path:
 
 
 def _read_json(workdir: epath.PathLike, step: int, item: str) -> dict[str, Any]:
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+    with contextlib.closing(ocp.JsonCheckpointHandler()) as reader:
         return reader.restore(_step_folder(workdir, step) / item)
 
 
@@ -258,10 +269,12 @@ def _scores(workdir: epath.PathLike, steps: Iterable[int], best: str | None) -> 
     scores = {}
     for step in steps if best else ():
         try:
-            score = read_meta(workdir, step)["numbers"].get(best)
-        except Exception as error:  # a damaged checkpoint cannot be the best; restoring names it
-            logging.warning("The metadata of checkpoint %d cannot be read: %s", step, _first_line(error))
-            continue
+            score = (read_numbers(workdir, step) or {}).get(best)
+        except Exception as error:
+            if not is_broken(error):  # it may be the best, which must not be lost
+                raise
+            logging.warning("The numbers of checkpoint %d cannot be read: %s", step, first_line(error))
+            continue  # restoring names it
         if score is not None and math.isfinite(score):
             scores[step] = score
     return scores
@@ -273,7 +286,3 @@ def _sign(mode: str) -> int:
 
 def _best_step(scores: Mapping[int, float], mode: str) -> int | None:
     return max(sorted(scores), key=lambda step: _sign(mode) * scores[step], default=None)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

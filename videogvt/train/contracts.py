@@ -92,10 +92,12 @@ class BatchIterator(Protocol):
 
 
 class Data(Protocol):
-    """Training data. ``batch_size`` is the global one; ``num_examples`` the size of the training split."""
+    """Training data. ``batch_size`` is the global one; ``num_examples`` the size of the training split; ``split_hash``
+    changes with its examples, and is "" where nothing is known of them."""
 
     batch_size: int
     num_examples: int
+    split_hash: str
 
     def train(self) -> BatchIterator:
         """A new iterator at the beginning."""
@@ -105,8 +107,8 @@ class Data(Protocol):
 class When:
     """When an evaluator runs: every so many steps, at the end, or both.
 
-    An evaluator with ``every`` runs before the save of the same step, the final one included, so that its numbers may
-    choose the best checkpoint. One with ``end`` alone (test, ood) runs once, after the final save, on the chosen one.
+    An evaluator with ``every`` judges what was just saved, the final checkpoint included, and its numbers may choose
+    the best one. One with ``end`` alone (test, ood) runs once, after the final save, on the chosen one.
     """
 
     every: int | None = None
@@ -201,7 +203,7 @@ class Plan:
     Attributes:
       total_steps: updates in all; at least 1.
       log_every: steps per row of numbers, each the mean over these steps.
-      save_every: steps per checkpoint; the last step and a new best are saved besides.
+      save_every: steps per checkpoint; the last step and what is evaluated are saved besides.
       keep: number of newest checkpoints to keep; the best is kept besides. At least 2, so that a broken newest one
         has one before it.
       best: full name of the number that chooses the best checkpoint ("eval/validation/track_error_px"), or None:
@@ -214,6 +216,8 @@ class Plan:
         another one is refused.
       free: dotted keys of ``config``, or beginnings of them, that may change when a run is taken up again, because
         the training does not depend on them.
+      grows: dotted keys of ``config`` that may grow when a run is taken up again: how long it trains.
+      learning_rate: (step, total steps) -> the rate, to say what growing does to it; None where there is none.
     """
 
     total_steps: int
@@ -227,6 +231,8 @@ class Plan:
     mesh: MeshShape = MeshShape()
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     free: tuple[str, ...] = ()
+    grows: tuple[str, ...] = ()
+    learning_rate: Callable[[int, int], float] | None = None
 
     def __post_init__(self):
         for name, least in (("total_steps", 1), ("log_every", 1), ("save_every", 1), ("keep", 2)):

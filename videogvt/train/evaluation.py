@@ -8,6 +8,7 @@ from etils import epath
 from videogvt.train import journal as records
 from videogvt.train.checkpoint import choose_step, read_meta, restore
 from videogvt.train.contracts import Evaluator, Media, Plan, Recipe
+from videogvt.train.lock import sole_run
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
@@ -63,9 +64,10 @@ def evaluate_run(
 ) -> dict[str, float]:
     """Runs all evaluators on a checkpoint, rewrites ``eval.json`` and ``media/``, and returns the numbers."""
     step = choose_step(workdir, step)
-    numbers, media = evaluate(evaluators, restore_state(recipe, batch, plan, workdir, step))
-    records.keep_media(workdir, step, media)
-    records.write_eval(workdir, numbers, about_run(workdir, step, plan, evaluators))
+    with sole_run(workdir):
+        numbers, media = evaluate(evaluators, restore_state(recipe, batch, plan, workdir, step))
+        records.keep_media(workdir, step, media)
+        records.write_eval(workdir, numbers, about_run(workdir, step, plan, evaluators))
     return numbers
 
 

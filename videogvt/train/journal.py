@@ -6,6 +6,7 @@
               tensorboard/       the same numbers as TensorBoard events
               media/<step>/      pictures, animations and tables of the evaluators
               eval.json          the final numbers; it is there when the run is finished
+              run.lock           who is at work here, as long as somebody is (``lock``)
 """
 
 import functools
@@ -18,7 +19,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -36,24 +37,34 @@ class WorkdirError(ValueError):
     """A directory that holds another run."""
 
 
-def claim_workdir(workdir: epath.PathLike, config: Mapping[str, Any], free: tuple[str, ...] = ()) -> None:
+def claim_workdir(
+    workdir: epath.PathLike, config: Mapping[str, Any], free: tuple[str, ...] = (), grows: tuple[str, ...] = (),
+    renew: bool = True,
+) -> bool:
     """Makes the directory and writes ``config.json``, or checks that the one there says the same.
 
     Args:
       workdir: directory of the run.
       config: the resolved configuration, plain values.
       free: dotted keys, or beginnings of them, whose values may differ.
+      grows: dotted keys of numbers that may be greater now.
+      renew: whether values that may differ are written at once; else ``write_config`` does so later.
+
+    Returns:
+      Whether one of these numbers is greater.
 
     Raises:
       WorkdirError: the directory holds another configuration; the message lists keys and both values.
     """
     workdir = epath.Path(workdir)
     path = workdir / "config.json"
-    text = json.dumps(config, indent=2, sort_keys=True)
-    if path.exists():
-        there, here = _flat(json.loads(path.read_text())), _flat(json.loads(text))
+    there_already, grown = path.exists(), False
+    if there_already:
+        there, here = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
         keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key, "absent") != here.get(key, "absent")
-                and not any(key == name or key.startswith(name + ".") for name in free)]
+                and not any(key == name or key.startswith(name + ".") for name in free)
+                and not (key in grows and _greater(here.get(key), there.get(key)))]
+        grown = any(_greater(here.get(key), there.get(key)) for key in grows)
         if keys:
             lines = [f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here" for key in keys]
             raise WorkdirError("\n".join([
@@ -62,8 +73,16 @@ def claim_workdir(workdir: epath.PathLike, config: Mapping[str, Any], free: tupl
             ]))
     elif (workdir / "checkpoints").exists():
         raise WorkdirError(f"{workdir} holds checkpoints and no config.json; name another --workdir.")
+    if renew or not there_already:
+        write_config(workdir, config)
+    return grown
+
+
+def write_config(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
+    """Writes ``config.json`` unless it says the same."""
+    path, text = epath.Path(workdir) / "config.json", json.dumps(config, indent=2, sort_keys=True)
     if jax.process_index() == 0 and not (path.exists() and path.read_text() == text):
-        workdir.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, text)
 
 
@@ -99,12 +118,14 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the code that runs, with "+changes" if tracked files differ from it; None outside a checkout."""
-    root = os.path.dirname(os.path.dirname(videogvt.__file__))
+    """The commit of the code that runs, with "+changes" if tracked files differ from it; None where no repository
+    tracks the code: an installed package may lie inside of another one's checkout."""
+    root, own = os.path.split(os.path.dirname(videogvt.__file__))
+    tracked = ("ls-files", "--error-unmatch", os.path.join(own, os.path.basename(videogvt.__file__)))
     try:
-        head, changes = (
+        _, head, changes = (
             subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True, timeout=20).stdout
-            for args in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+            for args in (tracked, ("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -124,6 +145,12 @@ def read_eval(workdir: epath.PathLike) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def remove_eval(workdir: epath.PathLike) -> None:
+    """Takes ``eval.json`` away: the run goes on."""
+    if jax.process_index() == 0:
+        (epath.Path(workdir) / "eval.json").unlink(missing_ok=True)
+
+
 def keep_media(workdir: epath.PathLike, step: int, media: Mapping[str, Media]) -> None:
     """Writes the files of evaluators as ``media/<step>/<name>.<suffix>``."""
     for name, item in media.items() if jax.process_index() == 0 else ():
@@ -140,18 +167,22 @@ class Journal:
       start: step it begins or goes on from; rows past it, of a run that was cut short, are dropped.
       total: steps in all.
       show: numbers of a training row that the progress bar shows.
+      again: of a row on disk, whether the run will write it again; then it is dropped too.
     """
 
-    def __init__(self, workdir: epath.PathLike, *, start: int, total: int, show: tuple[str, ...]):
+    def __init__(
+        self, workdir: epath.PathLike, *, start: int, total: int, show: tuple[str, ...],
+        again: Callable[[Mapping[str, Any]], bool] = lambda row: False,
+    ):
         self._workdir = epath.Path(workdir)
         self._total, self._show = total, show
         self._active = jax.process_index() == 0
-        self._last = (start, time.monotonic())
+        self._last: tuple[int, float] | None = None  # begins with the first step done, for that one is compiled
         self._terminal = sys.stderr.isatty()
         if not self._active:
             return
         self._write_environment(start)
-        _drop_rows(self._workdir / "metrics.jsonl", start)
+        _keep_rows(self._workdir / "metrics.jsonl", lambda row: row["step"] <= start and not again(row))
         self._rows = (self._workdir / "metrics.jsonl").open("a")
         self._events = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=start + 1)
         self._bar = tqdm(
@@ -195,14 +226,23 @@ class Journal:
         self.advance(step)
         if not self._terminal:
             before, then = self._last
-            rate = (step - before) / max(time.monotonic() - then, 1e-9)
-            left = tqdm.format_interval((self._total - step) / rate) if rate else "?"
-            print(f"step {step}/{self._total}  {shown}  {rate:.3g} step/s  ETA {left}", file=sys.stderr, flush=True)
+            rate, left = "?", "?"
+            if step > before:
+                steps_per_second = (step - before) / max(time.monotonic() - then, 1e-9)
+                rate, left = f"{steps_per_second:.3g}", tqdm.format_interval((self._total - step) / steps_per_second)
+            print(f"step {step}/{self._total}  {shown}  {rate} step/s  ETA {left}", file=sys.stderr, flush=True)
         self._last = (step, time.monotonic())
 
     def advance(self, step: int) -> None:
-        """Moves the bar."""
-        if self._active:
+        """Moves the bar, whose clock begins with the first step done."""
+        if not self._active:
+            return
+        if self._last is None:
+            self._last = (step, time.monotonic())
+            self._bar.initial = step  # of what its rate is made
+            self._bar.n = step
+            self._bar.unpause()
+        else:
             self._bar.update(step - self._bar.n)
 
     def _write_environment(self, start: int) -> None:
@@ -224,10 +264,9 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _drop_rows(path: epath.Path, start: int) -> None:
+def _keep_rows(path: epath.Path, kept: Callable[[Mapping[str, Any]], bool]) -> None:
     if path.exists():
-        rows = _whole_rows(path.read_text())
-        _write(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= start))
+        _write(path, "".join(json.dumps(row) + "\n" for row in _whole_rows(path.read_text()) if kept(row)))
 
 
 def _write(path: epath.Path, text: str) -> None:
@@ -235,6 +274,10 @@ def _write(path: epath.Path, text: str) -> None:
     half = path.with_name(path.name + ".tmp")
     half.write_text(text)
     half.replace(path)
+
+
+def _greater(here: Any, there: Any) -> bool:
+    return all(isinstance(value, int | float) for value in (here, there)) and here > there
 
 
 def _finite(value: float) -> float | None:

@@ -2,22 +2,24 @@
 
 Its order is a contract. For every step:
 
-    1. evaluate what is due       the numbers may choose the best checkpoint, so they come before the save
-    2. save if due                before the data advance, so that the saved position is that of the saved weights
+    1. save if due                before the data advance, so that the saved position is that of the saved weights, and
+                                  before anything is evaluated, so that no evaluator can lose a step
+    2. evaluate what is due       the numbers are noted in the checkpoint just saved, and may make it the best
     3. fetch the batch
     4. start the step             the device works on while the host goes on
     5. write the numbers of the step before, one step late
     6. stop loudly if one of them is not finite
 
-and at the end: final save, final evaluations, wait, done. When something is due in 1 or 2, what 5 and 6 would have done
-is done first: nothing that is not finite is evaluated or saved, and the rows on disk reach up to the checkpoint.
+and at the end: final evaluations, done. A save is due every so many steps, at the end, when told to stop, and before
+every evaluation. When one is due, what 5 and 6 would have done is done first, and the whole state is looked at: nothing
+that is not finite is saved or evaluated, and the rows on disk reach up to the checkpoint. Who is told to stop saves and
+leaves; an evaluation that was due, or did not come to its end, is done when the run is taken up again.
 
 A run begins in one of three ways, in this order: where its own newest sound checkpoint left off; else with the weights
 that the recipe's ``warm_start`` brings; else from scratch. All that is random follows from the seed and the step, and
 the position of the data lies in the checkpoint: a run that was stopped and taken up again ends with the same bits.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -29,12 +31,15 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 import videogvt
+from videogvt.core.processes import first_alone
 from videogvt.core.registry import unknown_name
 from videogvt.train import journal as records
-from videogvt.train.checkpoint import Checkpoints, choose_step, read_meta, restore_weights
+from videogvt.train.checkpoint import Checkpoints, choose_step, read_numbers, restore_weights
 from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
 from videogvt.train.evaluation import about_run, evaluate
+from videogvt.train.lock import sole_run
 from videogvt.train.program import Program
+from videogvt.train.resume import begin, described, made_again, peek, say_how_it_goes_on
 from videogvt.train.signals import Stopped, StopSignal
 from videogvt.train.state import TrainState
 
@@ -60,30 +65,41 @@ def fit(
       The state after the last step.
 
     Raises:
-      WorkdirError: the directory holds another configuration.
+      WorkdirError: the directory holds another configuration, was trained on other examples, or is in use.
       NonFinite: a number is not finite; the batch lies in ``nonfinite_step_<step>.npz``.
       Stopped: a signal came; the state is saved. It is a ``SystemExit`` with code 128 + the signal's number.
     """
     workdir = epath.Path(workdir).absolute()
     _check_best(plan, evaluators)
-    records.claim_workdir(workdir, plan.config, plan.free)
-    batches = data.train()
-    program = Program(recipe, plan, _peek(batches))
+    with sole_run(workdir):
+        return _fit(recipe, data, evaluators, plan, workdir)
+
+
+def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
+    grown = records.claim_workdir(workdir, plan.config, plan.free, plan.grows, renew=False)
+    with first_alone():  # codes are made here
+        batches = data.train()
+    program = Program(recipe, plan, peek(batches))
     best = {"best": plan.best, "best_mode": plan.best_mode}
     with Checkpoints(workdir, keep=plan.keep, **best) as checkpoints, StopSignal(plan.log_every) as stop:
-        state, memory = _begin(program, checkpoints, batches)
-        start = memory.step
-        if start == plan.total_steps and _finished(workdir, start):
+        state, memory = begin(program, checkpoints, batches, data)
+        records.write_config(workdir, plan.config)
+        start, finished = memory.step, _finished(workdir, memory.step)
+        if finished and start == plan.total_steps:
             return state
-        with records.Journal(workdir, start=start, total=plan.total_steps, show=plan.show) as journal:
-            run = _Run(program, plan, evaluators, workdir, checkpoints, journal, stop, batches, memory)
+        if start:
+            say_how_it_goes_on(workdir, plan, memory, grown, finished)
+        again = made_again(evaluators, memory, plan.total_steps)
+        with records.Journal(workdir, start=start, total=plan.total_steps, show=plan.show, again=again) as journal:
+            run = _Run(program, plan, data, evaluators, workdir, checkpoints, journal, stop, batches, memory)
             for step in range(start, plan.total_steps + 1):
-                numbers = run.evaluate(step, state) if step > start else {}
                 signum = stop.requested(step)
                 if step > start:
-                    run.save(step, state, numbers, told=bool(signum))
+                    run.save(step, state, told=bool(signum))
                 if signum:
                     run.leave(step, signum)
+                if step > start or not memory.judged:
+                    run.evaluate(step, state)
                 if step == plan.total_steps:
                     break
                 batch = run.fetch(step)
@@ -92,16 +108,6 @@ def fit(
                 run.hold(step + 1, batch, metrics)
             run.final_evaluations(state)
     return state
-
-
-@dataclasses.dataclass
-class _Memory:
-    """What a run remembers besides the state: its step, time trained, and the numbers since the last row."""
-
-    step: int = 0
-    seconds: float = 0.0
-    examples: int = 0
-    sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 class _Held(NamedTuple):
@@ -115,8 +121,8 @@ class _Held(NamedTuple):
 class _Run:
     """The moves of the loop, in the order it makes them."""
 
-    def __init__(self, program, plan, evaluators, workdir, checkpoints, journal, stop, batches, memory):
-        self.program, self.plan, self.evaluators, self.workdir = program, plan, evaluators, workdir
+    def __init__(self, program, plan, data, evaluators, workdir, checkpoints, journal, stop, batches, memory):
+        self.program, self.plan, self.data, self.evaluators, self.workdir = program, plan, data, evaluators, workdir
         self.checkpoints, self.journal, self.stop, self.batches = checkpoints, journal, stop, batches
         self.memory = memory
         self.held: _Held | None = None
@@ -124,13 +130,28 @@ class _Run:
         self.began = time.monotonic() - memory.seconds
         self.all_finite = jax.jit(_all_finite)
 
-    def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
-        """1. The periodic evaluators that are due, last turn before the final save included."""
-        due = {name: evaluator for name, evaluator in self.evaluators.items()
-               if evaluator.when.every is not None and evaluator.when.due(step, self.plan.total_steps)}
-        if not due:
-            return {}
+    def save(self, step: int, state: TrainState, told: bool) -> None:
+        """1. Saves when it is time, at the end, when told to stop, and what is about to be evaluated."""
+        due = step % self.plan.save_every == 0 or step == self.plan.total_steps
+        if not (due or told or self.to_evaluate(step)):
+            return
         self.settle()
+        if not self.all_finite(state.replace(frozen={})):
+            raise self.non_finite(self.settled, "a parameter or a moment of the optimizer")
+        clock = {"seconds": self.seconds(), "examples": self.memory.examples}
+        self.checkpoints.save(step, state, self.batches.get_state(), {
+            "step": step, "clock": clock, "sums": dict(self.memory.sums), "seed": self.plan.seed,
+            "config_hash": records.config_hash(self.plan.config), "code_version": videogvt.__version__,
+            "commit": records.commit(), "frozen": self.program.frozen_hashes, "split": described(self.data),
+            "total_steps": self.plan.total_steps,
+        })
+
+    def evaluate(self, step: int, state: TrainState) -> None:
+        """2. The periodic evaluators that are due, on the checkpoint of this step."""
+        due = self.to_evaluate(step)
+        if not due:
+            return
+        self.checkpoints.wait()
         numbers, media = evaluate(due, state)
         if self.plan.best and self.plan.best.split("/")[1] in due and self.plan.best not in numbers:
             raise KeyError(unknown_name("number for Plan.best", self.plan.best, numbers))
@@ -139,22 +160,12 @@ class _Run:
         if self.plan.best in numbers:
             mark = "  (best so far)" if self.checkpoints.is_better(numbers) else ""
             records.announce(f"step {step}: {self.plan.best} {numbers[self.plan.best]:.4g}{mark}")
-        return numbers
+        self.checkpoints.judge(step, numbers)
 
-    def save(self, step: int, state: TrainState, numbers: Mapping[str, float], told: bool) -> None:
-        """2. Saves when it is time, at the end, when told to stop, and when the numbers are the best so far."""
-        due = step % self.plan.save_every == 0 or step == self.plan.total_steps
-        if not (due or told or self.checkpoints.is_better(numbers)):
-            return
-        self.settle()
-        if not self.all_finite(state.replace(frozen={})):
-            raise self.non_finite(self.settled, "a parameter or a moment of the optimizer")
-        clock = {"seconds": self.seconds(), "examples": self.memory.examples}
-        self.checkpoints.save(step, state, self.batches.get_state(), {
-            "step": step, "clock": clock, "numbers": numbers, "sums": dict(self.memory.sums), "seed": self.plan.seed,
-            "config_hash": records.config_hash(self.plan.config), "code_version": videogvt.__version__,
-            "commit": records.commit(), "frozen": self.program.frozen_hashes,
-        })
+    def to_evaluate(self, step: int) -> dict[str, Evaluator]:
+        """The periodic evaluators that are due, last turn before the final evaluations included."""
+        return {name: evaluator for name, evaluator in self.evaluators.items()
+                if evaluator.when.every is not None and evaluator.when.due(step, self.plan.total_steps)}
 
     def leave(self, step: int, signum: int) -> None:
         """After a signal: waits for the save and leaves."""
@@ -208,7 +219,7 @@ class _Run:
         if numbers:
             self.journal.write(step, numbers, self.seconds(), self.memory.examples)
         records.keep_media(self.workdir, step, media)
-        numbers = {**read_meta(self.workdir, step)["numbers"], **numbers}
+        numbers = {**(read_numbers(self.workdir, step) or {}), **numbers}
         records.write_eval(self.workdir, numbers, about_run(self.workdir, step, self.plan, self.evaluators))
 
     def leave_if_told(self) -> None:
@@ -234,29 +245,6 @@ class _Run:
             f"{f'step {steps[-1]}' if steps else 'none yet'}. Lower the learning rate, clip the gradient or look at "
             "the batch: the same command would come to the same point again."
         )
-
-
-def _begin(program: Program, checkpoints: Checkpoints, batches: Any) -> tuple[TrainState, _Memory]:
-    restored = checkpoints.restore_newest(program.abstract, records.announce)
-    if restored is None:
-        return program.fresh(), _Memory()
-    meta = restored.meta
-    if meta["frozen"] != program.frozen_hashes:
-        raise ValueError(
-            f"The frozen networks have hashes {program.frozen_hashes}; the checkpoint of step {meta['step']} was "
-            f"trained with {meta['frozen']}. Give the same weights, or another --workdir."
-        )
-    batches.set_state(restored.data)
-    memory = _Memory(meta["step"], meta["clock"]["seconds"], meta["clock"]["examples"], meta["sums"])
-    return program.with_frozen(restored.state), memory
-
-
-def _peek(batches: Any) -> dict[str, np.ndarray]:
-    """The first batch, which stays the next."""
-    position = batches.get_state()
-    batch = next(batches)
-    batches.set_state(position)
-    return batch
 
 
 def _check_best(plan: Plan, evaluators: Mapping[str, Evaluator]) -> None:

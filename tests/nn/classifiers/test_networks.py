@@ -148,13 +148,22 @@ def trained(request):
     return name, inputs, grads, heads, moved, use
 
 
+NORMED_BIASES = {"frame_cnn_attention": ("conv_0", "conv_1", "conv_2", "time_0", "time_1")}
+
+
+def cancelled(name, path):
+    """Whether what a leaf adds is taken away again, so that its gradient is 0 but for rounding: the bias of keys, the
+    same for all that softmax compares, and biases whose mean over the batch BatchNorm subtracts at once."""
+    return path[-2:] == ("key", "bias") or (path[-1] == "bias" and path[0] in NORMED_BIASES.get(name, ()))
+
+
 def test_every_leaf_learns(trained):
-    """But the bias of keys, which softmax cancels."""
+    """But those that cannot."""
     name, _, grads, *_ = trained
     for path, leaf in flatten_dict(grads).items():
         assert np.isfinite(leaf).all(), path
-        if path[-2:] == ("key", "bias"):
-            np.testing.assert_allclose(leaf, 0.0, atol=1e-3)
+        if cancelled(name, path):
+            np.testing.assert_allclose(leaf, 0.0, atol=1e-4, err_msg=str(path))
         else:
             assert np.abs(leaf).max() > 1e-7, path
 

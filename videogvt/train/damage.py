@@ -1,0 +1,31 @@
+"""Why a checkpoint could not be read or written: whether it is broken, or could only not be read now; a full disk.
+
+A broken one is set aside. For anything else (a disk or network that fails, memory, code that has changed since) it may
+be perfectly good, and moving it would lose steps.
+"""
+
+import json
+import re
+
+BROKEN = (FileNotFoundError, NotADirectoryError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
+STATUS = re.compile(r"^(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE|[A-Z_]+: .*(Zstd|decoding|truncated|corrupt))", re.IGNORECASE)
+"""What TensorStore's errors begin with where bytes are damaged, absent or fewer than they should be."""
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether an error of reading says that the files themselves are damaged; its causes are asked too."""
+    while error is not None:
+        if isinstance(error, BROKEN) or STATUS.match(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error of writing says that the disk, or one's share of it, is full."""
+    return any(text in str(error) for text in ("No space left on device", "Disk quota exceeded"))
+
+
+def first_line(error: BaseException) -> str:
+    """Type and message of an error, at most 200 characters of its first line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
