@@ -89,11 +89,15 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     assert jax.tree.structure(after) == jax.tree.structure(state) and numbers
     if (name, variant) in PARAMETERS:
         assert sum(leaf.size for leaf in jax.tree.leaves(state.params["generator"])) == PARAMETERS[name, variant]
-    assert set(built.evaluators) == {"validation", "test"}
+    assert set(built.evaluators) == {"validation", "test", "modelability"}
     assert built.plan.grows and built.plan.learning_rate(0, 10) == 0  # the warm-up begins there
     video = built.evaluators["test"].source.read([0])["video"]
     codes = jax.eval_shape(recipe.predict_fns["codes"], state, video)
     assert codes.shape == (1, *recipe.model.latent_shape(video.shape[1:4]))
+    modelability = built.evaluators["modelability"]
+    assert modelability.split == "test" and modelability.local == (recipe.model.spectrum is None)
+    vectors = jax.eval_shape(recipe.predict_fns["embed"], state, codes)
+    assert vectors.shape[:4] == codes.shape and modelability.num_codes == recipe.model.num_codes
 
 
 def test_the_causal_baseline_has_the_data_size_and_steps_of_the_masked_transformer():
@@ -115,6 +119,15 @@ def test_init_from_and_misspelt_keys_reach_the_run(monkeypatch, tmp_path):
     config.evals.transforms.temporal_window.frames = 16
     with pytest.raises(ValueError, match="config.evals.transforms.temporal_window 'frames'.*'num_frames'"):
         experiment.build(config, tmp_path)
+
+
+def test_codes_are_judged_on_validation_where_test_is_not_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr(experiment, "open_source", BlackClips)
+    config = module("vqvae_traj").get_config("tiny")
+    config.evals.splits = ()
+    built = experiment.build(config, tmp_path)
+    assert set(built.evaluators) == {"validation", "modelability"}
+    assert built.evaluators["modelability"].split == "validation"
 
 
 @pytest.mark.parametrize("name", ["vqvae_videos", "vqvae2d_images"])
@@ -147,7 +160,9 @@ def test_tiny_variants_train_evaluate_report_and_tokenize(name, tmp_path, capsys
     assert numbers["about"]["step"] in (1, 2) and set(numbers["about"]["evaluators"]) >= {"validation", "test"}
     for figure in ("psnr", "ssim", "codes_used", "mean_frame/psnr", "untrained/psnr", "nearest_clip/psnr"):
         assert np.isfinite(numbers[f"eval/test/{figure}"])
-    assert (workdir / "report.html").exists()
+    for figure in ("speaking_per_clip", "duplicates", "usage_speaking", "noise_changed_empty"):
+        assert numbers[f"eval/modelability/{figure}"] >= 0
+    assert "Can the codes be modelled? (test)" in (workdir / "report.html").read_text()
     capsys.readouterr()
     modes.tokenize(config, workdir, data_dir)
     folder, *lines = map(pathlib.Path, capsys.readouterr().out.split())

@@ -18,6 +18,7 @@ from videogvt.evals import trivial
 from videogvt.evals.classification import ClassificationEval
 from videogvt.evals.generators import evaluators_of
 from videogvt.evals.judge import load_judge
+from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.published import Published
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.evals.tokens import TokenEval
@@ -92,6 +93,25 @@ def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingD
         )
 
     return evaluator
+
+
+def _modelability(
+    config, recipe: TokenizerRecipe, plan: Plan, data: TrainingData, opened
+) -> Mapping[str, Evaluator]:
+    """An evaluator of whether the codes can be modelled, at the end, on "test" where that is measured, else on
+    "validation"."""
+    evals, predict = config["evals"], recipe.predict_fns
+    measured = {"validation", *evals.get("splits", ("test",))} & {*data.source.splits}
+    if not measured & {"test", "validation"}:
+        return {}
+    split = "test" if "test" in measured else "validation"
+    fields = tuple(name for name in ("video", "label", *TRUTH_FIELDS) if name in data.source.available)
+    return {"modelability": ModelabilityEval(
+        source=opened(split, fields), split=split, seed=config["seed"], weights="ema" if recipe.losses.ema_decay else
+        "params", train=TransformedSource.of(data.source, make_transforms("evals", evals)), codes=predict["codes"],
+        video=predict["video"], embed=predict["embed"], num_codes=recipe.model.num_codes,
+        local=recipe.model.spectrum is None, when=When(end=True), batch_size=evals["batch_size"],
+    )}
 
 
 def examples_of(config: Mapping[str, Any], data_dir) -> Examples:
@@ -310,7 +330,7 @@ KINDS: Mapping[str, Kind] = {
     "tokenizer": Kind(
         ("data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals",
          "mesh"),
-        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS),
+        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS), further=_modelability,
     ),
     "classifier": Kind(
         ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),

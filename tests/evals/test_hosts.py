@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from tests.evals.test_modelability import of_squares
 from tests.evals.test_reconstruction import make_eval, make_state, source
 from videogvt.evals import hosts
 from videogvt.train.contracts import Media
@@ -28,6 +29,7 @@ start_distributed(timeout_s=60)
 import jax, jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from tests.evals.test_modelability import of_squares
 from tests.evals.test_reconstruction import make_eval, source
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
@@ -37,7 +39,7 @@ whole = NamedSharding(MeshShape().build(), PartitionSpec())
 level = jax.make_array_from_callback((), whole, lambda index: np.float32(0.7))
 step = jax.make_array_from_callback((), whole, lambda index: np.int32(0))
 state = TrainState.create(params={"generator": {"level": level}}, opt={}).replace(step=step)
-results = dict(make_eval(source()).run(state))
+results = dict(make_eval(source()).run(state)) | dict(of_squares(7, batch_size=4).run(state))
 print(json.dumps({name: value for name, value in results.items() if not isinstance(value, Media)}))
 """
 
@@ -84,5 +86,6 @@ def test_two_hosts_measure_what_one_does():
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n".join(error for _, error in outputs)
     first, second = (json.loads(output.splitlines()[-1]) for output, _ in outputs)
-    one = {name: value for name, value in make_eval(source()).run(make_state(0.7)) if not isinstance(value, Media)}
+    one = [*make_eval(source()).run(make_state(0.7)), *of_squares(7, batch_size=4).run(make_state(0.7))]
+    one = {name: value for name, value in one if not isinstance(value, Media)}
     assert first == second and first == pytest.approx(one, rel=1e-5)

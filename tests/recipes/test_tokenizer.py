@@ -229,3 +229,6 @@ def test_predictions_agree(batch):
     assert codes.dtype == jnp.int32 and codes.shape == (2, 4, 4, 4)
     np.testing.assert_array_equal(recipe.predict_fns["codes"](state, batch["video"]), codes)
     np.testing.assert_allclose(recipe.predict_fns["video"](state, codes), video, atol=1e-6)
+    latents = recipe.predict_fns["embed"](state, codes)
+    decoded = recipe.model.apply({"params": state.ema["generator"]}, latents, method="decode")
+    np.testing.assert_allclose(jnp.clip(decoded, 0, 1), video, atol=1e-6)

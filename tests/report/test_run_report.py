@@ -1,5 +1,6 @@
 """The report of a small finished run, of one that goes on, and of one without truth."""
 
+import dataclasses
 import io
 import re
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt.report import page
-from videogvt.report.run_report import by_class, write_report
+from videogvt.report import modelability, page
+from videogvt.report.run_report import by_class, verdict, write_report
 from videogvt.report.runs import read_run
 from videogvt.train import journal
 from videogvt.train.contracts import Media
@@ -49,6 +50,12 @@ def write_run(workdir, *, truth: bool = True, finished: bool = True, size: int =
     if truth:
         own |= {"object_found_share": 1.0, "track_error_px_median": 0.7, "object_mse": 0.01}
     numbers = {f"eval/{split}/{name}": value for split in ("test", "ood") for name, value in own.items()}
+    codes = {"speaking_per_clip": 20.0, "tokens_per_clip": 32.0, "codes_used_speaking": 30.0, "usage_speaking": 0.9375,
+             "perplexity_speaking": 12.5, "duplicates": 3.0, "noise_changed_speaking": 0.015, "clips": 8.0}
+    if truth:
+        codes |= {"empty_share": 0.75, "unswapped/object_found_share": 1.0, "one_swapped/object_found_share": 0.96875,
+                  "twentieth_swapped/track_error_px_p95": 7.125}
+    numbers |= {f"eval/modelability/{name}": value for name, value in codes.items()}
     numbers |= {"eval/test/background/psnr": 27.0, "eval/test/background/clips": 8.0, "eval/validation/psnr": 40.0,
                 "eval/validation/background/psnr": 27.0}
     chosen = samples(truth, size)
@@ -60,7 +67,8 @@ def write_run(workdir, *, truth: bool = True, finished: bool = True, size: int =
     facts = {"clips": 8, "weights": "ema", "split_hash": "0123456789abcdef", "class_names": list(SPEC.families)}
     journal.write_eval(workdir, numbers, {
         "step": 20, "last_step": 20, "total_steps": 20, "seconds": 90.0, "examples": 80, "seed": 3,
-        "trained_by_commit": "abc123", "evaluators": {"test": facts, "ood": facts, "validation": facts},
+        "trained_by_commit": "abc123", "evaluators": {"test": facts, "ood": facts, "validation": facts,
+                                                      "modelability": facts | {"split": "test"}},
     })
 
 
@@ -79,7 +87,8 @@ def test_page_is_self_contained_and_small(finished):
 
 def test_page_says_what_was_found(finished):
     html = finished.page.read_text()
-    assert "It beats the trivial answers and meets 4 of 5 marks" in html and "Missed: median track error" in html
+    assert "It beats the trivial answers and meets 4 of 7 marks" in html
+    assert "Missed: median track error at most 0.5 px (0.70 px); one code for at least 99.9 %" in html
     assert "seed 3, commit abc123" in html and "Trained for 1.5 minutes on 80 clips" in html
     assert "Adversarial loss off, perceptual loss off" in html and "split 0123456789ab" in html
     for title in ("Figures: test", "Figures: ood", "Training", "Over the training: validation", "Track errors",
@@ -93,6 +102,32 @@ def test_text_holds_the_verdict_and_the_tables(finished):
     assert "vqvae_traj-tiny: It beats the trivial answers" in finished.text
     assert "\ntest\n" in finished.text and "\nood\n" in finished.text and "\nvalidation\n" not in finished.text
     assert finished.text.endswith(f"Report: {finished.page}")
+
+
+def test_whether_the_codes_can_be_modelled_is_said_with_an_explanation_for_each_figure(finished):
+    html = finished.page.read_text()
+    assert "<h2>Can the codes be modelled? (test)</h2>" in html and "<h2>Figures: modelability</h2>" not in html
+    text = finished.text.partition("\nmodelability\n")[2].partition("\n\n")[0].splitlines()
+    assert text[0].split("  ")[-4:] == ["codes", "as they are", "one swapped", "5 % swapped"]
+    shown = {line.split(":")[0].split("  ")[0].strip(): line.split()[-4:] for line in text[2:]}
+    assert shown["speaking codes a clip"] == ["20.0", "–", "–", "–"]
+    assert shown["blank cells, which show nothing, that have the empty code"] == ["75.00%", "–", "–", "–"]
+    assert shown["their share of all codes"] == ["93.8%", "–", "–", "–"]
+    assert shown["duplicates"] == ["3", "–", "–", "–"]
+    assert shown["object found"] == ["–", "100.00%", "96.88%", "–"]
+    assert shown["track error, 95th percentile px"] == ["–", "–", "–", "7.12"]
+    assert all(f"<td>{line.split('  ')[0].strip()}</td>" in html for line in text[2:])
+    assert len(shown) == 11
+
+
+def test_codes_of_a_split_are_judged_with_that_split_alone(tmp_path):
+    write_run(tmp_path)
+    run = read_run(tmp_path)
+    assert modelability.beside(run, "test") == {"modelability": run.grid("modelability")[""]}
+    assert modelability.beside(run, "ood") == {}
+    facts = {**run.about["evaluators"], "modelability": {"split": "validation"}}
+    run = dataclasses.replace(run, about={**run.about, "evaluators": facts})
+    assert verdict(run).sentence.count("meets 2 of 3 marks") == 1
 
 
 def test_picture_shows_originals_and_reconstructions(finished):
@@ -112,7 +147,7 @@ def test_videos_without_truth_have_no_tracks(tmp_path):
     write_run(tmp_path, truth=False)
     report = write_report(tmp_path)
     html = report.page.read_text()
-    assert "Track errors" not in html and "px off" not in html and "All 3 marks are met" in html
+    assert "Track errors" not in html and "px off" not in html and "meets 3 of 4 marks" in html
     assert report.picture.exists()
 
 
@@ -129,7 +164,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path):
 def test_numbers_are_sorted_into_rows_and_figures(tmp_path):
     write_run(tmp_path)
     run = read_run(tmp_path)
-    assert run.evaluators == ("test", "ood", "validation")
+    assert run.evaluators == ("test", "modelability", "ood", "validation")
     assert run.grid("test")["background"] == {"psnr": 27.0, "clips": 8.0} and run.grid("ood")[""]["psnr"] == 33.0
     assert run.series("train/") == {"loss": ([10, 20], [0.1, 0.05])}
     assert set(run.files["test"]) == {"samples", "table", "codes"}

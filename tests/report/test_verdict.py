@@ -6,28 +6,31 @@ from videogvt.report.verdict import MARKS, judge, plain
 
 GOOD = {
     "clips": 2000.0, "psnr": 33.0, "object_found_share": 0.999, "track_error_px_median": 0.3, "track_error_px_p95": 1.1,
-    "object_mse": 0.02, "oracle_vs_original": 0.99, "code_usage": 0.8, "code_perplexity": 250.0,
+    "object_mse": 0.02, "oracle_vs_original": 0.99, "code_usage": 0.3, "code_perplexity": 20.0,
 }
+CODES = {"empty_share": 0.9995, "usage_speaking": 0.95, "noise_changed_speaking": 0.01, "duplicates": 0.0}
 BACKGROUND = {"clips": 2000.0, "psnr": 27.0, "object_found_share": 0.0, "object_mse": 0.4}
 
 
 def test_all_marks_met():
-    verdict = judge({"": GOOD, "background": BACKGROUND})
+    verdict = judge({"": GOOD, "background": BACKGROUND, "modelability": CODES})
     assert verdict.good and len(verdict.marks) == len(MARKS) and all(met for _, _, met in verdict.marks)
     assert verdict.sentence == (
         "It keeps what matters in the video: on 2,000 clips of test, the object is found in 99.9% of frames, 0.30 px "
-        "off in the median, at 33.0 dB PSNR against 27.0 dB of an all-background video. All 8 marks are met."
+        "off in the median, at 33.0 dB PSNR against 27.0 dB of an all-background video. All 10 marks are met."
     )
 
 
 @pytest.mark.parametrize("figure, value", [
-    ("object_found_share", 0.99), ("track_error_px_median", 0.51), ("track_error_px_p95", 2.1), ("psnr", 31.9),
-    ("object_mse", 0.21), ("oracle_vs_original", 0.94), ("code_usage", 0.49), ("code_perplexity", 99.0),
+    ("object_found_share", 0.992), ("track_error_px_median", 0.51), ("track_error_px_p95", 1.3), ("psnr", 32.9),
+    ("object_mse", 0.21), ("oracle_vs_original", 0.984), ("empty_share", 0.998), ("usage_speaking", 0.89),
+    ("noise_changed_speaking", 0.021), ("duplicates", 1.0),
 ])
 def test_each_mark_can_be_missed_alone(figure, value):
-    verdict = judge({"": {**GOOD, figure: value}, "background": BACKGROUND})
+    own, codes = ({name: value if name == figure else good for name, good in row.items()} for row in (GOOD, CODES))
+    verdict = judge({"": own, "background": BACKGROUND, "modelability": codes})
     assert not verdict.good and [met for _, _, met in verdict.marks].count(False) == 1
-    assert "meets 7 of 8 marks" in verdict.sentence and "Missed: " in verdict.sentence
+    assert "meets 9 of 10 marks" in verdict.sentence and "Missed: " in verdict.sentence
 
 
 def test_a_tokenizer_below_a_trivial_answer_is_said_to_be():
@@ -36,9 +39,14 @@ def test_a_tokenizer_below_a_trivial_answer_is_said_to_be():
 
 
 def test_without_truth_only_the_marks_that_apply_are_checked():
-    verdict = judge({"": {"clips": 10.0, "psnr": 30.0, "code_usage": 0.9, "code_perplexity": 200.0},
-                     "background": {"psnr": 20.0}})
-    assert verdict.good and len(verdict.marks) == 3 and "object" not in verdict.sentence
+    grid = {"": {"clips": 10.0, "psnr": 30.0}, "background": {"psnr": 20.0}}
+    verdict = judge(grid)
+    assert verdict.good and len(verdict.marks) == 1 and "object" not in verdict.sentence
+    assert verdict.sentence.endswith("The only mark is met.")
+    codes = {name: value for name, value in CODES.items() if name != "empty_share"}  # there are no blank cells
+    assert [text for text, _, _ in judge(grid | {"modelability": codes}).marks] == [
+        "PSNR at least 6 dB above the all-background video", "at least 90 % of the codes used by speaking positions",
+        "noise of 1/255 changes at most 2 % of speaking codes", "no two codes alike"]
 
 
 def test_rows_have_plain_names():

@@ -59,6 +59,11 @@ def thumbnails(video_BTHWC: np.ndarray, grid: tuple[int, int, int] = (8, 16, 16)
     return runs.reshape(B, t, T // t, h, H // h, w).mean(axis=(2, 4)).reshape(B, -1)
 
 
+def spread_over(clips: int, count: int) -> np.ndarray:
+    """The places of ``count`` clips, or of all there are, spread evenly over a split of so many clips."""
+    return np.unique(np.linspace(0, clips - 1, min(count, clips)).astype(int))
+
+
 class NearestClip:
     """The training clip that is nearest in the squared distance of thumbnails.
 
@@ -69,7 +74,7 @@ class NearestClip:
 
     def __init__(self, train: Clips, count: int = 2000):
         self.train = train
-        self.indices = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).astype(int))
+        self.indices = spread_over(len(train), count)
         self._library_ND: np.ndarray | None = None
 
     def __call__(self, video_BTHWC: np.ndarray) -> np.ndarray:

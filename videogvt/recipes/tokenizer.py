@@ -136,9 +136,9 @@ class TokenizerRecipe:
     @property
     def predict_fns(self) -> Mapping[str, Callable]:
         """"reconstruct": (state, video_BTHWC) -> (video_BTHWC, codes_Bthw); "codes": (state, video) -> codes;
-        "video": (state, codes) -> video. Videos are uint8 or float in [0, 1]; results are float in [0, 1]. All use the
-        moving average."""
-        return {"reconstruct": self._reconstruct, "codes": self._codes, "video": self._video}
+        "video": (state, codes) -> video; "embed": (state, codes) -> latents_BthwD, what the decoder gets. Videos are
+        uint8 or float in [0, 1]; results are float in [0, 1]. All use the moving average."""
+        return {"reconstruct": self._reconstruct, "codes": self._codes, "video": self._video, "embed": self._embed}
 
     def init(self, key: jax.Array, example_batch: Mapping[str, jax.Array]) -> TrainState:
         """Random networks, their optimizers, and a moving average equal to the random tokenizer."""
@@ -274,6 +274,8 @@ class TokenizerRecipe:
     def _video(self, state: TrainState, codes_Bthw):
         return self.model.apply({"params": state.ema["generator"]}, codes_Bthw, method="video")
 
+    def _embed(self, state: TrainState, codes_Bthw):
+        return self.model.apply({"params": state.ema["generator"]}, codes_Bthw, method="embed")
 
 def _forgotten(opt: optax.OptState, dead_K: jax.Array) -> optax.OptState:
     """An optimizer's state that remembers nothing of the codes that begin again: their rows are those of new ones."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.report import decoding, figures, generation, page, prediction
+from videogvt.report import decoding, figures, generation, modelability, page, prediction
 from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.images import animation, difference, spread, strip, webp
 from videogvt.report.runs import Arrays, Run, read_run
@@ -64,7 +64,7 @@ def verdict(run: Run) -> Verdict | None:
         if generation.applies(grid):
             return generation.judge(grid, run.name.rpartition("-")[2])
         if "psnr" in grid[""]:
-            return judge(grid, name)
+            return judge(grid | modelability.beside(run, name), name)
     return None
 
 
@@ -113,7 +113,7 @@ def run_page(run: Run, clips: int) -> str:
 
 def _own_sections(run: Run, name: str):
     """The module that shows an evaluator's numbers in a way of their own; None for one table like all others."""
-    return next((kind for kind in (generation, prediction) if kind.applies(run.grid(name))), None)
+    return next((kind for kind in (generation, prediction, modelability) if kind.applies(run.grid(name))), None)
 
 
 def _table(run: Run, name: str) -> Table:
