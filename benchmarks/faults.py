@@ -91,7 +91,7 @@ def moments(place: Place, draw: random.Random) -> dict[str, tuple[Callable[[], b
         "saving": (lambda: any((place.workdir / FOLDER).glob(f"{saved}.*tmp*")), 0.05),
         "evaluating": (lambda: judged(place, STEPS) is False, 0.5),
         "measuring": (lambda: bool(judged(place, STEPS)), 0.5),
-        "tokenizing": (lambda: any(place.data.glob("codes/**/incomplete.*")), 0.5),
+        "tokenizing": (lambda: any(place.data.glob("codes/**/incomplete.*")), 0.2),
     }
 
 

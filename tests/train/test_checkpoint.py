@@ -247,6 +247,17 @@ def test_damage_is_known_for_what_it_is(tmp_path, state, pattern, harm):
     assert is_broken(error.value)
 
 
+def test_what_else_went_wrong_before_is_no_damage():
+    try:
+        try:
+            raise FileNotFoundError("a file that need not be there")
+        except FileNotFoundError:
+            raise OSError(5, "Input/output error")  # noqa: B904  as libraries do
+    except OSError as error:
+        assert not is_broken(error)
+    assert not is_broken(ValueError('UNAVAILABLE: Error reading local file "/runs/decoding"'))
+
+
 def test_an_error_in_the_background_is_raised(tmp_path, state):
     with pytest.raises(TypeError, match="not JSON serializable"), Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, state, {}, {"numbers": {}, "what": object()})

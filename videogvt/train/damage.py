@@ -8,7 +8,7 @@ import json
 import re
 
 BROKEN = (FileNotFoundError, NotADirectoryError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
-STATUS = re.compile(r"^(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE|[A-Z_]+: .*(Zstd|decoding|truncated|corrupt))", re.IGNORECASE)
+STATUS = re.compile(r"(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE|(FAILED_PRECONDITION|INVALID_ARGUMENT): .*(Zstd|decoding))\b")
 """What TensorStore's errors begin with where bytes are damaged, absent or fewer than they should be."""
 
 
@@ -17,7 +17,7 @@ def is_broken(error: BaseException) -> bool:
     while error is not None:
         if isinstance(error, BROKEN) or STATUS.match(str(error)):
             return True
-        error = error.__cause__ or error.__context__
+        error = error.__cause__  # not what else went wrong before, which may be a file that need not be there
     return False
 
 
