@@ -114,6 +114,7 @@ def build(
         if section not in config:
             raise ValueError(f"The config has no section {section!r}; it needs {', '.join(kind.sections)}.")
     data = kind.data(config, _training_data(config, data_dir), data_dir)
+    config = kind.derived(config, data)
     plan = _plan(config, data)
     recipe = kind.recipe(config, plan, data)
     evaluators = _evaluators(config, recipe, data, kind.evaluator(config, recipe, plan, data), kind, data_dir)
