@@ -15,15 +15,13 @@ def test_every_position_is_drawn_once_in_the_draft_and_once_in_each_revision(ste
     sampler = DraftAndRevise(steps=steps, revisions=revisions, keep_condition=keep)
     masked = np.asarray(run(sampler, keep_steps=True).steps.masked)
     free = ~np.asarray(VISIBLE) | (not keep)
-    before = np.concatenate([free[:, None], masked[:, :-1]], axis=1)
-    drawn = (before & ~masked).reshape(8, 1 + revisions, steps, TOKENS)
-    if steps > 1:  # a chunk of everything is hidden again at once
-        np.testing.assert_array_equal(drawn.sum(2), np.repeat(free[:, None], 1 + revisions, axis=1))
+    drawn = np.concatenate([free[:, None], masked[:, :-1]], axis=1).reshape(8, 1 + revisions, steps, TOKENS)
+    drawn[:, 0, :-1] &= ~drawn[:, 0, 1:]  # the draft hides what is still to come as well
+    np.testing.assert_array_equal(drawn.sum(2), np.repeat(free[:, None], 1 + revisions, axis=1))
     sizes = drawn.sum(-1)
     assert (sizes.max(-1) - sizes.min(-1)).max() <= 1
-    for later in range(1, 1 + revisions):
-        np.testing.assert_array_equal(before.reshape(drawn.shape)[:, later], drawn[:, later])  # one chunk at a time
-        if steps > 1:
+    if steps > 1:
+        for later in range(1, 1 + revisions):
             assert (drawn[:, later] != drawn[:, later - 1]).any(axis=(1, 2)).all()  # another partition
 
 
@@ -44,12 +42,12 @@ def test_a_network_that_needs_all_other_tokens_is_right_after_a_revision():
     assert errors(1) == 8 * [0]
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("eta", [0.0, 0.3, 0.6])
 def test_known_tokens_are_hidden_again_at_the_rate(eta):
-    """Of 4 x 16 tokens, 16 a pass: hidden after / known before is 2 at first, 1, then 1/2 and 0."""
+    """Of 64 tokens in five passes: hidden after / known before is 38 / 13, at most 1, then 25 / 26, 12 / 39 and 0."""
     clips, tokens = 200, 64
     nothing = jnp.zeros((clips, tokens), jnp.int32)
-    masked = np.asarray(Remasking(steps=5, schedule="poly:-1,1", eta=eta)(
+    masked = np.asarray(Remasking(steps=5, schedule="uniform", eta=eta)(
         lambda tokens_BN: jnp.zeros((*tokens_BN.shape, CODES)), nothing, nothing > 0, mask_id=MASK, num_codes=CODES,
         keys_B=jax.random.split(jax.random.key(7), clips), keep_steps=True).steps.masked)
     left = [51, 38, 25, 12, 0]

@@ -1,7 +1,9 @@
 """Laws that every sampler of masked transformers keeps, and how samplers are named and changed."""
 
+import ast
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.decode.toys import CODES, CONDITION, KEYS, MASK, TOKENS, VISIBLE, toy
+from videogvt import decode
 from videogvt.decode import (
     SAMPLERS,
     AutoregressiveDecoding,
@@ -54,6 +57,17 @@ def decoded(name, logits_fn=toy, **fields):
 
 def scans(jaxpr):
     return [equation.params["length"] for equation in jaxpr.eqns if equation.primitive.name == "scan"]
+
+
+def test_samplers_see_probabilities_and_positions_alone():
+    """Nothing of worlds, trackers, oracles, pixels or data; imports inside functions count too."""
+    for path in sorted(pathlib.Path(decode.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                ours = name.startswith("videogvt.")
+                assert not ours or name.split(".")[1] in ("core", "ops", "decode"), f"{path.name} imports {name}"
 
 
 def test_every_sampler_is_here():
