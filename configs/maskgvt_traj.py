@@ -26,6 +26,10 @@ Three quarters of the tokens of every clip are masked (``masking.schedule``). "b
 to all, "pow3" 1 - u^3 of them for an even u, which is three quarters on average, and "cosine" is the paper's curve.
 Where tasks see pixels, the paper's COMMIT shows a masked token's condition in its place. These codes have no places;
 ``transformer.condition_embeddings`` tells the network all of the condition beside the tokens, throughout decoding.
+``decoding.sampler`` names how tokens are chosen, and the section's other fields are that sampler's own: "confidence"
+(the paper's, and the default), "margin", "speaking", "random", "halton", "frames", "bisection", "draft_and_revise" or
+"remasking"; ``videogvt/decode`` has their fields and sources. Where a rule asks for the empty code, ``decoding.empty``
+is "most_frequent": the most frequent code of the training clips. ``benchmarks/samplers.py`` sets them side by side.
 The codes of the training clips are written once, to the data root; where tasks see pixels, those of the padded clips
 beside them (``tokenizer.keep_conditions``).
 """

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from tests.test_configs import CONFIGS, BlackClips, module, variants
 from videogvt import VideoTokenizer, experiment, kinds, modes
 from videogvt.core.trees import frozen
+from videogvt.decode import FrameDecoding
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.training import TrainingData
 from videogvt.nn import tokenizer as networks
@@ -129,6 +130,20 @@ def test_tiny_variants_train_evaluate_report_and_generate(name, home, tokenizer_
     capsys.readouterr()
     modes.generate(config, str(workdir), str(data_dir), modes.Request(task="CG", label="helical", number=2))
     assert (workdir / "generated" / "CG-helical-seed0" / "helical-001.gif").exists()
+
+
+def test_the_empty_code_is_found_in_the_training_clips_and_kept(home, tokenizer_run):
+    config = tiny("maskgvt_traj", tokenizer_run)
+    config.decoding = ConfigDict({"sampler": "frames", "cells": "speaking", "empty": "most_frequent", "steps": 2})
+    built = experiment.build(config, home / "unused", home / "data")
+    clips = open_source("trajectories", "train", data_dir=home / "data", config="tiny")
+    codes = built.data.tokenizer.codes(clips.read(range(min(1000, len(clips))))["video"])
+    empty = int(np.bincount(codes.ravel()).argmax())
+    grid = codes.shape[1:]
+    assert built.recipe.generation.decoding == FrameDecoding(steps=2, cells="speaking", empty=empty, grid=grid)
+    assert built.plan.config["decoding"]["empty"] == empty  # what a generator is loaded from
+    assert built.evaluators["validation"].tasks == built.recipe.generation.tasks.names
+    assert config.decoding.empty == "most_frequent"
 
 
 def test_kept_codes_are_those_of_the_clips(home, tokenizer_run):

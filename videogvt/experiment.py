@@ -128,6 +128,7 @@ def build(
 
 def _built(config: Mapping[str, Any], kind: Kind, workdir: epath.Path, data_dir) -> Experiment:
     data = kind.data(config, _training_data(config, data_dir), data_dir)
+    config = kind.derived(config, data)
     plan = _plan(config, data)
     recipe = kind.recipe(config, plan, data)
     plan = dataclasses.replace(plan, learning_rate=recipe.optimizer.rate)

@@ -237,6 +237,13 @@ def _lm(config: Mapping[str, Any], plan: Plan, data: TokenData) -> LanguageRecip
     return LanguageRecipe(generation=generation, **_learning(config, plan, data, generation))
 
 
+def _with_empty_code(config: Mapping[str, Any], data: TokenData) -> Mapping[str, Any]:
+    """The config with a number in the place of ``decoding.empty = "most_frequent"``, for who has no training clips."""
+    if config["decoding"].get("empty") != "most_frequent":
+        return config
+    return {**config, "decoding": {**config["decoding"], "empty": data.most_frequent_code()}}
+
+
 def _stage_of(data: TokenData) -> tuple[VideoTokenizer, tuple[int, int, int], int]:
     return data.tokenizer.network, data.video_shape, len(data.source.class_names)
 
@@ -315,6 +322,8 @@ class Kind:
       further: of config, recipe, plan, training data and a function (split, fields) that opens a source as evaluators
         see it, makes evaluators by name besides those of the splits.
       evals: keys of ``config.evals`` that only this kind knows.
+      derived: of config and training data, makes the config with what follows from the data; it is the one that the run
+        keeps.
     """
 
     sections: tuple[str, ...]
@@ -324,6 +333,7 @@ class Kind:
     data: Callable[..., TrainingData] = lambda config, data, data_dir: data
     further: Callable[..., Mapping[str, Evaluator]] = lambda config, recipe, plan, data, opened: {}
     evals: tuple[str, ...] = ()
+    derived: Callable[..., Mapping[str, Any]] = lambda config, data: config
 
 
 KINDS: Mapping[str, Kind] = {
@@ -339,7 +349,7 @@ KINDS: Mapping[str, Kind] = {
     "transformer": Kind(
         ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",
          "mesh"),
-        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",),
+        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",), _with_empty_code,
     ),
     "lm": Kind(
         ("data", "tokenizer", "lm", "tasks", "decoding", "losses", "optimizer", "train", "evals", "mesh"),

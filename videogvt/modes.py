@@ -126,6 +126,8 @@ class Request:
       split: the data set's split that it is of.
       frames: of each video; more than a clip has are predicted clip by clip. None for one clip.
       given: frames that each further clip is predicted from; None for half a clip.
+      sampler: how tokens are chosen, with that sampler's own settings where no others are asked for; see
+        ``decode.samplers``. None for the run's own.
       steps, temperature, choice_temperature, guidance: of the decoding; None for the run's own.
       show_steps: also write how the first clip came about.
       output: folder for the files; None for ``generated/<task>-<class>-seed<seed>`` in the run's directory, or in
@@ -141,6 +143,7 @@ class Request:
     split: str = "test"
     frames: int | None = None
     given: int | None = None
+    sampler: str | None = None
     steps: int | None = None
     temperature: float | None = None
     choice_temperature: float | None = None
@@ -149,9 +152,9 @@ class Request:
     output: str | None = None
 
     @property
-    def decoding(self) -> dict[str, float]:
+    def decoding(self) -> dict[str, str | float]:
         """The fields of the decoding that are asked for."""
-        names = ("steps", "temperature", "choice_temperature", "guidance")
+        names = ("sampler", "steps", "temperature", "choice_temperature", "guidance")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from tests.pretrained import conftest as runs
+from videogvt.decode import SAMPLERS
+
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--filters=8", "--multipliers=1,2", "--clip=4,8,8", "--batch_size=1", "--repeats=1"]
 
@@ -15,8 +18,50 @@ SMALL = ["--filters=8", "--multipliers=1,2", "--clip=4,8,8", "--batch_size=1", "
 def script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module
-    for name in ("growth", "lowerings", "pytorch", "reading", "scale", "winograd"):
+    for name in ("growth", "lowerings", "pytorch", "reading", "samplers", "scale", "winograd"):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A masked transformer on the codes of a small tokenizer, and a root for its clips."""
+    home = tmp_path_factory.mktemp("untrained")
+    runs.write_tokenizer(home / "tokenizer")
+    runs.write_run(home / "masked", home / "tokenizer", "transformer", ("CG",), runs.NETWORK, {"steps": 3})
+    return home / "masked", home / "data"
+
+
+def test_samplers_stand_side_by_side_and_are_measured_once(script, untrained, capsys, monkeypatch):
+    samplers, (run, data) = script("samplers"), untrained
+    flags = [f"--workdir={run}", f"--data_dir={data}", "--clips=5", "--best=1", "--best_clips=10", "--batch_size=5",
+             "--only=draft_and_revise,speaking"]
+    samplers.main(flags)
+    found = json.loads((run / "samplers.json").read_text())
+    assert [(row["name"], row["clips"], row["passes"]) for row in found["rows"][:4]] == [
+        ("speaking, steps 32", 5, 32), ("speaking, steps 32, temperature 0.7", 5, 32), ("draft_and_revise", 5, 24),
+        ("draft_and_revise, steps 16, nucleus 0.0, temperature 0.7", 5, 48)]
+    assert len(found["rows"]) == 5 and found["rows"][4]["clips"] == 10 and 0 <= found["about"]["empty"] < 64
+    assert all(row["ms_a_clip"] > 0 and 0 <= row["oracle_agreement"] <= 1 for row in found["rows"])
+    assert "speaking, steps 32" in capsys.readouterr().out
+    monkeypatch.setattr(samplers, "compare", lambda decoders, *others, **more: iter(list(decoders)))
+    samplers.main(flags)  # a row to measure would lack its figures
+    assert json.loads((run / "samplers.json").read_text()) == found
+    found["about"]["parameters"] = "others"
+    (run / "samplers.json").write_text(json.dumps(found))
+    with pytest.raises(SystemExit, match="parameters with the hash others"):
+        samplers.main(flags)
+
+
+def test_the_table_of_samplers_is_short_and_each_has_two_rows(script):
+    samplers = script("samplers")
+    assert len(samplers.SETTINGS) + 3 <= 24
+    names = [settings.get("sampler") for settings in samplers.SETTINGS]
+    assert names[0] is None and set(names[1:]) == set(SAMPLERS)
+    assert all(names.count(name) >= 2 for name in SAMPLERS)
+    for rule in ({"sampler": "frames", "cells": "speaking"}, {"sampler": "bisection", "cells": "speaking"}):
+        others = [settings for settings in samplers.SETTINGS if settings.get("sampler") == rule["sampler"]]
+        assert any(rule.items() <= settings.items() for settings in others)
+        assert any("cells" not in settings for settings in others)  # a row without the empty code
 
 
 def test_both_lowerings_give_the_same(script, tmp_path, capsys):

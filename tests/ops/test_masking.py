@@ -34,6 +34,7 @@ def sampled(batch=6, share=0.3, **fields):
 
 @pytest.mark.parametrize("name, values", {
     "cosine": [1, 0.70710678, 0.5, 1e-6],
+    "arccos": [1, 2 / 3, 0.53544095, 1e-6],
     "uniform": [1, 0.5, 1 / 3, 1e-6],
     "pow2": [1, 0.75, 5 / 9, 1e-6],
     "pow0.5": [1, 1 - 0.70710678, 1 - 0.81649658, 1e-6],

@@ -79,3 +79,12 @@ def test_keys_that_would_not_keep_samples_apart_are_refused(keys, message):
     sampling.check_keys(KEYS, 5)
     with pytest.raises(ValueError, match=message):
         sampling.check_keys(keys, 5)
+
+
+def test_margin_and_the_probability_of_all_codes_but_one():
+    np.testing.assert_allclose(sampling.margin(LOGITS), 0.25, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(sampling.log_probability_of_others(LOGITS, 1)), 0.5, rtol=1e-6)
+    sure = jnp.array([0.0, 60.0, -10.0])  # 1 - p is 0 in float32
+    np.testing.assert_allclose(sampling.log_probability_of_others(sure, 1), -60 + np.log1p(np.exp(-10)), rtol=1e-6)
+    with pytest.raises(ValueError, match="no code 4 among 4"):
+        sampling.log_probability_of_others(LOGITS, 4)

@@ -18,12 +18,16 @@ FIELDS = {
     "decoder_blocks": [0, 1, 0], "norm_groups": 4, "stem": [2, 4, 4], "conv": "2plus1d", "padding": "zero",
     "quantizer": {"name": "vq", "num_codes": 64, "embedding_dim": 8},
 }
+NETWORK = {"layers": 1, "hidden": 16, "heads": 2, "mlp": 32, "norm": "pre", "attention_dropout": 0.0}
 
 
 @pytest.fixture(scope="session")
 def workdir(tmp_path_factory):
     """The run's directory; the moving average differs from the parameters."""
-    folder = tmp_path_factory.mktemp("runs") / "small"
+    return write_tokenizer(tmp_path_factory.mktemp("runs") / "small")
+
+
+def write_tokenizer(folder):
     network = VideoTokenizer(**frozen(FIELDS))
     params = [network.init(jax.random.key(seed), np.zeros((1, 8, 16, 16, 3), np.float32))["params"] for seed in (0, 1)]
     for tree in params:  # codes as far apart as the latents, so that many are used
@@ -49,9 +53,8 @@ def video():
 @pytest.fixture(scope="session")
 def generator_run(workdir, tmp_path_factory):
     """The run of a small masked transformer on the codes of ``workdir``, written without training it."""
-    return write_run(tmp_path_factory.mktemp("runs") / "masked", workdir, "transformer", ("CG", "FP:4", "IPC"), {
-        "layers": 1, "hidden": 16, "heads": 2, "mlp": 32, "norm": "pre", "attention_dropout": 0.0,
-    }, {"steps": 3})
+    folder = tmp_path_factory.mktemp("runs") / "masked"
+    return write_run(folder, workdir, "transformer", ("CG", "FP:4", "IPC"), NETWORK, {"steps": 3})
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,18 @@ def test_steps_and_decoding_can_be_asked_for(generator):
     assert (generator.generate("CG", number=3, temperature=0.0, steps=4).codes != made.codes).any()
 
 
+def test_another_sampler_can_be_asked_for(generator):
+    made = generator.generate("CG", number=2, keep_steps=True, sampler="frames", steps=3)
+    assert made.tokens.shape == (2, 2 * 3, 2, 4, 4)  # three passes for each of two frames
+    assert made.masked[:, :3, 1].all() and not made.masked[:, 3:, 0].any()
+    changed = generator.generate("CG", number=2, sampler="draft_and_revise", steps=3, revisions=1)
+    assert (changed.codes != made.codes).any()
+    with pytest.raises(ValueError, match="decoding.sampler 'frame'. Did you mean 'frames'"):
+        generator.generate("CG", sampler="frame")
+    with pytest.raises(ValueError, match="decoding.empty=None, and decoding.sampler='speaking'"):
+        generator.generate("CG", sampler="speaking")
+
+
 def test_long_videos_go_on(generator, clip):
     video = np.stack([clip, clip])
     longer = generator.extend(video, 15, given=4, seed=1, overlap=2)
@@ -167,7 +179,7 @@ def test_shipped_generators_are_small_whole_and_still_right(name):
 def test_the_mode_writes_clips_codes_and_sheets(generator_run, clip, tmp_path, capsys):
     np.savez(tmp_path / "clip.npz", video=clip)
     request = modes.Request(task="FP:4", number=2, video=str(tmp_path / "clip.npz"), output=str(tmp_path / "out"),
-                            steps=2, show_steps=True)
+                            sampler="random", steps=2, show_steps=True)
     modes.generate(None, str(generator_run), None, request)
     written = {path.split("/")[-1] for path in capsys.readouterr().out.split()}
     assert {"clip-000.gif", "clip-001.gif", "all.webp", "contact_sheet.png", "codes.npz", "steps.png", "steps.webp",
@@ -175,7 +187,7 @@ def test_the_mode_writes_clips_codes_and_sheets(generator_run, clip, tmp_path, c
     with Image.open(tmp_path / "out" / "clip-001.gif") as picture:
         assert picture.n_frames == 8 and picture.size == (256, 256)
     codes = np.load(tmp_path / "out" / "codes.npz")["codes"]
-    wanted = VideoGenerator.load(generator_run).generate("FP:4", number=2, video=clip, steps=2)
+    wanted = VideoGenerator.load(generator_run).generate("FP:4", number=2, video=clip, sampler="random", steps=2)
     np.testing.assert_array_equal(codes, wanted.codes)
     about = json.loads((tmp_path / "out" / "about.json").read_text())
     assert about["task"] == "FP:4" and about["seed"] == 0 and about["clips"] == ["clip-000", "clip-001"]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.decode import ParallelDecoding
+from videogvt.decode import MaskedSampler
 from videogvt.experiment import Experiment
 from videogvt.recipes.flops import step_flops
 from videogvt.train.flops import count_flops
@@ -74,7 +74,7 @@ class Subject:
                 yield self._prediction(name, functions[key], self._inputs(key, clips), self._read)
         if "generate" in functions:
             decoding = self.recipe.generation.decoding
-            how = f"{decoding.steps} steps" if isinstance(decoding, ParallelDecoding) else "one by one"
+            how = f"{decoding.passes} steps" if isinstance(decoding, MaskedSampler) else "one by one"
             for number in sorted({self._program.mesh.shape["data"], clips}):
                 inputs = self._inputs("generate", number)
                 yield self._prediction(f"generate, {how}", functions["generate"], inputs, self._trained, looped=True)

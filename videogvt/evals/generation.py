@@ -327,8 +327,10 @@ def unfolding(generate: Callable[..., Mapping[str, Any]], video: Callable[..., j
         made = generate(state, *inputs, keep_steps=True)
         grid = made["codes"].shape[1:]
         batch, steps = made["steps"].tokens.shape[:2]
-        videos = video(state, made["steps"].tokens.reshape(-1, *grid))
-        return {"videos": videos.reshape(batch, steps, *videos.shape[1:]),
+        tokens_SBthw = jnp.moveaxis(made["steps"].tokens, 1, 0).reshape(steps, batch, *grid)
+        videos_SBTHWC = jax.lax.map(lambda codes_Bthw: video(state, codes_Bthw), tokens_SBthw)  # one after another:
+        # samplers have up to some hundred steps, and their clips need not be in memory at once as the decoder sees them
+        return {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
                 "masked": made["steps"].masked.reshape(batch, steps, *grid)}
 
     return unfold

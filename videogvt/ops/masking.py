@@ -19,6 +19,7 @@ Condition = Literal["commit", "input->input", "cond->cond", "none"]
 
 _CURVES = {  # name: (how many numbers it takes, curve of u in [0, 1], the number of tokens and the numbers)
     "cosine": (0, lambda u, n: jnp.cos(jnp.pi / 2 * u)),
+    "arccos": (0, lambda u, n: 2 / jnp.pi * jnp.arccos(u)),
     "uniform": (0, lambda u, n: 1 - u),
     "pow": (1, lambda u, n, exponent: 1 - u**exponent),
     "log": (0, lambda u, n: -jnp.log2(u) / jnp.log2(jnp.maximum(n, 2))),
@@ -27,16 +28,16 @@ _CURVES = {  # name: (how many numbers it takes, curve of u in [0, 1], the numbe
     "fixed": (1, lambda u, n, ratio: jnp.full_like(u, ratio)),
     "between": (2, lambda u, n, low, high: high - (high - low) * u),
 }
-SCHEDULES = ("cosine", "uniform", "pow2", "log", "exp", "poly:-1,0,1", "fixed:0.75", "between:0.5,1")
+SCHEDULES = ("cosine", "arccos", "uniform", "pow2", "log", "exp", "poly:-1,0,1", "fixed:0.75", "between:0.5,1")
 
 
 def schedule(name: str) -> Callable:
     """The curve gamma that turns u in [0, 1] into the share of tokens to mask, 1 to 0 for all but the last two.
 
     Args:
-      name: "cosine" (the paper's), "uniform", "pow" with an exponent, "log", "exp", "poly:" with coefficients, the
-        highest power first; and ours for training: "fixed:" with a ratio, "between:" with the bounds of an even
-        distribution.
+      name: "cosine" (the paper's), "arccos" (Halton-MaskGIT's), "uniform", "pow" with an exponent, "log", "exp",
+        "poly:" with coefficients, the highest power first; and ours for training: "fixed:" with a ratio, "between:"
+        with the bounds of an even distribution.
 
     Returns:
       Function of (u, number of maskable tokens), numbers or arrays that broadcast, with ratios in [1e-6, 1].
@@ -75,9 +76,12 @@ def select_lowest(scores_BN, count_B, allowed_BN):
     By rank, not by a cut-off: ties go to the earlier position, and the number is exact (at most all that are allowed;
     0 marks none), whatever infinities the scores hold.
     """
-    order_BN = jnp.lexsort((scores_BN, ~allowed_BN), axis=-1)
-    rank_BN = jnp.argsort(order_BN, axis=-1)
-    return (rank_BN < jnp.asarray(count_B)[:, None]) & allowed_BN
+    return (rank(scores_BN, allowed_BN) < jnp.asarray(count_B)[:, None]) & allowed_BN
+
+
+def rank(scores_BN, allowed_BN):
+    """The places (B, N) in the order of rising scores, of the allowed positions first; of equal ones the earlier."""
+    return jnp.argsort(jnp.lexsort((scores_BN, ~allowed_BN), axis=-1), axis=-1)
 
 
 def pool_blocks(key, scores_thw, allowed_thw, block: tuple[int, int, int]):

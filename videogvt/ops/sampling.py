@@ -91,6 +91,25 @@ def log_probability(logits, codes):
     return jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), codes[..., None], axis=-1)[..., 0]
 
 
+def margin(logits):
+    """How much likelier (...) than the second code the most likely one is, 0..1, by logits (..., K) of two codes or
+    more."""
+    first_second = jax.lax.top_k(jax.nn.softmax(logits, axis=-1), 2)[0]
+    return first_second[..., 0] - first_second[..., 1]
+
+
+def log_probability_of_others(logits, code: int):
+    """The logarithm (...) of the probability that logits (..., K) give to all codes but one; exact where it is tiny.
+
+    Raises:
+      ValueError: there is no such code.
+    """
+    if not 0 <= code < logits.shape[-1]:
+        raise ValueError(f"There is no code {code} among {logits.shape[-1]}.")
+    others = jax.nn.logsumexp(logits.at[..., code].set(-jnp.inf), axis=-1)
+    return others - jax.nn.logsumexp(logits, axis=-1)
+
+
 def gumbel(keys_B, count: int):
     """Standard Gumbel noise (B, count), each row from its own key."""
     return jax.vmap(lambda key: jax.random.gumbel(key, (count,)))(keys_B)

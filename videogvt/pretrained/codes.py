@@ -132,6 +132,15 @@ class CodedClips:
         return jax.jit(lambda video_NTHWC, task_N: self.tasks.condition_video(as_float(video_NTHWC), task_N))
 
 
+def most_frequent_code(tokenizer: VideoTokenizer, source: ClipSource, clips: int = 1000) -> int:
+    """The code that the first clips of a split have most often: of empty cells, where most cells are empty.
+
+    Of equally frequent ones the first.
+    """
+    codes_Nthw = tokenizer.codes(source.read(range(min(clips, len(source))))["video"])
+    return int(np.bincount(codes_Nthw.ravel()).argmax())
+
+
 def write_jsonl(folder: os.PathLike) -> list[pathlib.Path]:
     """Writes a finished data set of codes as text, beside it; returns the files, one a split.
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from videogvt.core.sections import check_keys, configure
 from videogvt.core.trees import frozen
 from videogvt.core.vocabulary import Vocabulary
-from videogvt.decode import AutoregressiveDecoding, ParallelDecoding
+from videogvt.decode import AutoregressiveDecoding, MaskedSampler, sampler_of
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
@@ -97,7 +97,7 @@ class MaskedGeneration(Stage):
     """
 
     transformer: MaskedTransformer
-    decoding: ParallelDecoding
+    decoding: MaskedSampler
 
     def init(self, key: jax.Array) -> Any:
         """Random parameters of the transformer."""
@@ -242,7 +242,7 @@ def masked_generation(
         tokenizer, vocabulary, tasks,
         transformer=configure(MaskedTransformer, "transformer", frozen(config["transformer"]),
                               vocab_size=vocabulary.size, sequence_length=length, grid=tasks.visible_nthw.shape[1:]),
-        decoding=configure(ParallelDecoding, "decoding", config["decoding"]),
+        decoding=sampler_of(config["decoding"], tasks.visible_nthw.shape[1:]),
     )
 
 

@@ -140,7 +140,8 @@ class VideoGenerator:
           video: what is given, for tasks that see pixels: one clip (T, H, W, 3) for all, or (number, T, H, W, 3); uint8
             or floats in [0, 1]. Frames after the last given one may be missing.
           keep_steps: also return what each decoding step did.
-          decoding: fields of the decoding to change: steps, temperature, choice_temperature, guidance, schedule, ...
+          decoding: fields of the decoding to change: steps, temperature, choice_temperature, guidance, schedule, ...;
+            with ``sampler`` another one from its own defaults, see ``decode.samplers``.
 
         Raises:
           ValueError: an unknown task, class or field, with the legal ones; a video that is missing or does not fit.

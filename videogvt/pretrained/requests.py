@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from videogvt.core.registry import unknown_name
+from videogvt.decode import changed
 from videogvt.pretrained.generation import CausalGeneration, MaskedGeneration
 from videogvt.tasks import TASKS, TaskTable
 
@@ -43,16 +44,13 @@ def with_task(generation: Generation, task: str, section: Mapping[str, Any]) -> 
 
 
 def with_decoding(generation: Generation, changes: Mapping[str, Any]) -> Generation:
-    """The generation with other fields in its decoding.
+    """The generation with other fields in its decoding, or another sampler; see ``decode.changed``.
 
     Raises:
       ValueError: there is no such field, or its value is not usable.
     """
-    legal = {field.name for field in dataclasses.fields(generation.decoding)} - {"keep_condition"}
-    for name in changes:
-        if name not in legal:
-            raise ValueError(unknown_name("field of this generator's decoding", name, legal))
-    return dataclasses.replace(generation, decoding=dataclasses.replace(generation.decoding, **changes))
+    decoding = changed(generation.decoding, changes, fixed=("grid", "keep_condition"))
+    return dataclasses.replace(generation, decoding=decoding)
 
 
 def labels_of(task: str, label: Any, number: int, class_names: Sequence[str]) -> np.ndarray:

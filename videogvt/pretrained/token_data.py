@@ -9,7 +9,7 @@ import numpy as np
 
 from videogvt.inputs.sources import RecordSource
 from videogvt.inputs.training import TrainingData
-from videogvt.pretrained.codes import write_codes
+from videogvt.pretrained.codes import most_frequent_code, write_codes
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.tasks import TaskTable
 
@@ -49,6 +49,17 @@ class TokenData(TrainingData):
         label = ("label",) if "label" in self.source.fields else ()
         fields = ("codes", *label) if self.tasks is None else ("codes", "conditions", *label)
         return TrainingData(RecordSource(folder, "train", fields), self.batch_size, self.seed).train()
+
+    def most_frequent_code(self) -> int:
+        """See ``codes.most_frequent_code``.
+
+        Raises:
+          ValueError: the clips are changed before they are trained on.
+        """
+        if self.transforms:
+            raise ValueError(f"config.decoding.empty is 'most_frequent', and {len(self.transforms)} transforms change "
+                             "the training clips; give the number of the code.")
+        return most_frequent_code(self.tokenizer, self.source)
 
     @property
     def video_shape(self) -> tuple[int, int, int]:

@@ -277,6 +277,7 @@ class TokenizerRecipe:
     def _embed(self, state: TrainState, codes_Bthw):
         return self.model.apply({"params": state.ema["generator"]}, codes_Bthw, method="embed")
 
+
 def _forgotten(opt: optax.OptState, dead_K: jax.Array) -> optax.OptState:
     """An optimizer's state that remembers nothing of the codes that begin again: their rows are those of new ones."""
 

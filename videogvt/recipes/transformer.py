@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from videogvt.decode import changed
 from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
@@ -78,8 +79,8 @@ class StageRecipe:
                 "reconstruct": self._reconstruct}
 
     def with_decoding(self, **changes: Any) -> "StageRecipe":
-        """The same recipe with other fields of ``generation.decoding``."""
-        decoding = dataclasses.replace(self.generation.decoding, **changes)
+        """The same recipe with other fields of ``generation.decoding``, or another sampler; see ``decode.changed``."""
+        decoding = changed(self.generation.decoding, changes)
         return dataclasses.replace(self, generation=dataclasses.replace(self.generation, decoding=decoding))
 
     def init(self, key: jax.Array, example_batch: Mapping[str, jax.Array]) -> TrainState:

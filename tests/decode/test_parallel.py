@@ -1,10 +1,9 @@
-"""Parallel decoding is its written algorithm and keeps its laws; so do decoding one by one, and clips in a row."""
+"""The paper's parallel decoding is its written algorithm, and keeps its laws."""
 
 import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,33 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.decode import AutoregressiveDecoding, ParallelDecoding, extend, paste
-from videogvt.nn.lm import CausalTransformer
+from tests.decode.toys import CODES, CONDITION, KEYS, MASK, TOKENS, VISIBLE, flat, run, toy
+from videogvt.decode import ParallelDecoding
 from videogvt.ops import sampling
 from videogvt.ops.masking import schedule
-
-CODES, TOKENS, MASK = 7, 12, 9
-KEYS = jax.random.split(jax.random.key(5), 8)
-TABLE = jax.random.normal(jax.random.key(1), (MASK + 1, CODES + 2))
-MIX = jax.random.normal(jax.random.key(2), (TOKENS, TOKENS))
-CONDITION = jax.random.randint(jax.random.key(3), (8, TOKENS), 0, CODES)
-VISIBLE = jax.random.bernoulli(jax.random.key(4), 0.4, (8, TOKENS))
-
-
-def toy(tokens_BN):
-    """Logits that depend on all tokens of a row and on no other; two columns are of no code, and high."""
-    own = TABLE[tokens_BN]
-    context = (own[:, :, None, :] * MIX[None, :, :, None]).sum(1)
-    return (own + context).at[..., CODES:].set(99.0)
-
-
-def run(decoding, rows=slice(None), logits_fn=toy, **options):
-    call = partial(decoding, logits_fn, mask_id=MASK, num_codes=CODES, **options)
-    return jax.jit(lambda c, v, k: call(c, v, keys_B=k))(CONDITION[rows], VISIBLE[rows], KEYS[rows])
-
-
-def flat(tokens_BN, codes=4):
-    return jnp.zeros((*tokens_BN.shape, codes))
 
 
 @pytest.mark.parametrize("name, counts", [
@@ -198,7 +174,8 @@ def test_a_sample_does_not_depend_on_its_batch():
 ON_EIGHT = """
 import json
 import jax
-from tests.test_decode import CODES, CONDITION, KEYS, MASK, VISIBLE, ParallelDecoding, toy
+from tests.decode.toys import CODES, CONDITION, KEYS, MASK, VISIBLE, toy
+from videogvt.decode import ParallelDecoding
 assert jax.device_count() == 8
 rows = jax.sharding.NamedSharding(jax.sharding.Mesh(jax.devices(), ("data",)), jax.sharding.PartitionSpec("data"))
 arguments = jax.device_put((CONDITION, VISIBLE, KEYS), rows)
@@ -210,7 +187,7 @@ print(json.dumps([len(codes.sharding.device_set), codes.tolist()]))
 
 def test_eight_devices_decode_what_one_decodes():
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    done = subprocess.run([sys.executable, "-c", ON_EIGHT], env=environment, cwd=Path(__file__).parents[1],
+    done = subprocess.run([sys.executable, "-c", ON_EIGHT], env=environment, cwd=Path(__file__).parents[2],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     devices, codes = json.loads(done.stdout)
@@ -232,126 +209,3 @@ def test_logits_and_keys_that_do_not_fit_are_refused():
         run(ParallelDecoding(), logits_fn=flat)
     with pytest.raises(ValueError, match="expected 8 typed keys"):
         ParallelDecoding()(toy, CONDITION, VISIBLE, mask_id=MASK, num_codes=CODES, keys_B=KEYS[:3])
-
-
-PREFIX = jnp.stack([jnp.full(8, MASK), jnp.arange(8) % 2 + CODES], axis=1)
-LENGTH = 2 + TOKENS
-
-
-class Toy:
-    """A causal model whose cache is what it has read."""
-
-    mix = jax.random.normal(jax.random.key(6), (LENGTH, LENGTH))
-
-    def whole(self, tokens_BL):
-        seen = jnp.tril(self.mix[:tokens_BL.shape[1], :tokens_BL.shape[1]])
-        return jnp.einsum("ij,bjv->biv", seen, TABLE[tokens_BL]).at[..., CODES:].set(99.0)
-
-    def init_cache(self, batch):
-        return jnp.zeros((batch, LENGTH), jnp.int32)
-
-    def step(self, tokens_B, position, cache):
-        cache = cache.at[:, position].set(tokens_B)
-        return self.whole(cache)[:, position], cache
-
-
-class Transformer:
-    """The project's own, with weights large enough to care about what it reads."""
-
-    def __init__(self):
-        self.net = CausalTransformer(MASK + 1, LENGTH, layers=2, hidden=16, heads=2, mlp=32, dropout=0.0)
-        weights = self.net.init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
-        self.apply = partial(self.net.apply, jax.tree.map(lambda x: 4 * x, weights))
-        self.whole, self.init_cache, self.step = self.apply, self.net.init_cache, partial(self.apply, method="step")
-
-
-def one_by_one(model, settings, rows=slice(None), prefix=PREFIX, tokens=TOKENS):
-    def decode(prefix_BP, keys_B):
-        return AutoregressiveDecoding(**settings)(
-            model.step, model.init_cache(len(prefix_BP)), prefix_BP, num_tokens=tokens, num_codes=CODES, keys_B=keys_B)
-
-    return jax.jit(decode)(prefix[rows], KEYS[rows])
-
-
-@pytest.mark.parametrize("model, settings", [
-    (Toy, {}), (Toy, {"top_k": 2, "temperature": 3.0}), (Toy, {"nucleus": 0.5}), (Toy, {"temperature": 0.0}),
-    (Transformer, {"temperature": 1.5})])
-def test_decoding_with_a_cache_is_asking_for_every_code_anew(model, settings):
-    model = model()
-    codes, whole = one_by_one(model, settings), jax.jit(model.whole)
-    tokens_BL = jnp.zeros((8, LENGTH), jnp.int32).at[:, :2].set(PREFIX)
-    for position in range(1, LENGTH - 1):
-        logits = whole(tokens_BL)[:, position, :CODES]
-        drawn = sampling.draw(sampling.fold_in(KEYS, position), logits, **settings)
-        tokens_BL = tokens_BL.at[:, position + 1].set(drawn)
-    np.testing.assert_array_equal(codes, tokens_BL[:, 2:])
-    assert codes.shape == (8, TOKENS) and codes.dtype == jnp.int32 and codes.max() < CODES
-
-
-def test_a_sample_drawn_one_by_one_does_not_depend_on_its_batch():
-    codes = one_by_one(Toy(), {})
-    np.testing.assert_array_equal(one_by_one(Toy(), {}, slice(2, 3))[0], codes[2])
-    assert len(np.unique(codes, axis=0)) == 8
-
-
-def test_a_longer_prefix_is_forced():
-    whole = one_by_one(Toy(), {"temperature": 0.0})
-    prefix = jnp.concatenate([PREFIX, whole[:, :5]], axis=1)
-    rest = one_by_one(Toy(), {"temperature": 0.0}, prefix=prefix, tokens=TOKENS - 5)
-    np.testing.assert_array_equal(rest, whole[:, 5:])
-    with pytest.raises(ValueError, match="prefix is empty"):
-        one_by_one(Toy(), {}, prefix=PREFIX[:, :0])
-
-
-def ramp(given_BTHWC, number, frames=8, offset=0.0):
-    """Counts on from the first given frame."""
-    return given_BTHWC[:, :1] + jnp.arange(frames).reshape(1, -1, 1, 1, 1) + offset
-
-
-VIDEO = jnp.broadcast_to(jnp.arange(10.0) + jnp.array([[0], [100]]), (4, 4, 3, 2, 10)).transpose(3, 4, 0, 1, 2)
-
-
-@pytest.mark.parametrize("num_frames", [10, 11, 13, 40])
-@pytest.mark.parametrize("given, overlap", [(1, 0), (1, 1), (5, 0), (5, 3), (7, 7)])
-def test_a_video_of_any_length_continues_itself(num_frames, given, overlap):
-    video = extend(ramp, VIDEO, num_frames, given=given, overlap=overlap)
-    expected = np.arange(num_frames)[None] + np.array([[0], [100]])
-    expected = np.broadcast_to(expected[..., None, None, None], (2, num_frames, 4, 4, 3))
-    np.testing.assert_allclose(video, expected, rtol=1e-6)
-
-
-def test_given_frames_are_kept_and_overlaps_fade_linearly():
-    kept = extend(partial(ramp, offset=0.5), VIDEO, 30, given=5)
-    np.testing.assert_array_equal(kept[:, :10], VIDEO)
-    faded = extend(partial(ramp, offset=1.0), VIDEO, 13, given=5, overlap=4)
-    added = [0, 0, 0, 0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
-    np.testing.assert_allclose(faded[0, :, 0, 0, 0] - np.arange(13), added)
-
-
-def test_each_clip_has_a_number_and_the_last_frames():
-    seen = []
-
-    def predict(given_BTHWC, number):
-        seen.append((number, given_BTHWC[0, :, 0, 0, 0].tolist()))
-        return ramp(given_BTHWC, number, frames=5)
-
-    assert extend(predict, VIDEO, 15, given=3).shape[1] == 15
-    assert seen == [(0, [7, 8, 9]), (1, [9, 10, 11]), (2, [11, 12, 13])]
-
-
-@pytest.mark.parametrize("arguments, message", [
-    ({"num_frames": 9, "given": 1}, "num_frames=9"), ({"num_frames": 20, "given": 11}, "given=11"),
-    ({"num_frames": 20, "given": 2, "overlap": 3}, "overlap=3"),
-    ({"num_frames": 20, "given": 8}, "expected more frames")])
-def test_numbers_of_frames_that_do_not_fit_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        extend(ramp, VIDEO, **arguments)
-    with pytest.raises(ValueError, match="expected floats"):
-        extend(ramp, VIDEO.astype(jnp.uint8), 20, given=2)
-
-
-def test_pasting_shows_the_given_pixels():
-    visible = jnp.zeros((2, 10, 4, 4), bool).at[:, :2].set(True)
-    pasted = paste(VIDEO + 1, VIDEO, visible)
-    np.testing.assert_array_equal(pasted[:, :2], VIDEO[:, :2])
-    np.testing.assert_array_equal(pasted[:, 2:], VIDEO[:, 2:] + 1)

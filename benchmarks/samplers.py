@@ -1,0 +1,203 @@
+"""Samplers of one trained masked transformer beside each other, on validation: quality, passes and time.
+
+    python benchmarks/samplers.py --workdir=runs/maskgvt_traj [--clips=100] [--best=3] [--best_clips=500]
+        [--only=halton,frames] [--batch_size=20] [--output=FILE] [--data_dir=DIR]
+
+Every sampler decodes with the settings of its source and with others, the run's own sampler first; then the best by one
+persistent object times oracle accuracy decode more clips. Nothing is trained, and "empty" is the code that is most
+frequent in training clips. ``--workdir`` may be the name of a generator that ships; then name ``--output`` too.
+
+A row is written to ``samplers.json`` in the run's directory as soon as it is measured, and is not measured again.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from videogvt.core.backend import prepare_backend
+
+prepare_backend()
+
+import jax  # noqa: E402
+from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
+
+from videogvt import VideoGenerator, experiment  # noqa: E402
+from videogvt.decode import changed  # noqa: E402
+from videogvt.evals.generators import evaluators_of  # noqa: E402
+from videogvt.evals.steps import Decoder, compare  # noqa: E402
+from videogvt.pretrained.codes import most_frequent_code  # noqa: E402
+from videogvt.pretrained.generation import MaskedGeneration  # noqa: E402
+from videogvt.report.generation import FIGURES  # noqa: E402
+from videogvt.report.grids import as_text  # noqa: E402
+from videogvt.train.parallel import MeshShape  # noqa: E402
+from videogvt.train.state import TrainState, tree_hash  # noqa: E402
+
+FILE = "samplers.json"
+SETTINGS: tuple[Mapping[str, Any], ...] = (
+    {},  # the run's own
+    {"sampler": "confidence"}, {"sampler": "confidence", "steps": 32, "choice_temperature": 0.0, "temperature": 0.7},
+    {"sampler": "margin", "steps": 32}, {"sampler": "margin", "steps": 32, "temperature": 0.7},
+    {"sampler": "speaking", "steps": 32}, {"sampler": "speaking", "steps": 32, "temperature": 0.7},
+    {"sampler": "random", "steps": 32, "temperature": 0.8}, {"sampler": "random", "steps": 32},
+    {"sampler": "halton"}, {"sampler": "halton", "randomize": True, "temperature": 0.8},
+    {"sampler": "frames"}, {"sampler": "frames", "cells": "random"},
+    {"sampler": "frames", "cells": "speaking", "temperature": 0.7},
+    {"sampler": "frames", "cells": "speaking", "steps": 7},
+    {"sampler": "bisection"}, {"sampler": "bisection", "cells": "speaking", "steps": 7},
+    {"sampler": "draft_and_revise"},
+    {"sampler": "draft_and_revise", "steps": 16, "nucleus": 0.0, "temperature": 0.7},
+    {"sampler": "remasking"}, {"sampler": "remasking", "eta": 0.2, "temperature": 1.0},
+)
+SHOWN = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "spread_vs_real")
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A generator as evaluators see it.
+
+    Attributes:
+      generator: a masked transformer with its tokenizer.
+      state: its weights, placed.
+      empty: the most frequent training code.
+      data_dir: root of the data sets.
+      batch_size: clips that are made and timed at once.
+    """
+
+    generator: VideoGenerator
+    state: TrainState
+    empty: int
+    data_dir: str | None
+    batch_size: int
+
+    @classmethod
+    def load(cls, source: str, data_dir: str | None, batch_size: int) -> "Subject":
+        generator = VideoGenerator.load(source, data_dir=data_dir)
+        if not isinstance(generator.generation, MaskedGeneration):
+            raise SystemExit(f"{source} draws its codes one after another; expected the run of a masked transformer.")
+        state = TrainState.create(params={"transformer": generator.params}, opt={})
+        state = state.replace(frozen={"tokenizer": generator.tokenizer.params})
+        state = jax.device_put(state, NamedSharding(MeshShape().build(), PartitionSpec()))
+        train = _opened(generator, data_dir, "train", ("video",))
+        return cls(generator, state, most_frequent_code(generator.tokenizer, train), data_dir, batch_size)
+
+    def evaluator(self, clips: int):
+        """Measures so many clips, in equal numbers of each class."""
+        functions = {"generate": self.decoder({}).generate, "codes": self._codes, "video": self._video}
+        found = evaluators_of(
+            functions, self.generator.generation.tasks,
+            lambda split, fields: _opened(self.generator, self.data_dir, split, fields),
+            seed=self.generator.config["seed"], weights="ema", batch_size=self.batch_size, split="validation",
+            per_class=-(-clips // len(self.generator.class_names)), limit=clips, watch=False)
+        if "generation" not in found:
+            raise SystemExit(f"{self.generator} has no task that generates clips of a class alone, such as CG.")
+        return found["generation"]
+
+    def decoder(self, settings: Mapping[str, Any]) -> Decoder:
+        """The generator with another sampler."""
+        if settings.get("sampler") == "speaking" or settings.get("cells") == "speaking":
+            settings = {**settings, "empty": self.empty}
+        generation = self.generator.generation
+        generation = dataclasses.replace(generation, decoding=changed(generation.decoding, settings))
+
+        def generate(state, task_B, label_B, video_BTHWC, keys_B):
+            weights = state.params["transformer"], state.frozen["tokenizer"]
+            return generation(*weights, task_B, label_B, video_BTHWC, keys_B)
+
+        alone = [place for place, shown_THW in enumerate(generation.tasks.visible_nTHW) if not shown_THW.any()]
+        return Decoder(name_of(settings), generation.decoding.passes, generate, self.state, alone[0] if alone else 0)
+
+    def _codes(self, state, video_BTHWC):
+        return self.generator.generation.codes(state.frozen["tokenizer"], video_BTHWC)
+
+    def _video(self, state, codes_Bthw):
+        return self.generator.generation.video(state.frozen["tokenizer"], codes_Bthw)
+
+
+def _opened(generator: VideoGenerator, data_dir: str | None, split: str, fields: Sequence[str]):
+    """A split as evaluators see it. No figure here depends on how many training clips there are."""
+    data = generator.config["data"]
+    options = {name: value for name, value in data["options"].items() if name != "clips"}
+    return experiment.open_for_evaluation(
+        {**generator.config, "data": {**data, "options": options}}, split, fields, data_dir)
+
+
+def name_of(settings: Mapping[str, Any]) -> str:
+    """"halton, temperature 0.8"."""
+    rest = [f"{name} {value}" for name, value in settings.items() if name not in ("sampler", "empty")]
+    return ", ".join([settings.get("sampler", "the run's own"), *rest])
+
+
+def measured(subject: Subject, wanted: Sequence[Mapping[str, Any]], clips: int) -> Iterator[dict[str, Any]]:
+    """A row for each of the settings; real clips are measured once."""
+    decoders = (subject.decoder(settings) for settings in wanted)
+    rows = compare(decoders, subject.evaluator(clips), batches=(subject.batch_size,))
+    for settings, row in zip(wanted, rows):
+        seconds = row[f"seconds/{subject.batch_size}"]
+        yield {"settings": dict(settings), "asked": clips, "ms_a_clip": 1e3 * seconds / subject.batch_size} | row
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines."""
+    lines = [[row["name"], f"{row['clips']:,.0f}", f"{row['passes']:,}", f"{row['ms_a_clip']:,.3g}",
+              *(FIGURES[name][1].format(row[name]) for name in SHOWN)] for row in rows]
+    return ["sampler", "clips", "passes", "ms a clip", *(FIGURES[name][0] for name in SHOWN)], lines
+
+
+def kept_rows(path: pathlib.Path, about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that were measured before, of the same weights."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    if found["about"]["parameters"] != about["parameters"]:
+        raise SystemExit(f"{path} is of parameters with the hash {found['about']['parameters']}; these have "
+                         f"{about['parameters']}. Remove it, or name another --output.")
+    return found["rows"]
+
+
+def write(path: pathlib.Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes all rows at once."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
+    half.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True)
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--data_dir")
+    parser.add_argument("--only", default="", help="samplers, with commas; by default all")
+    for name, default in (("clips", 100), ("best", 3), ("best_clips", 500), ("batch_size", 20)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    flags = parser.parse_args(arguments)
+    path = flags.output or pathlib.Path(flags.workdir) / FILE
+    if not path.parent.is_dir():
+        parser.error(f"{path.parent} is no directory; name a file with --output.")
+    subject = Subject.load(flags.workdir, flags.data_dir, flags.batch_size)
+    about = {"generator": flags.workdir, "parameters": tree_hash(subject.generator.params), "empty": subject.empty,
+             "split": "validation", "batch_size": flags.batch_size, "device": jax.devices()[0].device_kind,
+             "devices": len(jax.devices()), "jax": jax.__version__}
+    rows = kept_rows(path, about)
+
+    def add(wanted: Sequence[Mapping[str, Any]], clips: int) -> list[dict[str, Any]]:
+        done = [(row["settings"], row["asked"]) for row in rows]
+        for row in measured(subject, [settings for settings in wanted if (settings, clips) not in done], clips):
+            rows.append(row)
+            write(path, about, rows)
+            print(as_text(*table(rows[-1:])).splitlines()[-1], flush=True)
+        return [row for row in rows if row["settings"] in wanted and row["asked"] == clips]
+
+    only = set(filter(None, flags.only.split(",")))
+    wanted = [dict(settings) for settings in SETTINGS if not only or settings.get("sampler") in only]
+    first = add(wanted, flags.clips)
+    best = sorted(first, key=lambda row: -row["one_object_share"] * row["oracle_agreement"])[: flags.best]
+    add([row["settings"] for row in best], flags.best_clips)
+    print(f"\n{as_text(*table(rows))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Frames become known one after another, in their order, and cells within them as asked."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.decode.toys import CODES, CONDITION, KEYS, MASK, TOKENS, VISIBLE, run, toy
+from videogvt.decode import BisectionDecoding, FrameDecoding, ParallelDecoding
+
+GRID = (6, 1, 2)
+CALL = {"mask_id": MASK, "num_codes": CODES}
+
+
+@pytest.mark.parametrize("kind, order", [
+    (FrameDecoding, [0, 1, 2, 3, 4, 5]), (BisectionDecoding, [0, 5, 3, 2, 4, 1])])
+@pytest.mark.parametrize("keep", [False, True])
+def test_no_cell_of_a_frame_is_known_before_all_cells_of_those_before_it(kind, order, keep):
+    sampler = kind(steps=3, grid=GRID, keep_condition=keep)
+    assert list(sampler.frames) == order and sampler.passes == 18
+    masked = np.asarray(run(sampler, keep_steps=True).steps.masked).reshape(8, 18, *GRID[:1], -1)[:, :, order]
+    free = (~np.asarray(VISIBLE) | (not keep)).reshape(8, 1, GRID[0], -1)[:, :, order]
+    begun, unfinished = (free & ~masked).any(-1), masked.any(-1)
+    for early in range(5):
+        assert not (unfinished[:, :, early, None] & begun[:, :, early + 1:]).any()
+    for turn in range(6):
+        assert not unfinished[:, 3 * turn + 2, turn].any()  # at the latest after its three passes
+
+
+@pytest.mark.parametrize("kind, needs", [
+    (FrameDecoding, {0: [], 1: [0], 2: [1], 3: [2], 4: [3], 5: [4]}),
+    (BisectionDecoding, {0: [], 5: [0], 3: [0, 5], 2: [0, 3], 4: [3, 5], 1: [0, 2]})])
+def test_an_oracle_that_sees_the_frames_it_needs_finds_its_target_in_a_pass_a_frame(kind, needs):
+    target = np.asarray(CONDITION).reshape(8, 6, 2)
+
+    def oracle(tokens_BN):
+        right = (tokens_BN.reshape(8, 6, 2) == target).all(-1)
+        ready = jnp.stack([right[:, needs[frame]].all(-1) for frame in range(6)], axis=1)[..., None, None]
+        wrong = jax.nn.one_hot((target + 1) % CODES, CODES)
+        return jnp.where(ready, 50 * jax.nn.one_hot(target, CODES), wrong).reshape(8, TOKENS, CODES)
+
+    def error(sampler):
+        return int((run(sampler, logits_fn=oracle).codes_BN != CONDITION).sum())
+
+    assert error(kind(steps=1, temperature=0.0, grid=GRID)) == 0
+    assert error(ParallelDecoding(steps=6, temperature=0.0)) > 0
+
+
+@pytest.mark.parametrize("settings", [{"choice_temperature": 0.0}, {"choice_temperature": 3.0, "schedule": "exp"}])
+def test_a_single_frame_is_decoded_as_the_paper_decodes_clips(settings):
+    common = {"steps": 5, "keep_condition": True, **settings}
+    alone, whole = (run(sampler, keep_steps=True) for sampler in (
+        FrameDecoding(grid=(1, 3, 4), **common), ParallelDecoding(**common)))
+    for found, expected in zip(jax.tree.leaves(alone), jax.tree.leaves(whole)):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_cells_within_a_frame_follow_the_rule():
+    """Two frames of six cells, of a network that is alike everywhere but for one speaking cell in each."""
+    speaking = np.array([0.05, 0.1, 0.6, 0.2, 0.01, 0.3, 0.3, 0.7, 0.02, 0.04, 0.2, 0.1])
+    values = np.repeat(speaking[:, None] / (CODES - 1), CODES, axis=1)
+    values[:, 4] = 1 - speaking
+
+    def network(tokens_BN):
+        return jnp.broadcast_to(jnp.log(values), (*tokens_BN.shape, CODES))
+
+    def known_after(cells, empty=None, steps=6):
+        sampler = FrameDecoding(steps=steps, cells=cells, empty=empty, schedule="uniform", temperature=0.0,
+                                grid=(2, 2, 3))
+        return np.asarray(run(sampler, logits_fn=network, keep_steps=True).steps.masked.sum(1))
+
+    by_speaking = np.concatenate([np.argsort(-speaking[:6]), 6 + np.argsort(-speaking[6:])])
+    np.testing.assert_array_equal(np.argsort(known_after("speaking", 4), -1), np.tile(by_speaking, (8, 1)))
+    surest = np.maximum(speaking / (CODES - 1), 1 - speaking)
+    by_confidence = np.concatenate([np.argsort(-surest[:6]), 6 + np.argsort(-surest[6:])])
+    np.testing.assert_array_equal(np.argsort(known_after("confidence", 4), -1), np.tile(by_confidence, (8, 1)))
+    assert len(np.unique(known_after("random"), axis=0)) == 8
+
+
+def test_passes_that_exceed_a_frames_cells_change_nothing():
+    few, many = (run(FrameDecoding(steps=steps, schedule="uniform", temperature=0.0, grid=GRID), keep_steps=True).steps
+                 for steps in (2, 5))
+    np.testing.assert_array_equal(few.tokens[:, -1], many.tokens[:, -1])
+    known = (~np.asarray(many.masked)).sum(-1)
+    np.testing.assert_array_equal(known[0], [1, 2, 2, 2, 2] + [3, 4, 4, 4, 4] + [5, 6, 6, 6, 6] + [7, 8, 8, 8, 8]
+                                  + [9, 10, 10, 10, 10] + [11, 12, 12, 12, 12])
+
+
+def test_what_later_frames_would_say_is_never_shown():
+    """The tokens of frames to come stay what they were at first: MASK, or a condition where there is one."""
+    seen = []
+
+    def watched(tokens_BN):
+        jax.debug.callback(lambda tokens: seen.append(np.asarray(tokens)), tokens_BN, ordered=True)
+        return toy(tokens_BN)
+
+    jax.block_until_ready(FrameDecoding(steps=2, grid=GRID)(watched, CONDITION, VISIBLE, keys_B=KEYS, **CALL).codes_BN)
+    jax.effects_barrier()
+    shown = np.where(VISIBLE, CONDITION, MASK).reshape(8, 6, 2)
+    assert len(seen) == 12
+    for number, tokens in enumerate(seen):
+        np.testing.assert_array_equal(tokens.reshape(8, 6, 2)[:, number // 2 + 1:], shown[:, number // 2 + 1:])

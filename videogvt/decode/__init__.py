@@ -1,0 +1,25 @@
+"""Tokens of whole clips from a transformer's logits: many at a time, or one by one; and clips in a row.
+
+``samplers`` has the samplers of masked transformers by name, ``loop`` what they share, ``serial`` the decoding of
+causal ones, ``long`` videos of more than a clip.
+"""
+
+from videogvt.decode.frames import BisectionDecoding, FrameDecoding
+from videogvt.decode.long import extend, paste
+from videogvt.decode.loop import Decoded, MaskedSampler, Steps
+from videogvt.decode.parallel import (
+    HaltonDecoding,
+    MarginDecoding,
+    ParallelDecoding,
+    RandomDecoding,
+    SpeakingDecoding,
+)
+from videogvt.decode.revise import DraftAndRevise, Remasking
+from videogvt.decode.samplers import SAMPLERS, changed, sampler_of
+from videogvt.decode.serial import AutoregressiveDecoding
+
+__all__ = [
+    "SAMPLERS", "AutoregressiveDecoding", "BisectionDecoding", "Decoded", "DraftAndRevise", "FrameDecoding",
+    "HaltonDecoding", "MarginDecoding", "MaskedSampler", "ParallelDecoding", "RandomDecoding", "Remasking",
+    "SpeakingDecoding", "Steps", "changed", "extend", "paste", "sampler_of",
+]
