@@ -9,11 +9,13 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens
+from videogvt.ops import attention_cpu, linear
 from videogvt.ops.rotary import angles, rotate
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
@@ -212,6 +214,40 @@ def test_dropout_is_drawn_for_every_sample_and_only_in_training(rate, other_rate
     np.testing.assert_allclose(np.ptp(logits_of(model, params, tokens), axis=0), 0.0, atol=1e-6)
     with pytest.raises(flax.errors.InvalidRngError, match="dropout"):
         jax.eval_shape(lambda: model.apply({"params": params}, tokens, train=True))
+
+
+def test_logits_of_some_positions_and_ids_are_those_of_all():
+    model = tiny()
+    params = params_of(model)
+    some = quick_jit(lambda params: model.apply({"params": params}, TOKENS, start=2, ids=7))(params)
+    assert some.shape == (3, 4, 7)
+    np.testing.assert_allclose(some, logits_of(model, params)[:, 2:, :7], rtol=1e-5, atol=1e-6)
+
+
+def test_the_formulas_for_cpus_learn_as_all_others_do(monkeypatch):
+    """Fifty steps from the same start have the same losses."""
+    model = tiny(dropout=0.0, attention_dropout=0.0, norm="pre")
+    optimizer = optax.adam(3e-3)
+
+    def losses():
+        def loss(params):
+            logits = model.apply({"params": params}, jnp.asarray(TOKENS), train=True)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, TOKENS).mean()
+
+        def step(carry, _):
+            params, state = carry
+            value, grads = jax.value_and_grad(loss)(params)
+            updates, state = optimizer.update(grads, state)
+            return (optax.apply_updates(params, updates), state), value
+
+        start = params_of(model)
+        return quick_jit(lambda params: jax.lax.scan(step, (params, optimizer.init(params)), length=50)[1])(start)
+
+    ours = losses()
+    for module in (linear, attention_cpu):
+        monkeypatch.setattr(module, "for_cpu", lambda array: False)
+    assert ours[-1] < 0.5 * ours[0]
+    np.testing.assert_allclose(ours, losses(), rtol=1e-4)
 
 
 def test_remat_changes_neither_logits_nor_gradients():

@@ -3,18 +3,10 @@
 This file imports nothing but the standard library.
 """
 
-import importlib.metadata
-import importlib.util
 import os
 import pathlib
 import platform
 import sys
-
-CONVOLUTION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
-"""Makes convolutions on x86-64 up to two thirds faster; a compiler that does not know it ends the process."""
-
-FLAG_KNOWN_BY = ("0.10.2",)
-"""Versions of jaxlib that were tried with ``CONVOLUTION_FLAG``."""
 
 CONFIGURED = {"JAX_COMPILATION_CACHE_DIR": str, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": float}
 """Variables that jax reads when it is imported, and the types of its own settings of these names."""
@@ -46,9 +38,10 @@ def use_huge_pages() -> None:
 
 
 def prepare_backend(cache_dir: str | os.PathLike | None = None) -> None:
-    """Turns on jax's compilation cache on disk and, where it is known, the faster convolution on the CPU.
+    """Turns on jax's compilation cache on disk.
 
-    What the environment already says is left alone. Calling it again changes nothing.
+    What the environment already says is left alone, and XLA_FLAGS in any case: no experimental flag of a compiler is
+    worth a user's process. Calling it again changes nothing.
 
     Args:
       cache_dir: of compiled programs; by default $JAX_COMPILATION_CACHE_DIR, else ``~/.cache/videogvt/xla``. The name
@@ -62,7 +55,7 @@ def prepare_backend(cache_dir: str | os.PathLike | None = None) -> None:
     if "jax" in sys.modules and changed:
         if sys.modules["jax._src.xla_bridge"].backends_are_initialized():
             raise RuntimeError("prepare_backend() found jax in use already; call it before anything asks for devices.")
-        for name in changed.keys() & CONFIGURED.keys():  # read when jax was imported; XLA reads its flags later
+        for name in changed.keys() & CONFIGURED.keys():  # read when jax was imported
             sys.modules["jax"].config.update(name.lower(), CONFIGURED[name](changed[name]))
     os.environ.update(settings)
 
@@ -75,18 +68,7 @@ def _settings(cache_dir: str | os.PathLike | None) -> dict[str, str]:
         settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = os.environ.get(
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1"
         )
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _flag_is_known() and CONVOLUTION_FLAG.split("=")[0] not in flags:
-        settings["XLA_FLAGS"] = f"{flags} {CONVOLUTION_FLAG}".strip()
     return settings
-
-
-def _flag_is_known() -> bool:
-    """Whether all compilers of this process know the flag: those of accelerators are other programs, not tried."""
-    if importlib.metadata.version("jaxlib") not in FLAG_KNOWN_BY or platform.machine() != "x86_64":
-        return False
-    plugins = any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
-    return os.environ.get("JAX_PLATFORMS") == "cpu" or not plugins
 
 
 def check_devices() -> None:

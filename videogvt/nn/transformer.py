@@ -23,6 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
+from videogvt.nn.linear import Dense, Norm
+from videogvt.ops.attention_cpu import attend
+from videogvt.ops.linear import linear
 from videogvt.ops.rotary import angles, rotate
 
 SIZES: Mapping[str, dict[str, int]] = {
@@ -88,7 +91,7 @@ class Style:
     angles_Lp: np.ndarray | None = None
 
     def dense(self, features, name: str, axis=-1):
-        return nn.DenseGeneral(
+        return Dense(
             features, axis, name=name, kernel_init=INITIALIZER, dtype=self.dtype, param_dtype=self.param_dtype)
 
     def embed(self, rows: int, name: str):
@@ -97,7 +100,7 @@ class Style:
 
     def norm(self, name: str):
         """LayerNorm; its statistics are float32 whatever ``dtype`` is."""
-        return nn.LayerNorm(epsilon=1e-12, name=name, dtype=self.dtype, param_dtype=self.param_dtype)
+        return Norm(epsilon=1e-12, name=name, dtype=self.dtype, param_dtype=self.param_dtype)
 
     def drop(self, x_BLD):
         return nn.Dropout(self.dropout)(x_BLD, deterministic=not self.train)
@@ -143,7 +146,7 @@ class SelfAttention(nn.Module):
             mixed = jnp.einsum("BAQK,BKAd->BQAd", dropped_BALL.astype(value.dtype), value)
         else:
             maps_BALL = None
-            mixed = jax.nn.dot_product_attention(query, key, value, implementation=style.attention)
+            mixed = attend(query, key, value, implementation=style.attention)
         return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL
 
 
@@ -199,17 +202,17 @@ class Bias(nn.Module):
 
 
 class BertMlmLayer(nn.Module):
-    """Vectors to float32 logits: a hidden layer, then the transposed word table and a bias for every id."""
+    """Vectors to float32 logits of the first ids: a hidden layer, then the transposed word table and a bias each."""
 
     style: Style
 
     @nn.compact
-    def __call__(self, x_BLD, words_VD):
+    def __call__(self, x_BLD, words_VD, ids: int | None):
         style = self.style
         x_BLD = style.norm("mlm_ln")(nn.gelu(style.dense(style.hidden, "mlm_dense")(x_BLD), approximate=True))
-        logits_BLV = jnp.einsum(
-            "BLD,VD->BLV", x_BLD, words_VD.astype(x_BLD.dtype), preferred_element_type=jnp.float32)
-        return logits_BLV + Bias(words_VD.shape[0], style.param_dtype, name="mlm_bias")().astype(jnp.float32)
+        bias_V = Bias(words_VD.shape[0], style.param_dtype, name="mlm_bias")()
+        words_KD = words_VD[:ids].astype(x_BLD.dtype)
+        return linear(x_BLD, words_KD.T, bias_V[:ids].astype(jnp.float32), dtype=jnp.float32)
 
 
 class MaskedTransformer(nn.Module):
@@ -273,8 +276,9 @@ class MaskedTransformer(nn.Module):
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
-    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, train: bool = False):
-        """Logits, float32 (B, L, V).
+    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, train: bool = False, start: int = 0,
+                 ids: int | None = None):
+        """Logits, float32 (B, L - start, ids).
 
         Args:
           tokens_BL: integers in 0..V-1. Others are a ``ValueError`` where values are at hand; inside jit they make the
@@ -283,15 +287,18 @@ class MaskedTransformer(nn.Module):
           conditions_BL: condition tokens, MASK where nothing is given; needed with ``condition_embeddings``, otherwise
             unused.
           train: whether to drop; needs an rng "dropout" unless both rates are 0.
+          start: the first position whose logits are asked for.
+          ids: how many ids' logits, from 0 on; None for all V.
         """
-        return self._forward(tokens_BL, segments_BL, conditions_BL, train, maps=False)[0]
+        return self._forward(tokens_BL, segments_BL, conditions_BL, train, start=start, ids=ids)[0]
 
     def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
-        return jnp.stack(self._forward(tokens_BL, segments_BL, conditions_BL, train=False, maps=True)[1])
+        return jnp.stack(self._forward(tokens_BL, segments_BL, conditions_BL, maps=True)[1])
 
     @nn.compact
-    def _forward(self, tokens_BL, segments_BL, conditions_BL, train: bool, maps: bool):
+    def _forward(self, tokens_BL, segments_BL, conditions_BL, train: bool = False, maps: bool = False, start: int = 0,
+                 ids: int | None = None):
         tokens_BL = self._checked(tokens_BL)
         segments_BL = self._beside("segment", segments_BL, tokens_BL.shape)
         conditions_BL = self._beside("condition", conditions_BL, tokens_BL.shape)
@@ -307,7 +314,7 @@ class MaskedTransformer(nn.Module):
             found.append(maps_BALL)
         if style.pre_norm:
             x_BLD = style.norm("final_ln")(x_BLD)
-        return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD, words_VD), found
+        return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids), found
 
     def _angles(self):
         if not self.rotary:

@@ -120,13 +120,12 @@ class MaskedGeneration(Stage):
         """
         start = prefix_BP.shape[1]
         before = ((0, 0), (start, 0))
-        logits_BLV = self.transformer.apply(
+        return self.transformer.apply(
             {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1),
             segments_BL=jnp.pad(segments_BN.astype(jnp.int32), before),
             conditions_BL=jnp.pad(conditions_BN.astype(jnp.int32), before, constant_values=self.vocabulary.mask),
-            train=train, rngs=rngs,
+            train=train, rngs=rngs, start=start, ids=self.vocabulary.num_codes,
         )
-        return logits_BLV[:, start:, : self.vocabulary.num_codes]
 
     def __call__(
         self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B, *, keep_steps: bool = False

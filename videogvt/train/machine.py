@@ -16,8 +16,7 @@ def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None
       dtype: of the matrices.
       size: of their sides; by default 2,048 on CPUs and 8,192 elsewhere.
       products: in one call, one after the other, so that starting it does not count. By default 4, and 1 on CPUs, where
-        a product takes long anyway, and XLA with the flag of ``core.backend`` takes many times as long for products
-        of products of this size, which no network here has.
+        a product takes long anyway.
     """
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
     products = products or (1 if jax.default_backend() == "cpu" else 4)

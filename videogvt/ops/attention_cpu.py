@@ -1,0 +1,68 @@
+"""Full attention by formulas that XLA runs fast on CPUs, where the caller leaves the choice to the backend."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from videogvt.ops.linear import for_cpu
+
+Implementation = Literal["xla", "cudnn"]
+
+
+def attend(query, key, value, *, implementation: Implementation | None = None):
+    """softmax(query key^T / sqrt(d)) value.
+
+    Args:
+      query, key, value: (B, L, A, d): clips, positions, heads, width of a head.
+      implementation: of ``jax.nn.dot_product_attention``; None lets the backend choose, which on CPUs takes the
+        formulas of this file.
+
+    Returns:
+      (B, L, A, d).
+    """
+    if implementation is None and for_cpu(query):
+        return _attention(query, key, value)
+    return jax.nn.dot_product_attention(query, key, value, implementation=implementation)
+
+
+@jax.custom_vjp
+def _attention(query_BLAd, key_BLAd, value_BLAd):
+    return _forward(query_BLAd, key_BLAd, value_BLAd)[0]
+
+
+def _forward(query_BLAd, key_BLAd, value_BLAd):
+    """The quotient of the softmax is taken on the sums over keys, which are L / d times fewer than the weights."""
+    query_BALd = _swapped(query_BLAd / math.sqrt(query_BLAd.shape[-1]))
+    key_BALd, value_BALd = _swapped(key_BLAd), _swapped(value_BLAd)
+    logits_BALL = _product(query_BALd, key_BALd, 3, 3)
+    weights_BALL = jnp.exp(logits_BALL - logits_BALL.max(-1, keepdims=True))
+    rate_BAL1 = 1 / weights_BALL.sum(-1, keepdims=True)
+    mixed_BALd = _product(weights_BALL, value_BALd, 3, 2) * rate_BAL1
+    return _swapped(mixed_BALd), (query_BALd, key_BALd, value_BALd, weights_BALL, rate_BAL1, mixed_BALd)
+
+
+def _backward(saved, gradient_BLAd):
+    """The sum over keys of probability times its gradient is that over the width of result times gradient."""
+    query_BALd, key_BALd, value_BALd, weights_BALL, rate_BAL1, mixed_BALd = saved
+    gradient_BALd = _swapped(gradient_BLAd) * rate_BAL1
+    along_BAL1 = (gradient_BALd * mixed_BALd).sum(-1, keepdims=True)
+    by_logits_BALL = weights_BALL * (_product(gradient_BALd, value_BALd, 3, 3) - along_BAL1)
+    by_query_BALd = _product(by_logits_BALL, key_BALd, 3, 2) / math.sqrt(query_BALd.shape[-1])
+    by_key_BALd = _product(by_logits_BALL, query_BALd, 2, 2)
+    by_value_BALd = _product(weights_BALL, gradient_BALd, 2, 2)
+    return _swapped(by_query_BALd), _swapped(by_key_BALd), _swapped(by_value_BALd)
+
+
+_attention.defvjp(_forward, _backward)
+
+
+def _swapped(x):
+    """(B, L, A, d) to (B, A, L, d), and back."""
+    return x.swapaxes(1, 2)
+
+
+def _product(one, other, axis: int, other_axis: int):
+    """For every clip and head the product over an axis of each."""
+    return jax.lax.dot_general(one, other, (((axis,), (other_axis,)), ((0, 1), (0, 1))))
