@@ -3,18 +3,21 @@
     python run.py --config=configs/vqvae_traj.py            # default: a laptop's two cores
     python run.py --config=configs/vqvae_traj.py:B          # the paper's B model, 128 px, for a GPU or TPU
 
-    python run.py --config=configs/classifier_traj.py:judge # trains the judge, the perceptual network of ...
-    python run.py --config=configs/vqvae_traj.py:gan        # ... the default's run, taken further with a GAN
+Variants by argument:
 
-    python run.py --config=configs/vqvae_traj.py:spectrum   # codes of whole motions, for maskgvt_traj.py
+    default     codes of 4 x 8 x 8 pixels that know their own cell alone, so that a transformer can model them
+    quality     codes that know their neighbours and their clip: sharper, and hard to model
+    8x4x4, 4x4x4  the default with cells of 2 x 16 x 16 and of 4 x 16 x 16 pixels
+    cells       the default with cells of 1 x 16 x 16: a per-frame tokenizer, whose decoder alone sees time
+    fsq         the default with 1,000 codes of finite scalars, [8, 5, 5, 5]
+    gan         quality's run, taken further with a discriminator and a perceptual network (trained by
+                configs/classifier_traj.py:judge)
+    spectrum    codes of whole motions, for maskgvt_traj.py
+    B, L, B64, L64  the paper's networks and losses, for a GPU or TPU
+    tiny        two steps, for the tests
 
-Variants by argument: default, gan, spectrum, B, L, B64, L64, tiny (for tests).
-
-Hardware and time of the default: two cores, 18 minutes with installation, data set and evaluation.
-Expected scores on the test split (docs/results.md): object found in 99.85 % of frames, 0.18 px off in the median, PSNR
-38.0 dB against 28.3 dB of an all-white video, all 1,024 codes used, perplexity 301. The variant gan goes on from the
-default's run for 600 steps, 12 minutes on two cores, and ends at 37.9 dB and 0.17 px. The other variants take steps
-in the tests and were not trained to their end.
+docs/results.md has hardware, time and scores of each on the test split. B and L take steps in the tests, by shape
+alone, and were not trained.
 """
 
 from ml_collections import ConfigDict
@@ -22,8 +25,12 @@ from ml_collections import ConfigDict
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default, "gan": _gan, "spectrum": _spectrum, "B": _paper_b, "L": _paper_l,
-                "B64": _paper_b64, "L64": _paper_l64, "tiny": _tiny}
+    variants = {
+        "default": _default, "quality": _quality, "cells": lambda: _cells((1, 16, 16), 512),
+        "8x4x4": lambda: _cells((2, 16, 16)), "4x4x4": lambda: _cells((4, 16, 16)), "fsq": _fsq, "gan": _gan,
+        "spectrum": _spectrum,
+        "B": _paper_b, "L": _paper_l, "B64": _paper_b64, "L64": _paper_l64, "tiny": _tiny,
+    }
     if variant not in variants:
         raise ValueError(f"configs/vqvae_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]()
@@ -41,8 +48,72 @@ def _default() -> ConfigDict:
     config.data.source = "trajectories"
     config.data.options = ConfigDict({"config": "mono64"})
     config.data.transforms = ConfigDict()
-    config.data.batch_size = 4  # on two cores many small steps learn more than few large ones
+    config.data.batch_size = 8
 
+    config.tokenizer = ConfigDict()  # every code is of 4 x 8 x 8 pixels alone: 4 x 8 x 8 codes for 16 x 64 x 64
+    config.tokenizer.encoder_conv = "point"
+    config.tokenizer.conv = "point"
+    config.tokenizer.decoder_reach = (7, 3, 3)  # the decoder hears a cell's neighbours, and all of its clip's time
+    config.tokenizer.stem = (4, 8, 8)
+    config.tokenizer.filters = 192
+    config.tokenizer.channel_multipliers = (1,)
+    config.tokenizer.temporal_downsample = ()
+    config.tokenizer.encoder_blocks = (2, 0)
+    config.tokenizer.decoder_blocks = (3, 0)
+    config.tokenizer.norm_groups = 1
+    config.tokenizer.norm_scope = "position"
+    config.tokenizer.norm_epsilon = 0.1
+    config.tokenizer.padding = "zero"
+    config.tokenizer.input_bias = 1.0  # the encoder sees what differs from white ...
+    config.tokenizer.input_threshold = 0.04  # ... by more than a camera's noise
+    config.tokenizer.input_scale = 2.0
+    config.tokenizer.output_bias = 1.0  # training starts at the all-white video
+    config.tokenizer.output_scale = 0.1
+    config.tokenizer.quantizer = ConfigDict({
+        "name": "vq", "num_codes": 1024, "embedding_dim": 16, "entropy_weight": 0.0, "latent_normalize": True,
+        "commitment_weight": 1.0,
+    })
+
+    config.generator = ConfigDict()
+    config.generator.restart_below = 0.02  # ours: of about 0.06 tokens a step for each code that says something
+    config.generator.restart_from = "speaking"
+    config.generator.input_noise = 0.016
+
+    config.losses = ConfigDict()
+    config.losses.reconstruction = 10.0
+    config.losses.background_weight = 2.0  # ours: without it a dot on white is nearly invisible to the squared error
+    config.losses.gan = "none"
+    config.losses.ema_decay = 0.99
+
+    config.discriminator = ConfigDict()
+    config.perceptual = ConfigDict()
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 4e-3
+    config.optimizer.b1 = 0.9
+    config.optimizer.warmup_steps = 50
+    config.optimizer.muon = True
+
+    config.train = ConfigDict()
+    config.train.steps = 2000
+    config.train.log_every = 100
+    config.train.save_every = 500
+    config.train.best = "eval/validation/psnr"  # place is learned first, colour last
+    config.train.best_mode = "max"
+    config.train.show = ("loss", "reconstruction", "batch_perplexity")
+
+    config.evals = ConfigDict()
+    config.evals.every = 1000
+    config.evals.limit = 256  # validation clips per turn
+    config.evals.batch_size = 32
+
+    config.mesh = ConfigDict({"data": -1, "model": 1})
+    return config
+
+
+def _quality() -> ConfigDict:
+    """Codes that see their neighbours and their whole clip: sharper, twelve times as many of them say something."""
+    config = _default()
     config.tokenizer = ConfigDict()  # patches of 4 x 4 x 4 pixels, then halved: 4 x 8 x 8 codes for 16 x 64 x 64
     config.tokenizer.conv = "split"
     config.tokenizer.stem = (4, 4, 4)
@@ -63,43 +134,33 @@ def _default() -> ConfigDict:
 
     config.generator = ConfigDict()
     config.generator.restart_below = 0.04  # ours: of 4 tokens a step that a code stands for on average
-
-    config.losses = ConfigDict()
-    config.losses.reconstruction = 10.0
-    config.losses.background_weight = 2.0  # ours: without it a dot on white is nearly invisible to the squared error
-    config.losses.gan = "none"
-    config.losses.ema_decay = 0.99
-
-    config.discriminator = ConfigDict()
-    config.perceptual = ConfigDict()
-
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 4e-3
-    config.optimizer.b1 = 0.9
-    config.optimizer.warmup_steps = 50
-    config.optimizer.muon = True
-
-    config.train = ConfigDict()
+    config.data.batch_size = 4  # many small steps learn more than few large ones
     config.train.steps = 3600
-    config.train.log_every = 100
     config.train.save_every = 600
-    config.train.best = "eval/validation/psnr"  # place is learned first, colour last
-    config.train.best_mode = "max"
-    config.train.show = ("loss", "reconstruction", "batch_perplexity")
-
-    config.evals = ConfigDict()
     config.evals.every = 1200
-    config.evals.limit = 256  # validation clips per turn
-    config.evals.batch_size = 32
+    return config
 
-    config.mesh = ConfigDict({"data": -1, "model": 1})
+
+def _cells(stem: tuple[int, int, int], codes: int = 1024) -> ConfigDict:
+    """The default with cells of another size (frames, rows and columns of pixels) and as many codes."""
+    config = _default()
+    config.tokenizer.stem = stem
+    config.tokenizer.quantizer.num_codes = codes
+    return config
+
+
+def _fsq() -> ConfigDict:
+    """The default with 1,000 codes of finite scalars in place of a codebook."""
+    config = _default()
+    config.tokenizer.quantizer = ConfigDict({"name": "fsq", "levels": (8, 5, 5, 5)})
+    config.generator = ConfigDict({"input_noise": config.generator.input_noise})
     return config
 
 
 def _gan() -> ConfigDict:
-    """A default run taken further with a small discriminator and the perceptual loss on the judge's features."""
-    config = _default()
-    config.init_from = ConfigDict({"workdir": "runs/vqvae_traj", "inflation": "none"})
+    """Quality's run taken further with a small discriminator and the perceptual loss on the judge's features."""
+    config = _quality()
+    config.init_from = ConfigDict({"workdir": "runs/vqvae_traj-quality", "inflation": "none"})
     config.generator.restart_below = 0.0  # the codebook is in use
     config.losses.gan = "non_saturating"
     config.losses.perceptual = 0.1
@@ -117,7 +178,7 @@ def _spectrum() -> ConfigDict:
 
     12 minutes on two cores: 0.18 px off in the median, 34.6 dB; the ball keeps its size and is grey.
     """
-    config = _default()
+    config = _quality()
     config.data.batch_size = 16
     config.tokenizer = ConfigDict({
         **config.tokenizer.to_dict(), "conv": "split2d", "stem": (1, 8, 8), "encoder_blocks": (1, 0, 0),
@@ -178,7 +239,6 @@ def _tiny() -> ConfigDict:
     config.data.options.config = "tiny"
     config.data.batch_size = 4
     config.tokenizer.filters = 8
-    config.tokenizer.norm_groups = 4
     config.tokenizer.quantizer.num_codes = 32
     config.tokenizer.quantizer.embedding_dim = 8
     config.optimizer.warmup_steps = 1

@@ -18,7 +18,7 @@ SMALL = ["--filters=8", "--multipliers=1,2", "--clip=4,8,8", "--batch_size=1", "
 def script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module
-    for name in ("growth", "lowerings", "pytorch", "reading", "samplers", "scale", "winograd"):
+    for name in ("geometry", "growth", "lowerings", "pytorch", "reading", "samplers", "scale", "winograd"):
         sys.modules.pop(name, None)
 
 
@@ -134,3 +134,26 @@ def test_a_sweep_changes_one_setting_at_a_time(script):
             changed = [axis for axis in sweep.values if getattr(setting, axis) != getattr(sweep.middle, axis)]
             assert len(changed) <= 1
         assert all(getattr(sweep.middle, axis) in values for axis, values in sweep.values.items())
+
+
+def test_tokenizers_stand_side_by_side_from_their_files(script, tmp_path, monkeypatch):
+    geometry, said = script("geometry"), []
+    network = {"stem": [2, 4, 4], "channel_multipliers": [1], "temporal_downsample": []}
+    for name, psnr in (("a", 30.0), ("b", 31.25)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"tokenizer": network}))
+        about = {"seconds": 90.0, "examples": 16000}
+        (tmp_path / name / "eval.json").write_text(json.dumps(
+            {"about": about, "eval/test/psnr": psnr, "eval/modelability/empty_share": 0.9996}))
+    monkeypatch.setattr(sys, "argv", ["geometry.py", str(tmp_path / "a"), str(tmp_path / "b")])
+    geometry.main(said.append)
+    lines = said[0].splitlines()
+    assert lines[0] == "|  | a | b |" and lines[2] == "| frames x rows x columns of a code | 2 x 4 x 4 | 2 x 4 x 4 |"
+    assert "| training, minutes | 1.5 | 1.5 |" in lines and "| PSNR, dB | 30.00 | 31.25 |" in lines
+    assert "| blank cells with the empty code | 99.96% | 99.96% |" in lines and "| object found | – | – |" in lines
+    (tmp_path / "a" / "eval.json").write_text(json.dumps({"about": about}))
+    with pytest.raises(SystemExit, match="no figures of reconstructions"):
+        geometry.main()
+    (tmp_path / "a" / "eval.json").unlink()
+    with pytest.raises(SystemExit, match="has no eval.json"):
+        geometry.main()
