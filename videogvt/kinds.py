@@ -68,7 +68,7 @@ def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Tok
 
 def _start(config: Mapping[str, Any], **given: Any) -> Start | None:
     """Another run's weights, where ``config.init_from`` names one."""
-    if "init_from" not in config or config["init_from"]["workdir"] is None:
+    if not config.get("init_from") or config["init_from"].get("workdir") is None:
         return None
     return configure(Start, "init_from", config["init_from"], **given)
 
@@ -287,42 +287,24 @@ class Kind:
     """A kind of training, which ``config.recipe`` names.
 
     Attributes:
-      sections: what its config must have.
       recipe: makes it from config, plan and training data.
       evaluator: of config, recipe, plan and training data, makes the function that makes a split's evaluator.
       fields: what its evaluators read, as far as the data have it.
       data: of config, clips in batches and the root of the data sets, makes the training data.
       further: of config, recipe, plan, training data and a function (split, fields) that opens a source as evaluators
         see it, makes evaluators by name besides those of the splits.
-      evals: keys of ``config.evals`` that only this kind knows.
     """
 
-    sections: tuple[str, ...]
     recipe: Callable[..., Recipe]
     evaluator: Callable[..., Callable[..., Evaluator]]
     fields: tuple[str, ...]
     data: Callable[..., TrainingData] = lambda config, data, data_dir: data
     further: Callable[..., Mapping[str, Evaluator]] = lambda config, recipe, plan, data, opened: {}
-    evals: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
-    "tokenizer": Kind(
-        ("data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals",
-         "mesh"),
-        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS),
-    ),
-    "classifier": Kind(
-        ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
-        _classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds,
-    ),
-    "transformer": Kind(
-        ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",
-         "mesh"),
-        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",),
-    ),
-    "lm": Kind(
-        ("data", "tokenizer", "lm", "tasks", "decoding", "losses", "optimizer", "train", "evals", "mesh"),
-        _lm, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",),
-    ),
+    "tokenizer": Kind(_tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS)),
+    "classifier": Kind(_classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds),
+    "transformer": Kind(_transformer, _tokens, ("video", "label", "id"), _token_data, _generated),
+    "lm": Kind(_lm, _tokens, ("video", "label", "id"), _token_data, _generated),
 }
