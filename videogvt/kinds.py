@@ -4,7 +4,6 @@ A kind gets plain values. What it needs beyond them (the plan, the training data
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from videogvt.evals.judge import load_judge
 from videogvt.evals.published import Published
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.evals.tokens import TokenEval
+from videogvt.inputs.sources import ClipSource
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
@@ -86,12 +86,25 @@ def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingD
         return Program(*other, data.first_batch).fresh()
 
     def evaluator(*, split: str, **common) -> ReconstructionEval:
+        recipe.model.latent_shape(_clip(common["source"]))  # or an error, before anything is trained
         return ReconstructionEval(
             split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
             answers=answers, untrained=None if split == "validation" else untrained, **common,
         )
 
     return evaluator
+
+
+def _clip(source: ClipSource) -> tuple[int, int, int]:
+    """(T, H, W) of a source's clips."""
+    return source.read([0])["video"].shape[1:4]
+
+
+def _check_clip(source: ClipSource, split: str, trained_on: tuple[int, int, int]) -> None:
+    """An error where clips are of another size than the network is for, before anything is trained."""
+    if _clip(source) != tuple(trained_on):
+        raise ValueError(f"The clips of {split!r} are of (T, H, W) = {_clip(source)}, those that the network learns "
+                         f"from of {tuple(trained_on)}; change config.evals.transforms or config.data.transforms.")
 
 
 def examples_of(config: Mapping[str, Any], data_dir) -> Examples:
@@ -153,7 +166,12 @@ def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Cl
 def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
     """Evaluators of a classifier; chance stands beside it."""
     if not isinstance(data, ExampleData):
-        return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
+
+        def of_clips(**common) -> ClassificationEval:
+            _check_clip(common["source"], common["split"], data.first_batch["video"].shape[1:4])
+            return ClassificationEval(classify=recipe.predict_fns["classify"], **common)
+
+        return of_clips
     examples = data.examples
 
     def evaluator(*, source, split: str, **common) -> ClassificationEval:
@@ -258,6 +276,7 @@ def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callabl
 
     def evaluator(*, limit: int | None, **common) -> TokenEval:
         del limit
+        _check_clip(common["source"], common["split"], data.video_shape)
         return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
                          limit=config["evals"]["limit"], **common)
 
@@ -269,16 +288,17 @@ def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened)
     evals = config["evals"]
     if "generation" not in evals:
         return {}
-    section = dict(evals["generation"])
+    section, masked = dict(evals["generation"]), isinstance(recipe, TransformerRecipe)
     scores = ("i3d", "c3d", "fold_clips", "folds")
-    check_keys("evals.generation", section, ("judge", "per_class", "limit", *scores))
+    check_keys("evals.generation", section, ("judge", "per_class", "limit", "split", "seeds", *scores))
     judge = section.pop("judge")
     published = Published.of(**{name: section.pop(name) for name in scores if name in section})
     return evaluators_of(
         recipe.predict_fns, recipe.generation.tasks, opened, seed=config["seed"], settings=config["decoding"],
         weights="ema" if recipe.losses.ema_decay else "params", batch_size=evals["batch_size"],
         judge=load_judge(judge, data.source.class_names) if judge else None,
-        published=published, watch=isinstance(recipe, TransformerRecipe), **section,
+        published=published, watch=masked, **section,
+        independent=recipe.with_decoding(steps=1).predict_fns["generate"] if masked else None,
     )
 
 

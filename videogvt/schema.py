@@ -244,6 +244,8 @@ def _stage(config: Config, network: str, kind: Callable, decoding: Callable, *gi
         "judge": Key(str | None, doc="workdir of the judge of classes; none for no second opinion"),
         "per_class": Key(int, 100, "clips to generate of each class", Limits(1)),
         "limit": Key(int, 500, "clips to predict for each task", Limits(1)),
+        "split": Key(str, "test", "of the real clips: test for figures that are reported, validation to choose by"),
+        "seeds": Key(int, 3, "of what is generated; figures are means over them, with their range", Limits(1)),
         "i3d": Key(str | None, None, "file of weights: measures FVD"),
         "c3d": Key(str | None, None, "file of weights: measures the Inception Score"),
         "fold_clips": Key(int, 10_000, "clips of each fold of both", Limits(2)),
