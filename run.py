@@ -4,14 +4,17 @@
     python run.py --config=configs/vqvae_traj.py --mode=preview        # a gallery of the data set
     python run.py --config=configs/vqvae_traj.py:B --mode=plan         # what the paper's B model would cost
     python run.py --config=configs/vqvae_traj.py --config.seed=1 --workdir=runs/vqvae_traj-seed1
+    python run.py --config=configs/vqvae_traj.py --mode=keys           # every key that can be given so
 
     python run.py --config=configs/maskgvt_traj.py --mode=generate --class=helical --number=8
     python run.py --config=configs/maskgvt_traj.py:multitask --mode=generate --task=FP:8 --index=12 --show_steps
+
+A mistake in what was given ends with one message and exit code 2; --verbosity=0 shows where it was found, and lets the
+libraries talk.
 """
 
-import sys
-
 from videogvt.core.backend import check_devices, prepare_backend, use_huge_pages
+from videogvt.core.mistakes import reported
 from videogvt.core.processes import together
 
 if __name__ == "__main__":
@@ -19,11 +22,11 @@ if __name__ == "__main__":
 prepare_backend()  # before anything imports jax
 
 from absl import app, flags, logging  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from videogvt import modes  # noqa: E402
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with a variant: configs/vqvae_traj.py:B")
+CONFIG = flags.DEFINE_string("config", None, "A file of configs/, with a variant: configs/vqvae_traj.py:B; its keys "
+                             "are flags too, --config.train.steps=100, and --mode=keys lists them.")
 MODE = flags.DEFINE_enum("mode", "train", list(modes.MODES), modes.describe())
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; by default runs/<config>[-<variant>].")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Root of the data sets; default $VIDEOGVT_DATA or ~/.cache/videogvt.")
@@ -53,25 +56,55 @@ REQUEST = {  # what --mode=generate makes; see modes.Request
 
 
 def main(arguments: list[str]) -> None:
-    """Passes the flags on."""
-    if not any(argument.startswith(("--verbosity", "-v")) for argument in sys.argv[1:]):
-        logging.set_verbosity(logging.WARNING)  # the libraries talk a lot; --verbosity=0 lets them
-    if arguments[1:]:
-        raise app.UsageError(f"Found {' '.join(arguments[1:])!r}; every argument is a flag, such as --config=FILE.")
-    if MODE.value not in (*modes.SHARED, *modes.WITHOUT_DEVICES):
-        check_devices()
-    if MODE.value == "generate":
-        request = modes.Request(**{name: flag.value for name, flag in REQUEST.items()})
-        return modes.generate(CONFIG.value, WORKDIR.value, DATA_DIR.value, request)
-    if CONFIG.value is None:
-        raise app.UsageError("Give a config: --config=configs/vqvae_traj.py")
-    if MODE.value not in modes.SHARED:
-        return modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
-    with together(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):  # before anything asks jax for devices
-        check_devices()
-        with modes.alone(CONFIG.value, WORKDIR.value, STEAL_LOCK.value):
-            modes.MODES[MODE.value](CONFIG.value, WORKDIR.value, DATA_DIR.value)
+    """The whole command, of the program's name and its flags; a mistake of the user is a ``SystemExit`` of code 2."""
+    talking = _talking(arguments)
+    if not talking:
+        logging.set_verbosity(logging.WARNING)  # the libraries talk a lot
+    with reported(with_traceback=talking):
+        assignments = _parsed(arguments)
+        if MODE.value not in (*modes.SHARED, *modes.WITHOUT_DEVICES):
+            check_devices()
+        if MODE.value == "generate":
+            request = modes.Request(**{name: flag.value for name, flag in REQUEST.items()})
+            config = modes.configured(CONFIG.value, assignments) if CONFIG.value is not None else None
+            return modes.generate(config, WORKDIR.value, DATA_DIR.value, request)
+        if CONFIG.value is None:
+            raise ValueError("Give a config: --config=configs/vqvae_traj.py")
+        config = modes.configured(CONFIG.value, assignments)
+        if MODE.value not in modes.SHARED:
+            return modes.MODES[MODE.value](config, WORKDIR.value, DATA_DIR.value)
+        with together(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):  # before anything asks for devices
+            check_devices()
+            with modes.alone(config, WORKDIR.value, STEAL_LOCK.value):
+                modes.MODES[MODE.value](config, WORKDIR.value, DATA_DIR.value)
+
+
+def _talking(arguments: list[str]) -> bool:
+    return any(argument.startswith(("--verbosity", "-v")) for argument in arguments[1:])
+
+
+def _parsed(arguments: list[str]) -> list:
+    """Parses absl's flags and returns the assignments to keys of the config."""
+    from videogvt.command import split
+
+    assignments, others = split(arguments)
+    try:
+        left = flags.FLAGS(others)
+    except flags.Error as error:
+        raise ValueError(f"{error}. --help lists the flags, --mode=keys those of a config.") from error
+    if left[1:]:
+        raise ValueError(f"Found {' '.join(left[1:])!r}; every argument is a flag, such as --config=FILE.")
+    if assignments and CONFIG.value is None:
+        raise ValueError(f"--config.{assignments[0].path} is a key of a config; name the config too, --config=FILE.")
+    return assignments
+
+
+def _parser(arguments: list[str]) -> list[str]:
+    """absl's parser: it reads the flags and hands on all arguments."""
+    with reported(with_traceback=_talking(arguments)):
+        _parsed(arguments)
+    return arguments
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parser)

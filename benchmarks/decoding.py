@@ -2,12 +2,14 @@
 
     python benchmarks/decoding.py --workdir=runs/maskgvt_traj [--lm=runs/lmgvt_traj]
         [--judge=runs/classifier_traj-judge] [--steps=1,2,4,8,12,24,48] [--batches=1,8,32] [--per_class=20]
-        [--tokens=256,1024] [--data_dir=DIR]
+        [--tokens=256,1024] [--split=validation] [--seeds=1] [--data_dir=DIR]
 
 The first table decodes with the run's own weights: quality of the clips beside real ones, and seconds and GFLOP of
 one call from noise to pixels at every batch size, the fastest of three. The second is the cost alone, from noise to
 codes, of untrained networks of the run's size on so many tokens: 12 steps of the masked transformer, and the causal one
 with its cache. GFLOP are those of matrix products and convolutions, loops counted as often as they run.
+
+Steps are chosen by this table, so that it is of validation clips and of other seeds than the reported figures are.
 
 Both tables go to ``decoding.json`` in the run's directory, where its report finds them.
 """
@@ -59,7 +61,8 @@ def quality(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
     weights = "ema" if run.recipe.losses.ema_decay else "params"
     evaluator = evaluators_of(
         run.recipe.predict_fns, run.recipe.generation.tasks, opened, seed=run.plan.seed, weights=weights,
-        batch_size=config["evals"]["batch_size"], per_class=flags.per_class, judge=judge)["generation"]
+        batch_size=config["evals"]["batch_size"], per_class=flags.per_class, judge=judge,
+        split=flags.split, seeds=flags.seeds)["generation"]
     decoders = [
         Decoder(f"{steps} steps", steps, run.recipe.with_decoding(steps=steps).predict_fns["generate"], state,
                 evaluator.task) for steps in flags.steps]
@@ -120,6 +123,8 @@ def main() -> None:
     parser.add_argument("--judge")
     parser.add_argument("--data_dir")
     parser.add_argument("--per_class", type=int, default=20)
+    parser.add_argument("--split", default="validation")
+    parser.add_argument("--seeds", type=int, default=1)
     for name, default in (("steps", "1,2,4,8,12,24,48"), ("batches", "1,8,32"), ("tokens", "256,1024")):
         parser.add_argument(f"--{name}", type=numbers, default=numbers(default))
     flags = parser.parse_args()
@@ -132,6 +137,7 @@ def main() -> None:
         print(f"\n{as_text(*table(alone))}")
     device = jax.devices()[0]
     about = {"device": device.device_kind, "devices": len(jax.devices()), "clips a class": flags.per_class,
+             "split": flags.split, "seeds": flags.seeds,
              "jax": jax.__version__}
     (pathlib.Path(flags.workdir) / FILE).write_text(json.dumps({"rows": rows, "costs": alone, "about": about}))
 

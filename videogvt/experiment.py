@@ -16,13 +16,15 @@ from ml_collections import ConfigDict
 
 from videogvt.core.processes import first_alone
 from videogvt.core.registry import unknown_name
-from videogvt.core.sections import check_keys, configure
+from videogvt.core.sections import configure
 from videogvt.inputs.sources import ClipSource, open_source
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
 from videogvt.kinds import KINDS, Kind
+from videogvt.provenance import Place, place_of
 from videogvt.recipes.flops import step_flops
+from videogvt.schema import check_config
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.machine import matrix_rate
@@ -58,10 +60,20 @@ class Experiment:
         """Trains, or takes up the training where it stopped."""
         return loop.fit(self.recipe, self.data, self.evaluators, self.plan, self.workdir)
 
+    def measured_in(self) -> Place:
+        """Where the figures of an evaluation belong: into the run's directory, if config and data are the training's.
+
+        Raises:
+          FileNotFoundError, WorkdirError: see ``provenance.place_of``.
+        """
+        return place_of(self.workdir, self.plan.config, self.evaluators, self.data.source.split_hash)
+
     def evaluate(self, step: int | str = "best") -> dict[str, float]:
-        """All evaluators on a checkpoint; rewrites ``eval.json``."""
+        """All evaluators on a checkpoint; writes ``eval.json`` and ``media/`` where they belong (``measured_in``)."""
+        place = self.measured_in()
         return evaluation.evaluate_run(
-            self.recipe, self.data.first_batch, self.evaluators, self.plan, self.workdir, step
+            self.recipe, self.data.first_batch, self.evaluators, self.plan, self.workdir, step,
+            folder=None if place.own else place.folder, further=place.about,
         )
 
     def summary(self) -> str:
@@ -113,15 +125,11 @@ def build(
     """
     workdir = epath.Path(workdir or default_workdir(config)).absolute()
     config = config.to_dict()
-    if config["recipe"] == "study":
+    if config.get("recipe") == "study":
         raise ValueError(f"{config['name']} is a study, which is many runs, and this mode is for one; modes train, "
                          "plan, eval and report know studies. Name a single run, such as its variant 'judge'.")
-    if config["recipe"] not in KINDS:
-        raise ValueError(unknown_name("config.recipe", config["recipe"], KINDS))
+    check_config(config)
     kind = KINDS[config["recipe"]]
-    for section in kind.sections:
-        if section not in config:
-            raise ValueError(f"The config has no section {section!r}; it needs {', '.join(kind.sections)}.")
     with first_alone():  # the data sets, where they are not there yet
         return _built(config, kind, workdir, data_dir)
 
@@ -139,12 +147,10 @@ def _built(config: Mapping[str, Any], kind: Kind, workdir: epath.Path, data_dir)
 
 def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
     section = config["data"]
-    check_keys("data", section, ("source", "options", "transforms", "batch_size"))
     source = open_source(section["source"], "train", data_dir=data_dir, **section["options"])
     if not len(source):
         raise ValueError(f"The split 'train' of {source} is empty; choose another data set or another split rule.")
-    shards, hosts = config["mesh"]["data"], jax.process_count()
-    devices = len(jax.devices()) // config["mesh"]["model"] if shards == -1 else shards
+    hosts, devices = jax.process_count(), MeshShape(**config["mesh"]).build().shape["data"]
     for name, size in (("data.batch_size", section["batch_size"]), ("evals.batch_size", config["evals"]["batch_size"])):
         if size % devices or size % hosts:
             raise ValueError(
@@ -176,7 +182,6 @@ def _open_part(config: Mapping[str, Any], data_dir, split: str, fields: Sequence
 
 def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
     section = dict(config["train"])
-    check_keys("train", section, ("steps", "epochs", "log_every", "save_every", "keep", "best", "best_mode", "show"))
     if ("steps" in section) == ("epochs" in section):
         raise ValueError("config.train needs either 'steps' or 'epochs', and not both.")
     epochs = section.pop("epochs", None)
@@ -200,7 +205,6 @@ def _evaluators(
 ) -> dict[str, Evaluator]:
     """"validation" every so many steps, on a part; all others once at the end."""
     section = config["evals"]
-    check_keys("evals", section, ("every", "limit", "batch_size", "transforms", "splits", *kind.evals))
     fields = tuple(name for name in kind.fields if name in data.source.available)
     evaluators = {}
     for split in measured_splits(section, data.source.splits):
@@ -209,7 +213,7 @@ def _evaluators(
             source=open_for_evaluation(config, split, fields, data_dir), split=split, seed=config["seed"],
             weights="ema" if recipe.losses.ema_decay else "params",
             when=When(end=True) if last else When(every=section["every"], end=True),
-            batch_size=section["batch_size"], limit=None if last else section["limit"],
+            batch_size=section["batch_size"], limit=None if last else section.get("limit"),
         )
     return evaluators
 

@@ -4,7 +4,6 @@ A kind gets plain values. What it needs beyond them (the plan, the training data
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.published import Published
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.evals.tokens import TokenEval
+from videogvt.inputs.sources import ClipSource
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
@@ -53,7 +53,6 @@ def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Tok
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]
-    check_keys("generator", config["generator"], ("train_only", "restart_below", "restart_from", "input_noise"))
     network = perceptual.load(**config["perceptual"]) if config["perceptual"] else None
     return TokenizerRecipe(
         model=model,
@@ -69,7 +68,7 @@ def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Tok
 
 def _start(config: Mapping[str, Any], **given: Any) -> Start | None:
     """Another run's weights, where ``config.init_from`` names one."""
-    if "init_from" not in config or config["init_from"]["workdir"] is None:
+    if not config.get("init_from") or config["init_from"].get("workdir") is None:
         return None
     return configure(Start, "init_from", config["init_from"], **given)
 
@@ -87,6 +86,7 @@ def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingD
         return Program(*other, data.first_batch).fresh()
 
     def evaluator(*, split: str, **common) -> ReconstructionEval:
+        recipe.model.latent_shape(_clip(common["source"]))  # or an error, before anything is trained
         return ReconstructionEval(
             split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
             answers=answers, untrained=None if split == "validation" else untrained, **common,
@@ -112,6 +112,18 @@ def _modelability(
         video=predict["video"], embed=predict["embed"], num_codes=recipe.model.num_codes,
         local=recipe.model.spectrum is None, when=When(end=True), batch_size=evals["batch_size"],
     )}
+
+
+def _clip(source: ClipSource) -> tuple[int, int, int]:
+    """(T, H, W) of a source's clips."""
+    return source.read([0])["video"].shape[1:4]
+
+
+def _check_clip(source: ClipSource, split: str, trained_on: tuple[int, int, int]) -> None:
+    """An error where clips are of another size than the network is for, before anything is trained."""
+    if _clip(source) != tuple(trained_on):
+        raise ValueError(f"The clips of {split!r} are of (T, H, W) = {_clip(source)}, those that the network learns "
+                         f"from of {tuple(trained_on)}; change config.evals.transforms or config.data.transforms.")
 
 
 def examples_of(config: Mapping[str, Any], data_dir) -> Examples:
@@ -173,7 +185,12 @@ def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Cl
 def _classification(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingData) -> Callable[..., Evaluator]:
     """Evaluators of a classifier; chance stands beside it."""
     if not isinstance(data, ExampleData):
-        return functools.partial(ClassificationEval, classify=recipe.predict_fns["classify"])
+
+        def of_clips(**common) -> ClassificationEval:
+            _check_clip(common["source"], common["split"], data.first_batch["video"].shape[1:4])
+            return ClassificationEval(classify=recipe.predict_fns["classify"], **common)
+
+        return of_clips
     examples = data.examples
 
     def evaluator(*, source, split: str, **common) -> ClassificationEval:
@@ -285,6 +302,7 @@ def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callabl
 
     def evaluator(*, limit: int | None, **common) -> TokenEval:
         del limit
+        _check_clip(common["source"], common["split"], data.video_shape)
         return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
                          limit=config["evals"]["limit"], **common)
 
@@ -296,16 +314,17 @@ def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened)
     evals = config["evals"]
     if "generation" not in evals:
         return {}
-    section = dict(evals["generation"])
+    section, masked = dict(evals["generation"]), isinstance(recipe, TransformerRecipe)
     scores = ("i3d", "c3d", "fold_clips", "folds")
-    check_keys("evals.generation", section, ("judge", "per_class", "limit", *scores))
+    check_keys("evals.generation", section, ("judge", "per_class", "limit", "split", "seeds", *scores))
     judge = section.pop("judge")
     published = Published.of(**{name: section.pop(name) for name in scores if name in section})
     return evaluators_of(
         recipe.predict_fns, recipe.generation.tasks, opened, seed=config["seed"], settings=config["decoding"],
         weights="ema" if recipe.losses.ema_decay else "params", batch_size=evals["batch_size"],
         judge=load_judge(judge, data.source.class_names) if judge else None,
-        published=published, watch=isinstance(recipe, TransformerRecipe), **section,
+        published=published, watch=masked, **section,
+        independent=recipe.with_decoding(steps=1).predict_fns["generate"] if masked else None,
     )
 
 
@@ -314,45 +333,29 @@ class Kind:
     """A kind of training, which ``config.recipe`` names.
 
     Attributes:
-      sections: what its config must have.
       recipe: makes it from config, plan and training data.
       evaluator: of config, recipe, plan and training data, makes the function that makes a split's evaluator.
       fields: what its evaluators read, as far as the data have it.
       data: of config, clips in batches and the root of the data sets, makes the training data.
       further: of config, recipe, plan, training data and a function (split, fields) that opens a source as evaluators
         see it, makes evaluators by name besides those of the splits.
-      evals: keys of ``config.evals`` that only this kind knows.
       derived: of config and training data, makes the config with what follows from the data; it is the one that the run
         keeps.
     """
 
-    sections: tuple[str, ...]
     recipe: Callable[..., Recipe]
     evaluator: Callable[..., Callable[..., Evaluator]]
     fields: tuple[str, ...]
     data: Callable[..., TrainingData] = lambda config, data, data_dir: data
     further: Callable[..., Mapping[str, Evaluator]] = lambda config, recipe, plan, data, opened: {}
-    evals: tuple[str, ...] = ()
     derived: Callable[..., Mapping[str, Any]] = lambda config, data: config
 
 
 KINDS: Mapping[str, Kind] = {
     "tokenizer": Kind(
-        ("data", "tokenizer", "generator", "discriminator", "perceptual", "losses", "optimizer", "train", "evals",
-         "mesh"),
-        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS), further=_modelability,
-    ),
-    "classifier": Kind(
-        ("data", "classifier", "losses", "optimizer", "train", "evals", "mesh"),
-        _classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds,
-    ),
+        _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS), further=_modelability),
+    "classifier": Kind(_classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds),
     "transformer": Kind(
-        ("data", "tokenizer", "transformer", "tasks", "masking", "decoding", "losses", "optimizer", "train", "evals",
-         "mesh"),
-        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",), _with_empty_code,
-    ),
-    "lm": Kind(
-        ("data", "tokenizer", "lm", "tasks", "decoding", "losses", "optimizer", "train", "evals", "mesh"),
-        _lm, _tokens, ("video", "label", "id"), _token_data, _generated, ("generation",),
-    ),
+        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, _with_empty_code),
+    "lm": Kind(_lm, _tokens, ("video", "label", "id"), _token_data, _generated),
 }

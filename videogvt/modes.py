@@ -7,11 +7,31 @@ training code.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
 Mode = Callable[[ConfigDict, str | None, str | None], None]
+
+
+def configured(argument: str, assignments: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+    """The config of a file and variant, with what the command line assigns to its keys; every key was looked at."""
+    from videogvt.command import load_config, override
+    from videogvt.schema import check_config
+
+    config = override(load_config(argument), assignments)
+    check_config(config.to_dict())
+    return config.lock()
+
+
+def keys(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Lists every key that the config may have, with type, default, value and meaning."""
+    del workdir, data_dir
+    from videogvt.command import describe_keys
+
+    print("\n".join(describe_keys(config.to_dict())))
 
 
 def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
@@ -43,7 +63,7 @@ def train(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
 
 
 def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
-    """Evaluates the best checkpoint of a run again, and reports."""
+    """Evaluates the best checkpoint of a run again, and reports; with another config or data into ``evals/``."""
     import jax
 
     from videogvt.experiment import build, default_workdir
@@ -52,20 +72,42 @@ def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
     if config.recipe == "study":
         run_study(config, workdir or default_workdir(config), data_dir, again=True)
     else:
-        build(config, workdir, data_dir).evaluate()
+        experiment = build(config, workdir, data_dir)
+        folder = experiment.measured_in().folder
+        experiment.evaluate()
+        if jax.process_index() == 0:
+            _write_report(folder)
+            if folder != experiment.workdir:  # whose page names its other evaluations
+                _write_report(experiment.workdir, told=False)
+        return
     if jax.process_index() == 0:
         report(config, workdir, data_dir)
 
 
-def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
-    """Writes a run's HTML page from its files, and prints its table."""
-    del data_dir
-    from videogvt.experiment import default_workdir
-    from videogvt.report import run_report, study
+def _write_report(folder: os.PathLike, told: bool = True) -> None:
+    from videogvt.report import run_report
 
-    write = study.write_report if config.recipe == "study" else run_report.write_report
-    page = write(workdir or default_workdir(config))
-    print(page.text)
+    page = run_report.write_report(folder)
+    if told:
+        print(page.text)
+
+
+def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Writes a run's HTML page from its files, and prints its table; that of ``evals/`` for the config measured there.
+    """
+    del data_dir
+    from videogvt.experiment import default_workdir, plain
+    from videogvt.provenance import reported
+    from videogvt.report import study
+
+    workdir = workdir or default_workdir(config)
+    if config.recipe == "study":
+        return print(study.write_report(workdir).text)
+    folder, differs = reported(workdir, plain(config.to_dict()))
+    _write_report(folder)
+    if differs:
+        print(f"The page is about the run's own config; the one given here has other values of {', '.join(differs)}. "
+              "--mode=eval measures it.", file=sys.stderr)
 
 
 def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
@@ -102,9 +144,12 @@ def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
     from videogvt.experiment import default_workdir, open_for_evaluation
     from videogvt.pretrained import VideoTokenizer
     from videogvt.pretrained.codes import fields_to_open, write_codes, write_jsonl
+    from videogvt.provenance import check_network
 
-    tokenizer = VideoTokenizer.load(workdir or default_workdir(config))
-    plain = config.to_dict()
+    plain, workdir = config.to_dict(), workdir or default_workdir(config)
+    if plain["recipe"] == "tokenizer":
+        check_network(workdir, plain, ("tokenizer",))
+    tokenizer = VideoTokenizer.load(workdir)
     first = open_for_evaluation(plain, "train", ("video",), data_dir)
     sources = {split: open_for_evaluation(plain, split, fields_to_open(first), data_dir) for split in first.splits}
     folder = write_codes(tokenizer, sources, config.name, data_dir)
@@ -166,30 +211,37 @@ def generate(
 
     from videogvt.experiment import default_workdir
     from videogvt.pretrained import VideoGenerator, shipped
+    from videogvt.pretrained.requests import with_decoding
+    from videogvt.provenance import check_network
     from videogvt.report.samples import write_samples
 
     names = list(shipped("generator"))
     if workdir is None and config is None and not names:
         raise ValueError("No generator ships with this version; name the run of one: --config=configs/maskgvt_traj.py")
     source = str(workdir or (default_workdir(config) if config is not None else names[0]))
+    decoding, own = request.decoding, None
+    if config is not None:
+        own = config.to_dict()
+        check_network(source, own)
+        decoding = {name: value for name, value in own["decoding"].items() if name != "keep_condition"} | decoding
     generator = VideoGenerator.load(source, data_dir=data_dir)
     task = request.task or generator.tasks[0]
-    given = _given(generator, request, data_dir)
+    given = _given(generator, request, data_dir, own)
     made = generator.generate(
-        task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps,
-        **request.decoding,
+        task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps, **decoding
     )
     videos = made.videos
     if request.frames is not None and request.frames > videos.shape[1]:
         part = request.given or videos.shape[1] // 2
         videos = generator.extend(
-            videos, request.frames, given=part, overlap=part // 2, seed=request.seed, **request.decoding
+            videos, request.frames, given=part, overlap=part // 2, seed=request.seed, **decoding
         )
     classes = [generator.class_names[label] if label >= 0 else "clip" for label in made.labels]
     clips = [f"{name}-{place:03d}" for place, name in enumerate(classes)]
     home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / source
     about = {"generator": source, "tokenizer": generator.tokenizer.hash, "tasks": list(generator.tasks),
-             **dataclasses.asdict(request), "task": task, "classes": classes}
+             **dataclasses.asdict(request), "task": task, "classes": classes,
+             "decoding": dataclasses.asdict(with_decoding(generator.generation, decoding).decoding)}
     steps = generator.tokenizer.video(made.tokens[0]) if request.show_steps else None
     name = f"{task}-{request.label or 'all'}-seed{request.seed}".replace(":", "")
     folder = pathlib.Path(request.output or home / "generated" / name)
@@ -200,20 +252,24 @@ def generate(
 def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Measures speed, memory and compile time of all that the config does, on untrained weights."""
     from videogvt.bench import measure
-    from videogvt.experiment import build, default_workdir
+    from videogvt.experiment import build, default_workdir, plain
+    from videogvt.provenance import differences, read_config
     from videogvt.report.grids import as_text
 
     config = config.copy_and_resolve_references()
     if "generation" in config.evals:  # nothing is judged here, and the judge need not be there
         with config.unlocked():
             del config.evals["generation"]
-    found = measure.measure(build(config, workdir, data_dir))
+    found, workdir = measure.measure(build(config, workdir, data_dir)), workdir or default_workdir(config)
     print("\n".join([*measure.facts(found["about"]), "", as_text(*measure.table(found["rows"]))]))
-    print(measure.write(found, workdir or default_workdir(config)))
+    trained, here = read_config(workdir), plain(config.to_dict())
+    own = trained is None or "recipe" not in trained or not differences(trained, here)
+    name = measure.FILE if own else f"bench-{found['about']['config_hash']}.json"
+    print(measure.write(found, workdir, name))
 
 
-def _given(generator, request: Request, data_dir: str | None):
-    """The clip that is given, uint8 (T, H, W, 3), or None."""
+def _given(generator, request: Request, data_dir: str | None, config=None):
+    """The clip that is given, uint8 (T, H, W, 3), or None; of the data of ``config``, or else of the generator's."""
     from videogvt.experiment import open_for_evaluation
     from videogvt.inputs.given import read_clip
 
@@ -223,7 +279,7 @@ def _given(generator, request: Request, data_dir: str | None):
         return read_clip(request.video, *generator.generation.video_shape)
     if request.index is None:
         return None
-    config = generator.config
+    config = config or generator.config
     if request.split != "train":  # how many training clips there are changes no other; they need not be made for one
         options = {key: value for key, value in config["data"]["options"].items() if key != "clips"}
         config = {**config, "data": {**config["data"], "options": options}}
@@ -235,7 +291,7 @@ def _given(generator, request: Request, data_dir: str | None):
 
 MODES: dict[str, Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
-    "tokenize": tokenize, "generate": generate, "bench": bench,
+    "tokenize": tokenize, "generate": generate, "bench": bench, "keys": keys,
 }
 
 

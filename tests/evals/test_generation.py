@@ -141,6 +141,29 @@ def test_limit_and_facts():
     assert "frechet_traj" not in numbers and "judge_agreement" not in numbers and "oracle_agreement" in numbers
 
 
+def test_figures_of_several_seeds_are_means_with_their_range():
+    state, seeds = bank.make_state(), (4, 5, 6)
+    options = {"per_class": 3, "batch_size": 15, "judge": bank.judge()}
+    apart = [dict(make_eval(**options, seeds=(seed,)).run(state)) for seed in seeds]
+    together = dict(make_eval(**options, seeds=seeds).run(state))
+    for figure in ("spread_px", "oracle_agreement", "nearest_train_px", "by_class/linear/fit_residual_px"):
+        values = [numbers[figure] for numbers in apart]
+        assert together[figure] == pytest.approx(np.mean(values), rel=1e-6), figure
+        if min(values) < max(values):
+            assert together[f"{figure}_low"] == min(values) and together[f"{figure}_high"] == max(values)
+    assert together["spread_px_low"] < together["spread_px"] < together["spread_px_high"]
+    assert together["clips"] == 15 and "clips_low" not in together
+    assert together["real/spread_px"] == apart[0]["real/spread_px"] and "real/spread_px_low" not in together
+    assert make_eval(seeds=seeds).facts["seeds"] == [4, 5, 6] and make_eval().facts["seeds"] == [0]
+
+
+def test_codes_drawn_independently_stand_beside_the_generators_own():
+    numbers, _ = run(bank.real, independent=bank.trembling, seeds=(0, 1), per_class=3)
+    assert numbers["independent/jerk_vs_real"] > 3 > numbers["jerk_vs_real"]
+    assert numbers["independent/clips"] == numbers["clips"] == 15
+    assert "independent/jerk_vs_real_low" in numbers and "independent/frechet_traj" not in numbers
+
+
 def test_clips_without_objects_have_figures_of_the_judge_alone():
     plain = ("fps", "pixel_position", "radius_px")
     evaluator = make_eval(judge=bank.judge(), samples=1)

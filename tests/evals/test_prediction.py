@@ -162,6 +162,24 @@ def test_errors_by_hand():
     assert curves["error"][0, 0, 0, 5] == pytest.approx(5.0) and curves["found"][0, 0, 5] == 0.5
 
 
+def drawn(state, task_B, label_B, video_BTHWC, keys_B):
+    """Moved to the right by 0 to 3 pixels, as the keys have it."""
+    by_B = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4))(keys_B)
+    return {"video": jax.vmap(lambda video, by: jnp.roll(video, by, axis=2))(video_BTHWC, by_B)}
+
+
+def test_figures_of_several_seeds_are_means_with_their_range():
+    name, seeds = "FP:3/track_error_px", (7, 8)
+    apart = [run(drawn, ("FP:3",), seeds=(seed,))[0] for seed in seeds]
+    together, _ = run(drawn, ("FP:3",), seeds=seeds)
+    low, high = sorted(numbers[name] for numbers in apart)
+    assert low < high and together[name] == pytest.approx((low + high) / 2)
+    assert (together[f"{name}_low"], together[f"{name}_high"]) == (low, high)
+    assert together["FP:3/copy/track_error_px"] == apart[0]["FP:3/copy/track_error_px"]
+    assert "FP:3/copy/track_error_px_low" not in together and together["FP:3/frames"] == apart[0]["FP:3/frames"]
+    assert make_eval(drawn, ("FP:3",), seeds=seeds).facts["seeds"] == [7, 8]
+
+
 def test_tasks_that_give_nothing_are_refused():
     with pytest.raises(ValueError, match="GenerationEval"):
         make_eval(truth, ("CG",))

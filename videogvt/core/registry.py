@@ -10,7 +10,7 @@ Entry = TypeVar("Entry")
 def unknown_name(kind: str, name: Any, legal: Iterable[str]) -> str:
     """A message for a name that is not among the legal ones, with the nearest legal one first."""
     legal = sorted(legal)
-    near = difflib.get_close_matches(str(name), legal, n=1)
+    near = difflib.get_close_matches(str(name), legal, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Legal {kind} names: {', '.join(legal)}."
 

@@ -1,10 +1,11 @@
 """Whether generated clips show what was asked for, beside real clips and beside answers that must fail.
 
 Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe``): the generator's clips;
-``real`` ones of the split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones
-under ``shuffled`` labels, which is chance; training clips ``copied`` out, which have no distance to the training set;
-and the ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad. FVD
-and Inception Score, where their networks are named, are measured on clips of their own; see ``published``.
+its ``independent`` codes, all drawn in one decoding step, in which no code knows of another; ``real`` ones of the
+split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones under ``shuffled``
+labels, which is chance; training clips ``copied`` out, which have no distance to the training set; and the
+``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad. FVD and
+Inception Score, where their networks are named, are measured on clips of their own; see ``published``.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from videogvt.evals.hosts import gather, local_rows, stack
 from videogvt.evals.judge import Judge
 from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
 from videogvt.evals.published import Published
+from videogvt.evals.seeds import averaged
 from videogvt.evals.tables import Columns, in_order
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.frechet import frechet_between
@@ -50,7 +52,9 @@ class GenerationEval:
       train: the training split, for ``motion.Training.of``; where it is not of tracked objects (``motion.has_tracks``),
         there are figures of the judge, or published ones, alone.
       split: the source's name; like ``weights`` and ``settings`` (of the decoding) it only stands among the facts.
-      seed: of the generated clips and of the choice of real ones.
+      seed: of the choice of real clips.
+      seeds: of the generated clips; figures are means over them, with their range (``seeds.averaged``). None for
+        ``seed`` alone. Files are of the first.
       generate: the recipe's predict function, traceable; it must not change the state.
       when: its schedule.
       batch_size: of all hosts together; it divides by the devices along the data axis.
@@ -61,6 +65,7 @@ class GenerationEval:
         Real and reconstructed clips are measured once: the tokenizer is frozen.
       judge: a trained classifier; or None for no figures of its.
       published: measures FVD and Inception Score against ``train``; or None for neither.
+      independent: ``generate`` in a single step; or None for no such row.
       unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
       samples: clips of each class to keep for the report.
       train_limit: only so many training clips; or None for all.
@@ -80,7 +85,9 @@ class GenerationEval:
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
     judge: Judge | None = None
     published: Published | None = None
+    independent: Generate | None = None
     unfold: Generate | None = None
+    seeds: tuple[int, ...] | None = None
     samples: int = 4
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train_limit: int | None = None
@@ -104,7 +111,8 @@ class GenerationEval:
         self._training: Training | None = None
         self._beside: dict[str, Columns] = {}
         self._others_features: np.ndarray | None = None
-        self._forward = None
+        self.seeds = self.seeds or (self.seed,)
+        self._forwards: dict[str, Any] = {}
         self._published_facts = None
         if self.published:
             self._published_facts = self.published.check(self._shape[0], len(self.train))
@@ -114,8 +122,9 @@ class GenerationEval:
         """What is needed to repeat the figures."""
         return {
             "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "real_clips": self.real_clips, "weights": self.weights, "batch_size": self.batch_size,
-            "task": self.task, "class_names": list(self.source.class_names), "decoding": dict(self.settings),
+            "seeds": list(self.seeds), "real_clips": self.real_clips, "weights": self.weights,
+            "batch_size": self.batch_size, "task": self.task, "class_names": list(self.source.class_names),
+            "decoding": dict(self.settings),
             "judge": self.judge.name if self.judge else None, "train_hash": self.train.split_hash,
             "train_limit": self.train_limit, "published": self._published_facts,
         }
@@ -127,7 +136,7 @@ class GenerationEval:
             yield from self._published_figures(state)
         tables = self._tables(state)
         if self._looks:
-            yield from self._looked_at(tables)
+            yield from self._looked_at(tables, self._of_further_seeds(state))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(state, tables))
         if self.unfold:
@@ -141,16 +150,24 @@ class GenerationEval:
         if not self._beside:
             self._training = Training.of(self.train, self.train_limit) if self.has_tracks else None
             self._beside = self._measure_beside(state)
-        return {"": self._measure(self._generated(state), self.clips)} | self._beside
+        return self._made(state, self.seeds[0]) | self._beside
 
-    def _looked_at(self, tables: dict[str, Columns]) -> Iterator[tuple[str, float | Media]]:
-        diagonal = float(np.hypot(*self._shape[1:3]))
+    def _made(self, state: TrainState, seed: int) -> dict[str, Columns]:
+        """The tables of what is generated."""
+        makers = {"": self.generate, "independent": self.independent}
+        return {row: self._measure(self._generated(state, seed=seed, row=row), self.clips)
+                for row, maker in makers.items() if maker is not None}
+
+    def _of_further_seeds(self, state: TrainState) -> list[dict[str, Columns]]:
+        return [self._made(state, seed) for seed in self.seeds[1:]]
+
+    def _looked_at(
+        self, tables: dict[str, Columns], further: list[dict[str, Columns]]
+    ) -> Iterator[tuple[str, float | Media]]:
         for row, table in tables.items():
-            numbers = figures(table, tables["real"], diagonal)
-            if row in BY_CLASS:
-                numbers |= self._frechet(table)
-                numbers |= by_class(table, tables["real"], diagonal, self.source.class_names)
-            yield from ((f"{row}/{figure}".lstrip("/"), value) for figure, value in numbers.items())
+            seen = [table, *(others[row] for others in further if row in others)]
+            found = [self._figures(row, one, tables["real"]) for one in seen]
+            yield from ((f"{row}/{figure}".lstrip("/"), value) for figure, value in averaged(found))
         names = np.array(self.source.class_names)
         for file, row in (("table", ""), ("real", "real")):
             yield file, Media.arrays(**{name: column for name, column in tables[row].items() if name != "features"})
@@ -158,6 +175,14 @@ class GenerationEval:
             if named in tables[""]:
                 counts_KK = confusion(tables[""]["label"], tables[""][named], len(names), len(columns))
                 yield f"confusion_{judge}", Media.arrays(counts_KK=counts_KK, class_names=columns)
+
+    def _figures(self, row: str, table: Columns, real: Columns) -> dict[str, float]:
+        diagonal = float(np.hypot(*self._shape[1:3]))
+        numbers = figures(table, real, diagonal)
+        if row in BY_CLASS:
+            numbers |= self._frechet(table)
+            numbers |= by_class(table, real, diagonal, self.source.class_names)
+        return numbers
 
     def _published_figures(self, state: TrainState) -> Iterator[tuple[str, float]]:
         """FVD and Inception Score of clips of the classes of training clips; each of these is looked at once."""
@@ -171,7 +196,8 @@ class GenerationEval:
 
     def asking(self, generate: Generate, task: int = 0) -> "GenerationEval":
         """The same evaluator of another generator, for figures alone; what it has measured of real clips stays."""
-        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0, published=None)
+        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0, published=None,
+                                    independent=None)
         other._training, other._beside, other._others_features = self._training, self._beside, self._others_features
         return other
 
@@ -250,17 +276,20 @@ class GenerationEval:
 
         return clips
 
-    def _generated(self, state: TrainState, label_N: np.ndarray | None = None) -> Clips:
-        """Generated clips of these classes; None for all classes in turn."""
-        mesh = mesh_of(state)
-        if self._forward is None:
-            self._forward = self._jit(mesh, lambda state, place_B, label_B: _as_bytes(
-                self.generate(state, *self.inputs(place_B, label_B))["video"]))
+    def _generated(
+        self, state: TrainState, label_N: np.ndarray | None = None, seed: int | None = None, row: str = ""
+    ) -> Clips:
+        """Generated clips of these classes, of the generator or its control; None for all classes in turn."""
+        mesh, seed = mesh_of(state), np.uint32(self.seeds[0] if seed is None else seed)
+        maker = self.independent if row else self.generate
+        if row not in self._forwards:
+            self._forwards[row] = self._jit(mesh, lambda state, place_B, label_B, seed: _as_bytes(
+                maker(state, *self.inputs(place_B, label_B, seed))["video"]))
 
         def clips(place_B):
             label_B = place_B % self.classes if label_N is None else label_N[np.minimum(place_B, len(label_N) - 1)]
             placed = place_batch({"place": place_B, "label": label_B.astype(np.int32)}, mesh)
-            return local_rows(self._forward(state, placed["place"], placed["label"])), label_B
+            return local_rows(self._forwards[row](state, placed["place"], placed["label"], seed)), label_B
 
         return clips
 
@@ -268,10 +297,11 @@ class GenerationEval:
         return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
 
     def inputs(
-        self, place_B: jax.Array, label_B: jax.Array | None = None
+        self, place_B: jax.Array, label_B: jax.Array | None = None, seed: jax.Array | int | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """task_B, label_B, video_BTHWC and keys_B of the clips at these places; None is all classes in turn."""
-        key = jax.random.key(self.seed)
+        """task_B, label_B, video_BTHWC and keys_B of the clips at these places; None is all classes in turn, and the
+        first seed."""
+        key = jax.random.key(self.seeds[0] if seed is None else seed)
         keys_B = jax.vmap(lambda place: jax.random.fold_in(key, place))(place_B)
         task_B = jnp.full(place_B.shape, self.task, jnp.int32)
         label_B = place_B % self.classes if label_B is None else label_B

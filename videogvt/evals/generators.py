@@ -8,6 +8,7 @@ from videogvt.evals.judge import Judge
 from videogvt.evals.motion import TRUTH, has_tracks
 from videogvt.evals.prediction import PredictionEval
 from videogvt.evals.published import Published
+from videogvt.evals.seeds import REPORTED, seeds_of
 from videogvt.inputs.sources import ClipSource
 from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, When
@@ -15,9 +16,9 @@ from videogvt.train.contracts import Evaluator, When
 
 def evaluators_of(
     predict_fns: Mapping[str, Callable], table: TaskTable, opened: Callable[[str, Sequence[str]], ClipSource], *,
-    seed: int, weights: str, batch_size: int, split: str = "test", per_class: int = 100, limit: int = 500,
-    judge: Judge | None = None, published: Published | None = None, settings: Mapping[str, Any] = {},
-    watch: bool = True, when: When = When(end=True),
+    seed: int, weights: str, batch_size: int, split: str = REPORTED, seeds: int = 3, per_class: int = 100,
+    limit: int = 500, judge: Judge | None = None, published: Published | None = None, settings: Mapping[str, Any] = {},
+    independent: Callable | None = None, watch: bool = True, when: When = When(end=True),
 ) -> dict[str, Evaluator]:
     """"generation", where a task is given the class alone and the data have classes, and "prediction", where a task is
     given pixels and the data know their object.
@@ -26,8 +27,9 @@ def evaluators_of(
       predict_fns: of the recipe: "generate", "codes" and "video".
       table: of its tasks.
       opened: opens a split of the data with the fields asked for.
-      seed, weights, batch_size, judge, published, settings, when: see ``GenerationEval``.
-      split: of the real clips.
+      seed, weights, batch_size, judge, published, settings, independent, when: see ``GenerationEval``.
+      split: of the real clips: "test" for figures that are reported, another one while settings are chosen.
+      seeds: how many the figures are means of; see ``seeds.seeds_of``.
       per_class: clips to generate of each class.
       limit: clips to predict for each task.
       watch: whether "generate" takes ``keep_steps``.
@@ -36,7 +38,7 @@ def evaluators_of(
       ValueError: published figures are asked for, and no task generates clips of a class.
     """
     common = {"split": split, "seed": seed, "weights": weights, "batch_size": batch_size, "settings": settings,
-              "generate": predict_fns["generate"], "when": when}
+              "generate": predict_fns["generate"], "when": when, "seeds": seeds_of(seed, split, seeds)}
     there = opened(split, ("video",)).available
 
     def part(name, fields):
@@ -60,7 +62,7 @@ def evaluators_of(
 
         evaluators["generation"] = GenerationEval(
             source=source, train=train, task=alone[0], per_class=per_class, judge=judge, published=published,
-            reconstruct=reconstruct,
+            reconstruct=reconstruct, independent=independent,
             unfold=unfolding(predict_fns["generate"], predict_fns["video"]) if watch else None, **common)
     if len(alone) < len(table.names) and tracked:
         evaluators["prediction"] = PredictionEval(source=source, table=table, limit=limit, **common)

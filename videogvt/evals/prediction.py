@@ -16,6 +16,7 @@ from videogvt.evals.generation import Generate
 from videogvt.evals.hidden import by_horizon, error_columns, task_figures
 from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
 from videogvt.evals.motion import background, rows_of
+from videogvt.evals.seeds import averaged
 from videogvt.evals.tables import Columns, in_order
 from videogvt.inputs.sources import ClipSource
 from videogvt.tasks import TaskTable
@@ -33,6 +34,8 @@ class PredictionEval:
       source: a split of a world of tracked objects, opened with ``video``, ``label`` and ``id``.
       split: its name; like ``weights`` and ``settings`` (of the decoding) it only stands among the facts.
       seed: of the keys; each task and clip has its own, so no figure depends on the batch size or the devices.
+      seeds: several of them, for figures that are means with their range (``seeds.averaged``); None for ``seed`` alone.
+        Files are of the first.
       generate: the recipe's predict function, traceable; it must look at given pixels alone.
       table: its tasks.
       when: its schedule.
@@ -51,10 +54,12 @@ class PredictionEval:
     batch_size: int
     limit: int | None = None
     samples: int = 3
+    seeds: tuple[int, ...] | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.clips = min(len(self.source), self.limit or len(self.source))
+        self.seeds = self.seeds or (self.seed,)
         shown_nTHW = np.asarray(self.table.visible_pixels(jnp.arange(len(self.table.names))))
         self._shown = {place: shown_nTHW[place] for place in range(len(shown_nTHW)) if shown_nTHW[place].any()}
         if not self._shown:
@@ -72,28 +77,30 @@ class PredictionEval:
         """What is needed to repeat the figures."""
         return {
             "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "weights": self.weights, "batch_size": self.batch_size, "tasks": list(self.tasks),
-            "class_names": list(self.source.class_names), "decoding": dict(self.settings),
+            "seeds": list(self.seeds), "weights": self.weights, "batch_size": self.batch_size,
+            "tasks": list(self.tasks), "class_names": list(self.source.class_names), "decoding": dict(self.settings),
         }
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures of every task (see ``task_figures``), ``tasks``, ``tasks_beating_trivial`` and the mean of
         ``error_vs_trivial`` over tasks; and the files ``horizons`` (see ``by_horizon``) and ``samples``."""
-        tables, videos = self._measure(state)
-        ratios, names, diagonal = [], self.source.class_names, float(np.hypot(*self._picture))
+        (tables, videos), *further = [self._measure(state, seed) for seed in self.seeds]
+        diagonal, ratios = float(np.hypot(*self._picture)), []
         for task, table in tables.items():
-            numbers = task_figures(table, task, names, diagonal)
+            of_seeds = [table, *(others[task] for others, _ in further)]
+            names = self.source.class_names
+            numbers = dict(averaged([task_figures(one, task, names, diagonal) for one in of_seeds]))
             ratios += [numbers["error_vs_trivial"]] if "error_vs_trivial" in numbers else []
             yield from ((f"{task}/{name}", value) for name, value in numbers.items())
         yield "tasks", float(len(tables))
         if ratios:
             yield "tasks_beating_trivial", float(sum(ratio < 1.0 for ratio in ratios))
             yield "error_vs_trivial", float(np.mean(ratios))
-        yield "horizons", Media.arrays(**by_horizon(tables, names))
+        yield "horizons", Media.arrays(**by_horizon(tables, self.source.class_names))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(tables, videos))
 
-    def _measure(self, state: TrainState) -> tuple[dict[str, Columns], dict[str, np.ndarray]]:
+    def _measure(self, state: TrainState, seed: int) -> tuple[dict[str, Columns], dict[str, np.ndarray]]:
         """The table and the first clips of every task."""
         parts: dict[str, list[Columns]] = {task: [] for task in self.tasks}
         shown: dict[str, list[Columns]] = {task: [] for task in self.tasks}
@@ -104,7 +111,7 @@ class PredictionEval:
             common = {"index": index_B, "mask": batch["mask"] > 0, "label": batch["label"]}
             for place, visible_THW in self._shown.items():
                 task = self.table.names[place]
-                video_BTHWC = self._filled_in(state, place, index_B, batch)
+                video_BTHWC = self._filled_in(state, place, index_B, batch, seed)
                 track_BT2 = tracker.track(video_BTHWC, still).position_T2
                 parts[task].append(common | error_columns(track_BT2, truth_BT2, visible_THW))
                 if index_B[0] // self.batch_size * self.batch_size < self.samples:  # the same on all hosts
@@ -113,12 +120,14 @@ class PredictionEval:
         tables = {task: in_order(gather(stack(part))) for task, part in parts.items()}
         return tables, {task: in_order(gather(stack(part)))["video"] for task, part in shown.items() if part}
 
-    def _filled_in(self, state: TrainState, place: int, index_B: np.ndarray, batch: Columns) -> np.ndarray:
+    def _filled_in(
+        self, state: TrainState, place: int, index_B: np.ndarray, batch: Columns, seed: int
+    ) -> np.ndarray:
         """This host's rows of the clips that the task at a place of the table makes of a batch, uint8."""
         mesh = mesh_of(state)
         if self._forward is None:
-            def forward(state, task_B, index_B, label_B, video_BTHWC):
-                key = jax.random.fold_in(jax.random.key(self.seed), task_B[0])
+            def forward(state, task_B, index_B, label_B, video_BTHWC, seed):
+                key = jax.random.fold_in(jax.random.key(seed), task_B[0])
                 keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(index_B)
                 made = self.generate(state, task_B, label_B, video_BTHWC / jnp.float32(255), keys_B)["video"]
                 return jnp.round(jnp.clip(made.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)
@@ -128,7 +137,8 @@ class PredictionEval:
             "task": np.full(len(index_B), place, np.int32), "index": index_B.astype(np.int32),
             "label": batch["label"].astype(np.int32), "video": batch["video"],
         }, mesh)
-        return local_rows(self._forward(state, placed["task"], placed["index"], placed["label"], placed["video"]))
+        return local_rows(self._forward(state, placed["task"], placed["index"], placed["label"], placed["video"],
+                                        np.uint32(seed)))
 
     def _samples(self, tables: dict[str, Columns], videos: dict[str, np.ndarray]) -> Columns:
         """The first clips of the split by task: ``video`` (n, S, T, H, W, 3), ``track``, and what was ``shown``."""

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from videogvt.report import figures, page
+from videogvt.report.generation import cell
 from videogvt.report.grids import Table
 from videogvt.report.images import spread, strip, webp
 from videogvt.report.runs import Arrays, Grid, Run
@@ -50,8 +51,8 @@ def table(grid: Grid) -> Table:
         own = grid[task]
         answers = [grid.get(f"{task}/{answer}", {}).get("track_error_px") for answer in ANSWERS]
         lines.append([
-            task, _text(own.get("track_error_px")), _text(own.get("track_error_found_px")),
-            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), _text(own.get("error_vs_trivial")),
+            task, cell(own, "track_error_px", "{:.2f}"), _text(own.get("track_error_found_px")),
+            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), cell(own, "error_vs_trivial", "{:.2f}"),
             _text(own.get("given_error_px")), _text(own.get("unseen_clips"), "{:,.0f}"),
             _text(own.get("unseen_found_share"), "{:.1%}"), _text(own["frames"], "{:,.0f}")])
     return headings, lines

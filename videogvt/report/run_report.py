@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.report import decoding, figures, generation, modelability, page, prediction
+from videogvt.report import decoding, evaluations, figures, generation, modelability, page, prediction
 from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.images import animation, difference, spread, strip, webp
 from videogvt.report.runs import Arrays, Run, read_run
@@ -86,7 +86,7 @@ def headline(run: Run) -> str:
 
 def report_text(run: Run, path: pathlib.Path) -> str:
     """The verdict and the tables for a terminal."""
-    parts = [f"{run.name}: {headline(run)}"]
+    parts = [f"{run.name}: {headline(run)}", *evaluations.sentences(run)]
     for name in run.evaluators:
         if name != "validation" or len(run.evaluators) == 1:
             parts.append(f"{name}\n{as_text(*_table(run, name))}")
@@ -98,6 +98,7 @@ def run_page(run: Run, clips: int) -> str:
     judged = verdict(run)
     kind = "verdict" if judged is None or judged.good else "verdict short"
     blocks = [page.paragraph(headline(run), kind), page.paragraph(_provenance(run), "note")]
+    blocks += evaluations.differences(run)
     if judged and judged.marks:
         blocks.append(page.table(["mark", "value", "met"], [[text, value, "yes" if met else "no"]
                                                             for text, value, met in judged.marks]))
@@ -107,7 +108,7 @@ def run_page(run: Run, clips: int) -> str:
     blocks += [*decoding.sections(run.workdir), *_curves(run), *_details(run)]
     for place, name in enumerate(run.evaluators):
         blocks += _clips(run, name, clips if place == 0 else 1)
-    blocks += _configuration(run)
+    blocks += [*evaluations.others(run), *_configuration(run)]
     return page.document(f"{run.name}: report", *blocks)
 
 
@@ -126,7 +127,7 @@ def _provenance(run: Run) -> str:
     words = []
     if about:
         words.append(f"Checkpoint of step {about['step']:,} of {about['total_steps']:,}, seed {about['seed']}, "
-                     f"commit {about['trained_by_commit'] or 'unknown'}.")
+                     f"commit {about['trained_by_commit'] or 'unknown'}, config {about.get('config_hash', 'unknown')}.")
         words.append(f"Trained for {about['seconds'] / 60:.1f} minutes on {about['examples']:,} clips.")
     if environment:
         words.append(f"{environment['devices']} x {environment['device']}, {environment['host_cores']} host cores.")

@@ -29,17 +29,13 @@ from ml_collections import ConfigDict
 
 from videogvt import experiment
 from videogvt.core.registry import unknown_name
-from videogvt.core.sections import check_keys
 from videogvt.evals.controls import CONTROLS
 from videogvt.nn.classifiers.tracks import TrackModel
+from videogvt.schema import check_config
 from videogvt.study.track_run import TrackRun
 from videogvt.train import journal
 from videogvt.train.loop import NonFinite
 
-SECTIONS = ("study", "rows", "data", "losses", "train", "evals", "mesh")
-STUDY = ("labels", "epochs", "seeds", "rates", "rate_labels", "validations", "subject", "stress", "also")
-OWN = ("recipe", "batch_size", "controls", "examples", "tokenizer", "classifier", "track_model", "optimizer", "losses",
-       "init_from")
 WITHOUT_LOOP = ("tracks", "oracle")  # recipes of ``track_run``
 FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
 
@@ -139,7 +135,7 @@ def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[M
       workdir: its directory, where learning rates are chosen by what lies there.
 
     Raises:
-      ValueError: a section is missing, or a key or control is unknown.
+      ValueError: a section is missing, a key or control is unknown, or a value is not legal.
     """
     plain, found = _checked(config), []
     chosen = choices(config, workdir) if workdir is not None else {}
@@ -162,11 +158,8 @@ def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[M
 def _checked(config: ConfigDict) -> dict[str, Any]:
     """The config as plain values, after its sections and keys were looked at."""
     plain = experiment.plain(config.to_dict())
-    for section in SECTIONS:
-        if section not in plain:
-            raise ValueError(f"The config has no section {section!r}; a study needs {', '.join(SECTIONS)}.")
+    check_config(plain)
     study = plain["study"]
-    check_keys("study", study, STUDY)
     if len(study["labels"]) != len(study["epochs"]):
         raise ValueError(f"study.labels is {study['labels']} and study.epochs {study['epochs']}; give as many passes "
                          "as numbers of labels.")
@@ -174,7 +167,6 @@ def _checked(config: ConfigDict) -> dict[str, Any]:
         raise ValueError(f"study.rate_labels is {study['rate_labels']}; rates are tried on one of study.labels, "
                          f"{study['labels']}.")
     for row, section in plain["rows"].items():
-        check_keys(f"rows.{row}", section, OWN)
         for control in section["controls"]:
             if control not in CONTROLS:
                 raise ValueError(unknown_name(f"control in config.rows.{row}", control, CONTROLS))

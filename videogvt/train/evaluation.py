@@ -52,22 +52,41 @@ def restore_state(
       plan: the plan it was trained by; the mesh may be another.
       workdir: directory of the run.
       step: "best", "last" or a number.
+
+    Raises:
+      WorkdirError: the recipe's frozen networks are not those of the training.
     """
     step = choose_step(workdir, step)
-    program = Program(recipe, plan, batch)
+    program, frozen = Program(recipe, plan, batch), read_meta(workdir, step)["frozen"]
+    if frozen != program.frozen_hashes:
+        raise records.WorkdirError(
+            f"{workdir} was trained with frozen networks of the hashes {frozen}; those that the config names have "
+            f"{program.frozen_hashes}. Name the same weights, such as the tokenizer's run as it was."
+        )
     return program.with_frozen(restore(workdir, step, program.abstract).state)
 
 
 def evaluate_run(
     recipe: Recipe, batch: Mapping[str, Any], evaluators: Mapping[str, Evaluator], plan: Plan,
-    workdir: epath.PathLike, step: int | str = "best",
+    workdir: epath.PathLike, step: int | str = "best", folder: epath.PathLike | None = None,
+    further: Mapping[str, Any] = {},
 ) -> dict[str, float]:
-    """Runs all evaluators on a checkpoint, rewrites ``eval.json`` and ``media/``, and returns the numbers."""
+    """Runs all evaluators on a checkpoint, rewrites ``eval.json`` and ``media/``, and returns the numbers.
+
+    Args:
+      recipe, batch, plan, workdir, step: see ``restore_state``.
+      evaluators: by name.
+      folder: where the files go, with the plan's config, if the evaluation is not the training's own; None for
+        ``workdir``.
+      further: facts that stand beside the numbers.
+    """
     step = choose_step(workdir, step)
     with sole_run(workdir):
         numbers, media = evaluate(evaluators, restore_state(recipe, batch, plan, workdir, step))
-        records.keep_media(workdir, step, media)
-        records.write_eval(workdir, numbers, about_run(workdir, step, plan, evaluators))
+        if folder is not None:
+            records.claim_workdir(folder, plan.config)
+        records.keep_media(folder or workdir, step, media)
+        records.write_eval(folder or workdir, numbers, {**about_run(workdir, step, plan, evaluators), **further})
     return numbers
 
 
@@ -76,7 +95,8 @@ def about_run(workdir: epath.PathLike, step: int, plan: Plan, evaluators: Mappin
     meta = read_meta(workdir, step)
     return {
         "step": step, "last_step": choose_step(workdir, "last"), "total_steps": plan.total_steps, **meta["clock"],
-        "seed": plan.seed, "config_hash": meta["config_hash"], "code_version": meta["code_version"],
+        "seed": plan.seed, "config_hash": meta["config_hash"],
+        "measured_config_hash": records.config_hash(plan.config), "code_version": meta["code_version"],
         "trained_by_commit": meta["commit"], "evaluated_by_commit": records.commit(), "frozen": meta["frozen"],
         "evaluators": {name: dict(evaluator.facts) for name, evaluator in evaluators.items()},
     }

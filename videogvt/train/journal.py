@@ -28,6 +28,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 import videogvt
+from videogvt.core.trees import flat as _flat
 from videogvt.train.contracts import Media
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
@@ -282,13 +283,3 @@ def _greater(here: Any, there: Any) -> bool:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested dict by dotted keys; an empty one is a value."""
-    if not isinstance(tree, dict) or (not tree and prefix):
-        return {prefix: tree}
-    return {
-        key: value for name, branch in tree.items()
-        for key, value in _flat(branch, f"{prefix}.{name}" if prefix else name).items()
-    }
