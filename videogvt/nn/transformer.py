@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
+from videogvt.ops.attention import attend
 from videogvt.ops.rotary import angles, rotate
 
 SIZES: Mapping[str, dict[str, int]] = {
@@ -143,7 +144,7 @@ class SelfAttention(nn.Module):
             mixed = jnp.einsum("BAQK,BKAd->BQAd", dropped_BALL.astype(value.dtype), value)
         else:
             maps_BALL = None
-            mixed = jax.nn.dot_product_attention(query, key, value, implementation=style.attention)
+            mixed = attend(query, key, value, implementation=style.attention)
         return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL
 
 
