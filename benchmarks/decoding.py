@@ -25,22 +25,16 @@ from videogvt.core.backend import prepare_backend
 prepare_backend()
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
+from on_device.decoders import STEPS, parallel, serial  # noqa: E402
 
 from videogvt import experiment  # noqa: E402
-from videogvt.core.vocabulary import Vocabulary  # noqa: E402
-from videogvt.decode import AutoregressiveDecoding, ParallelDecoding  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
 from videogvt.evals.judge import load_judge  # noqa: E402
 from videogvt.evals.steps import Decoder, compare, cost  # noqa: E402
-from videogvt.nn.lm import CausalTransformer  # noqa: E402
-from videogvt.nn.transformer import MaskedTransformer  # noqa: E402
 from videogvt.report.decoding import FILE, table  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.evaluation import restore_state  # noqa: E402
-
-CODES, CLASSES = 1024, 5  # of the untrained networks
 
 
 def opened_run(workdir: str, data_dir: str | None) -> tuple[experiment.Experiment, Any, dict[str, Any]]:
@@ -75,38 +69,11 @@ def quality(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def costs(size: dict[str, int], tokens: int, batches: list[int]) -> Iterator[dict[str, Any]]:
     """The rows of untrained networks on so many tokens."""
-    vocabulary = Vocabulary(CODES, CLASSES)
-    shape = {"vocab_size": vocabulary.size, "sequence_length": 1 + tokens, **size}
-    masked, causal = MaskedTransformer(**shape), CausalTransformer(**shape)
-    start_1L = jnp.zeros((1, 1 + tokens), jnp.int32)
-    params = [network.init(jax.random.key(0), start_1L)["params"] for network in (masked, causal)]
-
-    def parallel(params, keys_B):
-        prefix_B1 = jnp.full((len(keys_B), 1), vocabulary.unconditional)
-        nothing_BN = jnp.zeros((len(keys_B), tokens), jnp.int32)
-
-        def logits(tokens_BN):
-            return masked.apply({"params": params}, jnp.concatenate([prefix_B1, tokens_BN], axis=1))[:, 1:, :CODES]
-
-        return ParallelDecoding()(logits, nothing_BN, nothing_BN > 0, mask_id=vocabulary.mask, num_codes=CODES,
-                                  keys_B=keys_B).codes_BN
-
-    def serial(params, keys_B):
-        prefix_B2 = jnp.tile(jnp.array([vocabulary.mask, vocabulary.unconditional]), (len(keys_B), 1))
-
-        def step(tokens_B, position, cache):
-            return causal.apply({"params": params}, tokens_B, position, cache, method="step")
-
-        return AutoregressiveDecoding()(step, causal.init_cache(len(keys_B)), prefix_B2, num_tokens=tokens,
-                                        num_codes=CODES, keys_B=keys_B)
-
-    for name, passes, function, weights in (
-        (f"12 steps, {tokens:,} tokens", ParallelDecoding().steps, parallel, params[0]),
-        (f"autoregressive, {tokens:,} tokens", tokens + 1, serial, params[1]),
-    ):
-        row: dict[str, Any] = {"name": name, "passes": passes}
+    for name, made in ((f"{STEPS}, {tokens:,} tokens", parallel(tokens, **size)),
+                       (f"autoregressive, {tokens:,} tokens", serial(tokens, **size))):
+        params, row = made.params(), {"name": name, "passes": made.passes}
         for batch in batches:
-            found = cost(function, weights, jax.random.split(jax.random.key(1), batch))
+            found = cost(made.decode, params, jax.random.split(jax.random.key(1), batch))
             row |= {f"{kind}/{batch}": value for kind, value in found.items()}
         yield row
 

@@ -27,24 +27,14 @@ from videogvt.core.backend import prepare_backend
 prepare_backend()
 
 import numpy as np  # noqa: E402
-from etils import epath  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
+from on_device.networks import random_clips, random_codes, tokenizer_recipe, transformer_recipe  # noqa: E402
 
 from videogvt.bench import measure  # noqa: E402
 from videogvt.bench.parts import Subject  # noqa: E402
-from videogvt.core.sections import configure  # noqa: E402
-from videogvt.core.trees import frozen  # noqa: E402
-from videogvt.experiment import Experiment  # noqa: E402
-from videogvt.inputs.sources import ArraySource  # noqa: E402
-from videogvt.inputs.training import TrainingData  # noqa: E402
-from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
-from videogvt.ops.masking import Masking  # noqa: E402
-from videogvt.pretrained.generation import masked_generation  # noqa: E402
-from videogvt.recipes.optimizer import Adam  # noqa: E402
-from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe  # noqa: E402
-from videogvt.recipes.transformer import TransformerLosses, TransformerRecipe  # noqa: E402
+from videogvt.bench.rows import timed  # noqa: E402
 from videogvt.report import figures  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train import machine  # noqa: E402
@@ -126,13 +116,8 @@ def tokenizer(setting: Setting, changes: Changes) -> tuple[Recipe, dict[str, np.
     settings = config("vqvae_traj", changes)
     levels = len(settings["tokenizer"]["channel_multipliers"])
     fields = settings["tokenizer"] | {"filters": setting.width, "remat_levels": levels if setting.remat else 0}
-    recipe = TokenizerRecipe(
-        configure(VideoTokenizer, "tokenizer", frozen(fields)),
-        configure(TokenizerLosses, "losses", settings["losses"]),
-        configure(Adam, "optimizer", settings["optimizer"], total_steps=settings["train"]["steps"]),
-        **settings["generator"])
-    shape = (setting.batch, setting.frames, setting.pixels, setting.pixels, 3)
-    return recipe, {"video": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
+    recipe = tokenizer_recipe(settings | {"tokenizer": fields})
+    return recipe, random_clips((setting.frames, setting.pixels, setting.pixels), setting.batch)
 
 
 def transformer(setting: Setting, changes: Changes) -> tuple[Recipe, dict[str, np.ndarray]]:
@@ -140,17 +125,9 @@ def transformer(setting: Setting, changes: Changes) -> tuple[Recipe, dict[str, n
     settings = config("maskgvt_traj", changes)
     settings["transformer"] |= {
         "hidden": setting.width, "heads": setting.width // 64, "mlp": 4 * setting.width, "remat": setting.remat}
-    network = configure(VideoTokenizer, "tokenizer", frozen(config("vqvae_traj", {})["tokenizer"]))
     clip = (setting.frames, setting.pixels, setting.pixels)
-    recipe = TransformerRecipe(
-        generation=masked_generation(settings, network, clip, len(FAMILIES)),
-        losses=configure(TransformerLosses, "losses", settings["losses"]),
-        optimizer=configure(Adam, "optimizer", settings["optimizer"], total_steps=settings["train"]["steps"]),
-        masking=configure(Masking, "masking", settings["masking"]),
-        frozen={"tokenizer": {}})  # which codes do not need
-    shape = (setting.batch, *network.latent_shape(clip))
-    codes_Bthw = np.random.default_rng(0).integers(0, network.num_codes, shape, np.int32)
-    return recipe, {"codes": codes_Bthw, "label": np.arange(setting.batch, dtype=np.int32) % len(FAMILIES)}
+    recipe = transformer_recipe(settings, config("vqvae_traj", {})["tokenizer"], clip, len(FAMILIES))
+    return recipe, random_codes(recipe, setting.batch)
 
 
 def point(
@@ -158,11 +135,10 @@ def point(
 ) -> Found:
     """The row of one training step."""
     recipe, arrays = {"tokenizer": tokenizer, "transformer": transformer}[name](setting, changes)
-    data = TrainingData(ArraySource(arrays), setting.batch, seed=0)
-    subject = Subject(Experiment(name, recipe, data, {}, Plan(total_steps=1), epath.Path()))
+    subject = Subject(recipe, arrays, Plan(total_steps=1))
     with compiling_anew():
-        row = measure.row(subject.training(), setting.frames, ceilings, repeats, budget_s)
-    return row | dataclasses.asdict(setting) | {
+        found = timed(subject.training(), setting.frames, ceilings, repeats, budget_s)
+    return found | dataclasses.asdict(setting) | {
         "network": name, "parameters": parameter_count(subject.state.params)}
 
 

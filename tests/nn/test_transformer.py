@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens
-from videogvt.ops import attention_cpu, linear
+from videogvt.ops import attention, linear
 from videogvt.ops.rotary import angles, rotate
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
@@ -244,7 +244,7 @@ def test_the_formulas_for_cpus_learn_as_all_others_do(monkeypatch):
         return quick_jit(lambda params: jax.lax.scan(step, (params, optimizer.init(params)), length=50)[1])(start)
 
     ours = losses()
-    for module in (linear, attention_cpu):
+    for module in (linear, attention):
         monkeypatch.setattr(module, "for_cpu", lambda array: False)
     assert ours[-1] < 0.5 * ours[0]
     np.testing.assert_allclose(ours, losses(), rtol=1e-4)

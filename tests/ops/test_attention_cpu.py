@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.ops import attention_cpu as ops
+from videogvt.ops.attention_cpu import attend
 
 RNG = np.random.default_rng(0)
 QUERY, KEY, VALUE, WEIGHTS = (jnp.asarray(RNG.standard_normal((2, 5, 3, 4), np.float32)) for _ in range(4))
@@ -20,7 +20,7 @@ def with_gradients(attention, *inputs):
 def test_it_is_that_of_jax(scale):
     """Also where one key takes all, whose logits would overflow without their maximum taken off."""
     inputs = scale * QUERY, KEY * scale, VALUE
-    ours, theirs = (with_gradients(function, *inputs) for function in (ops._attention, jax.nn.dot_product_attention))
+    ours, theirs = (with_gradients(function, *inputs) for function in (attend, jax.nn.dot_product_attention))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * scale), ours, theirs)
 
 
@@ -29,18 +29,5 @@ def test_by_hand():
     query = jnp.ones((1, 2, 1, 1))
     key = jnp.array([0.0, np.log(3)]).reshape(1, 2, 1, 1)
     value = jnp.array([0.0, 8.0]).reshape(1, 2, 1, 1)
-    np.testing.assert_allclose(ops._attention(0 * query, key, value).ravel(), [4, 4], rtol=1e-6)
-    np.testing.assert_allclose(ops._attention(query, key, value).ravel(), [6, 6], rtol=1e-6)
-
-
-def test_what_is_named_is_taken(monkeypatch):
-    """Another implementation, another dtype and another backend are those of jax."""
-    called = []
-    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda q, k, v, implementation: called.append(implementation))
-    ops.attend(QUERY, KEY, VALUE, implementation="xla")
-    ops.attend(*(array.astype(jnp.bfloat16) for array in (QUERY, KEY, VALUE)))
-    assert called == ["xla", None]
-    assert ops.attend(QUERY, KEY, VALUE).shape == QUERY.shape
-    monkeypatch.setattr(ops, "for_cpu", lambda array: False)
-    ops.attend(QUERY, KEY, VALUE)
-    assert called == ["xla", None, None]
+    np.testing.assert_allclose(attend(0 * query, key, value).ravel(), [4, 4], rtol=1e-6)
+    np.testing.assert_allclose(attend(query, key, value).ravel(), [6, 6], rtol=1e-6)

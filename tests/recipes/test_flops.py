@@ -96,3 +96,10 @@ def test_a_classifier_and_what_is_unknown():
     assert step_flops(recipe, state, {"video": CLIPS}) == 3 * once > 0
     with pytest.raises(TypeError, match="Nothing is known of the work of object"):
         step_flops(object(), state, {"video": CLIPS})
+
+
+def test_products_of_attention_count_whoever_computes_it():
+    plain, other = masked_recipe(), masked_recipe(attention="cudnn")  # of which a trace shows no products
+    batch = {"codes": jax.ShapeDtypeStruct((2, *plain.generation.latent_shape), jnp.int32)}
+    state = jax.eval_shape(plain.init, jax.random.key(0), batch)
+    assert step_flops(other, state, batch) == step_flops(plain, state, batch)

@@ -1,14 +1,13 @@
 """Measures the parts of an experiment: a row of numbers for each, written as JSON and shown as a table."""
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 from etils import epath
 
-from videogvt.bench.parts import Part, Subject
+from videogvt.bench.parts import Subject
+from videogvt.bench.rows import Row, speed, timed
 from videogvt.experiment import Experiment
 from videogvt.inputs.training import TrainingData
 from videogvt.report.grids import Table
@@ -19,7 +18,6 @@ from videogvt.train.timing import Timing, alternate, compiling_anew
 
 FILE = "bench.json"
 BATCHES = 8  # of the input pipeline in one timing; more than it holds ready
-Row = dict[str, Any]
 
 
 def measure(experiment: Experiment, repeats: int = 10, budget_s: float = 20.0) -> dict[str, Any]:
@@ -30,53 +28,22 @@ def measure(experiment: Experiment, repeats: int = 10, budget_s: float = 20.0) -
       repeats, budget_s: of every part, see ``timing.alternate``.
 
     Returns:
-      "rows", one for each part, and "about": the machine, its ceilings, the networks and the clips. In a row "ms" is
-      the median and "ms_low" and "ms_high" the fastest and slowest call, "compile_s" without any cache, "memory" the
-      bytes that the program needs at once on each device, its arguments and results included; "matrix_share" and
-      "copy_share" what it reaches of the ceilings. What is not known is None: the bytes that a loop moves, say.
+      "rows", one for each part, see ``rows.timed``, compiled without any cache, and "about": the machine, its ceilings,
+      the networks and the clips.
     """
     with compiling_anew():
-        subject, rows, ceilings = Subject(experiment), [], {"copy": machine.copy_rate()}
+        subject = Subject(experiment.recipe, experiment.data.first_batch, experiment.plan)
+        rows, ceilings = [], {"copy": machine.copy_rate()}
         for part in subject.parts():
             if str(part.dtype) not in ceilings:
                 ceilings[str(part.dtype)] = machine.matrix_rate(part.dtype)
-            rows.append(row(part, subject.video_shape[0], ceilings, repeats, budget_s))
-        rows.append(_reading(subject.data, subject.video_shape[0], repeats, budget_s))
+            rows.append(timed(part, subject.video_shape[0], ceilings, repeats, budget_s))
+        rows.append(_reading(experiment.data, subject.video_shape[0], repeats, budget_s))
     params = {name: parameter_count(tree) for name, tree in subject.state.params.items()}
     return {"rows": rows, "about": {
         "config": experiment.name, "config_hash": config_hash(experiment.plan.config), "parameters": params,
         "clip": list(subject.video_shape), "ceilings": ceilings, "peak_memory": machine.peak_memory(), **environment(),
     }}
-
-
-def row(part: Part, frames: int, ceilings: Mapping[str, float], repeats: int = 10, budget_s: float = 20.0) -> Row:
-    """Compiles and times one part.
-
-    Args:
-      part: what to run.
-      frames: of a clip.
-      ceilings: FLOP/s of products of the part's dtype by its name, and bytes/s under "copy"; of one device.
-      repeats, budget_s: see ``timing.alternate``.
-
-    Returns:
-      What ``measure`` says of a row.
-    """
-    start = time.perf_counter()
-    compiled = part.lowered().compile()
-    compile_s = time.perf_counter() - start
-    timing = alternate({part.name: lambda: part.call(compiled)}, repeats=repeats, budget_s=budget_s)[part.name]
-    memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
-    rate, moved = part.flops / timing.median, None
-    if costs and "bytes accessed" in costs and not part.looped:
-        moved = costs["bytes accessed"] / timing.median
-    return _speed(part.name, part.clips, frames, timing) | {
-        "compile_s": compile_s,
-        "memory": memory and (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-                              - memory.alias_size_in_bytes),
-        "gflop": part.flops / 1e9, "dtype": str(part.dtype),
-        "matrix_share": rate / (ceilings[str(part.dtype)] * jax.device_count()),
-        "copy_share": moved and moved / ceilings["copy"],
-    }
 
 
 def _reading(data: TrainingData, frames: int, repeats: int, budget_s: float) -> Row:
@@ -90,16 +57,7 @@ def _reading(data: TrainingData, frames: int, repeats: int, budget_s: float) -> 
     timing = alternate({"input": read}, repeats=repeats, budget_s=budget_s)["input"]
     batches.close()
     each = Timing(tuple(seconds / BATCHES for seconds in timing.seconds))
-    return _speed("input pipeline", data.batch_size, frames, each)
-
-
-def _speed(name: str, clips: int, frames: int, timing: Timing) -> Row:
-    low, high = timing.spread
-    return {
-        "name": name, "clips": clips, "ms": 1e3 * timing.median, "ms_low": 1e3 * low, "ms_high": 1e3 * high,
-        "repeats": len(timing.seconds), "clips_per_s": clips / timing.median,
-        "ms_per_frame": 1e3 * timing.median / (clips * frames),
-    }
+    return speed("input pipeline", data.batch_size, frames, each)
 
 
 COLUMNS = {

@@ -1,4 +1,7 @@
-"""What there is to measure in an experiment: each part as a program to compile and a call of it."""
+"""What there is to measure in a recipe: each part as a program to compile and a call of it.
+
+These imports need jax, flax and optax alone, so that benchmarks run where the rest is not installed.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +13,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from videogvt.decode import MaskedSampler
-from videogvt.experiment import Experiment
 from videogvt.recipes.flops import step_flops
+from videogvt.train.contracts import Plan, Recipe
 from videogvt.train.flops import count_flops
 from videogvt.train.parallel import global_shapes, place_batch
 from videogvt.train.program import Program
@@ -42,22 +45,27 @@ class Part:
 
 
 class Subject:
-    """An experiment with an untrained state.
+    """A recipe with an untrained state.
 
     Args:
-      experiment: whose recipe, data and plan count.
+      recipe: what is trained.
+      batch: this host's rows of a batch.
+      plan: gives the mesh and the seed.
+      state: to go on with, of a subject of the same networks; None for a fresh one.
 
     Attributes:
+      clips: rows of the batches of all hosts.
       video_shape: (T, H, W) of its clips.
     """
 
-    def __init__(self, experiment: Experiment):
-        self.recipe, self.data = experiment.recipe, experiment.data
-        self._program = Program(self.recipe, experiment.plan, self.data.first_batch)
-        self._state = self._program.fresh()
+    def __init__(self, recipe: Recipe, batch: Mapping[str, np.ndarray], plan: Plan, state: TrainState | None = None):
+        self.recipe, self._batch = recipe, batch
+        self._program = Program(recipe, plan, batch)
+        self._state = self._program.fresh() if state is None else state
+        self.clips = next(iter(global_shapes(batch).values())).shape[0]
         stage = getattr(self.recipe, "generation", None)
         self._trained, self._read = (stage.transformer, stage.tokenizer) if stage else (self.recipe.model,) * 2
-        self.video_shape = tuple(stage.video_shape if stage else self.data.first_batch["video"].shape[1:4])
+        self.video_shape = tuple(stage.video_shape if stage else batch["video"].shape[1:4])
 
     @property
     def state(self) -> TrainState:
@@ -67,7 +75,7 @@ class Subject:
     def parts(self) -> Iterator[Part]:
         """The training step; the recipe's functions on a batch of its size; generation of one clip a device as well."""
         yield self.training()
-        functions, clips = self.recipe.predict_fns, self.data.batch_size
+        functions, clips = self.recipe.predict_fns, self.clips
         for name, key in (("encode", "codes"), ("decode", "video"), ("reconstruct", "reconstruct"),
                           ("classify", "answer")):
             if key in functions:
@@ -81,14 +89,14 @@ class Subject:
 
     def training(self) -> Part:
         """One step with its batch's way to the devices."""
-        batch = self.data.first_batch
+        batch = self._batch
 
         def call(compiled):
             self._state, numbers = self._program.step_with(compiled, self._state, batch)
             return self._state, numbers
 
         return Part(
-            "train step", self.data.batch_size, lambda: self._program.lower(self._state, batch), call,
+            "train step", self.clips, lambda: self._program.lower(self._state, batch), call,
             step_flops(self.recipe, self._state, global_shapes(batch)), jnp.dtype(self._trained.dtype),
         )
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 import grain
 import numpy as np
 
-from videogvt.inputs.sources import ClipSource
-from videogvt.inputs.transforms import Transform
+from videogvt.inputs.contracts import ClipSource, Transform
 
 EVALUATION_SEED = 0
 ENDLESS = 2**62  # batches

@@ -9,7 +9,7 @@ import os
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,38 +18,13 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from videogvt.core.registry import Registry, unknown_name
 from videogvt.inputs import builders
+from videogvt.inputs.contracts import ClipSource
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
 from videogvt.inputs.imports import LAYOUTS, imported
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 sources = Registry("source")
-
-
-class ClipSource(Protocol):
-    """A split that can be read in any order.
-
-    Attributes:
-      class_names: names by label; () when the clips have no classes.
-      fields: the names that ``read`` returns.
-      split_hash: hexadecimal SHA-256 that changes with the examples of the split; "" when they are not on disk.
-      splits: names of all splits of the data set.
-      available: names of all fields that could be asked for.
-    """
-
-    class_names: tuple[str, ...]
-    fields: tuple[str, ...]
-    split_hash: str
-    splits: tuple[str, ...]
-    available: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
-        """The examples as stacked rows, one array per field, in the order of ``indices``; safe to call from threads.
-
-        ``video`` is uint8 (B,T,H,W,C), ``label`` int32 (B,), texts are numpy strings, other fields as stored.
-        """
 
 
 def open_source(

@@ -7,9 +7,8 @@ import grain
 import jax
 import numpy as np
 
+from videogvt.inputs.contracts import ClipSource, Transform
 from videogvt.inputs.pipeline import train_batches
-from videogvt.inputs.sources import ClipSource
-from videogvt.inputs.transforms import Transform
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,28 +6,20 @@ depend on its neighbours or on how a batch is divided among hosts.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import configure
+from videogvt.inputs.contracts import Batch, Streams, Transform
 from videogvt.inputs.frames import resize_short_side
-
-Batch = dict[str, np.ndarray]
-Streams = Sequence[np.random.Generator]
 
 # Fields that say nothing about where and when something is in the picture, and so stay true.
 INVARIANT_FIELDS = frozenset(
     ("video", "label", "id", "fps", "caption", "equation", "family", "parameters", "seed", "version")
 )
-
-
-class Transform(Protocol):
-    """A function of a batch (``video`` uint8 (B,T,H,W,C) and other fields) and one random stream per row."""
-
-    def __call__(self, batch: Batch, streams: Streams) -> Batch: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from videogvt.nn.transformer import check_tokens, lookup
+from videogvt.ops.attention import attend
 
 XAVIER = nn.initializers.xavier_uniform()
 
@@ -38,7 +39,7 @@ class CausalSelfAttention(nn.Module):
         heads = (self.heads, self.hidden // self.heads)
         query, key, value = (self._dense(heads, name)(x_BLD) for name in ("query", "key", "value"))
         if cache is None:
-            mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True, implementation=self.attention)
+            mixed = attend(query, key, value, causal=True, implementation=self.attention)
         else:
             cache = {
                 name: jax.lax.dynamic_update_slice_in_dim(cache[name], row, position, axis=1)

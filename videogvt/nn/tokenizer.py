@@ -220,3 +220,8 @@ def check_video(video_BTHWC):
         scale = "(video + 1) / 2" if -1 <= low < 0 and high <= 1 else "video / 255"
         raise ValueError(
             f"Expected a video in [0, 1], found values from {low:g} to {high:g}. If that is its range, use {scale}.")
+
+
+def as_float(video_BTHWC):
+    """A uint8 video as float32 in [0, 1]; a float one as it is. Done on the device, so that bytes travel."""
+    return video_BTHWC.astype(jnp.float32) / 255.0 if video_BTHWC.dtype == jnp.uint8 else video_BTHWC

@@ -24,7 +24,7 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.nn.linear import Dense, Norm
-from videogvt.ops.attention_cpu import attend
+from videogvt.ops.attention import attend
 from videogvt.ops.linear import linear
 from videogvt.ops.rotary import angles, rotate
 

@@ -1,34 +1,14 @@
-"""Full attention by formulas that XLA runs fast on CPUs, where the caller leaves the choice to the backend."""
+"""Full attention by formulas that XLA runs fast on CPUs; ``ops.attention`` chooses them where they are to be had."""
 
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from videogvt.ops.linear import for_cpu
-
-Implementation = Literal["xla", "cudnn"]
-
-
-def attend(query, key, value, *, implementation: Implementation | None = None):
-    """softmax(query key^T / sqrt(d)) value.
-
-    Args:
-      query, key, value: (B, L, A, d): clips, positions, heads, width of a head.
-      implementation: of ``jax.nn.dot_product_attention``; None lets the backend choose, which on CPUs takes the
-        formulas of this file.
-
-    Returns:
-      (B, L, A, d).
-    """
-    if implementation is None and for_cpu(query):
-        return _attention(query, key, value)
-    return jax.nn.dot_product_attention(query, key, value, implementation=implementation)
-
 
 @jax.custom_vjp
-def _attention(query_BLAd, key_BLAd, value_BLAd):
+def attend(query_BLAd, key_BLAd, value_BLAd):
+    """softmax(query key^T / sqrt(d)) value of clips, positions, heads and the width d of a head: (B, L, A, d)."""
     return _forward(query_BLAd, key_BLAd, value_BLAd)[0]
 
 
@@ -55,7 +35,7 @@ def _backward(saved, gradient_BLAd):
     return _swapped(by_query_BALd), _swapped(by_key_BALd), _swapped(by_value_BALd)
 
 
-_attention.defvjp(_forward, _backward)
+attend.defvjp(_forward, _backward)
 
 
 def _swapped(x):

@@ -7,8 +7,16 @@
 Every folder beside these files that holds a ``weights.npz`` can be loaded by the folder's name.
 """
 
-from videogvt.pretrained.bundle import shipped
-from videogvt.pretrained.generator import VideoGenerator
-from videogvt.pretrained.tokenizer import VideoTokenizer
+import importlib
 
-__all__ = ["VideoGenerator", "VideoTokenizer", "shipped"]
+_HOMES = {"VideoGenerator": "generator", "VideoTokenizer": "tokenizer", "shipped": "bundle"}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    """What is listed above is imported when it is asked for: recipes need ``generation`` alone, and it needs neither
+    checkpoints nor data sets."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,8 @@ import tensorflow_datasets as tfds
 from videogvt.inputs.builders import data_root
 from videogvt.inputs.datasets import write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
-from videogvt.pretrained.tokenizer import VideoTokenizer, as_float
+from videogvt.nn.tokenizer import as_float
+from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.tasks import TaskTable
 
 VERSION = "1.0.0"

@@ -15,9 +15,8 @@ from videogvt.core.trees import frozen
 from videogvt.core.vocabulary import Vocabulary
 from videogvt.decode import AutoregressiveDecoding, MaskedSampler, sampler_of
 from videogvt.nn.lm import CausalTransformer
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import VideoTokenizer, as_float
 from videogvt.nn.transformer import MaskedTransformer
-from videogvt.pretrained.tokenizer import as_float
 from videogvt.tasks import TaskTable
 
 

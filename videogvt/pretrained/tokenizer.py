@@ -241,7 +241,7 @@ class VideoTokenizer:
 
     @functools.cached_property
     def _codes(self) -> Callable:
-        return self._compiled(lambda network, video_BTHWC: network.codes(as_float(video_BTHWC)))
+        return self._compiled(lambda network, video_BTHWC: network.codes(networks.as_float(video_BTHWC)))
 
     @functools.cached_property
     def _embed(self) -> Callable:
@@ -264,11 +264,6 @@ class VideoTokenizer:
 
     def _compiled(self, method: Callable) -> Callable:
         return jax.jit(lambda params, array: self.network.apply({"params": params}, array, method=method))
-
-
-def as_float(video_BTHWC: jax.Array) -> jax.Array:
-    """A uint8 video as float32 in [0, 1]; a float one as it is. Done on the device, so that bytes travel."""
-    return video_BTHWC.astype(jnp.float32) / 255.0 if video_BTHWC.dtype == jnp.uint8 else video_BTHWC
 
 
 def _fade(parts: Sequence[np.ndarray], starts: Sequence[int]) -> np.ndarray:

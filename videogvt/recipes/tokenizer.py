@@ -11,9 +11,8 @@ import optax
 
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import VideoTokenizer, as_float
 from videogvt.ops import losses
-from videogvt.pretrained.tokenizer import as_float
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
-from PIL import Image
 
 from videogvt.train.parallel import MeshShape
 from videogvt.train.state import TrainState
@@ -128,7 +127,7 @@ class When:
 
 @dataclasses.dataclass(frozen=True)
 class Media:
-    """A file that an evaluator leaves beside its numbers.
+    """A file that an evaluator leaves beside its numbers. Pictures need Pillow, which training does not.
 
     Attributes:
       suffix: of the file's name, without the dot: "png", "gif", "txt", "json", "npz".
@@ -141,6 +140,8 @@ class Media:
     @classmethod
     def picture(cls, image_HWC: np.ndarray) -> "Media":
         """A PNG of a uint8 RGB image."""
+        from PIL import Image
+
         buffer = io.BytesIO()
         Image.fromarray(_uint8(image_HWC, 3)).save(buffer, "png", optimize=True)
         return cls("png", buffer.getvalue())
@@ -148,6 +149,8 @@ class Media:
     @classmethod
     def animation(cls, video_THWC: np.ndarray, fps: float = 12.0) -> "Media":
         """A GIF of a uint8 RGB video that repeats for ever."""
+        from PIL import Image
+
         frames = [Image.fromarray(frame) for frame in _uint8(video_THWC, 4)]
         buffer = io.BytesIO()
         frames[0].save(buffer, "gif", save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)

@@ -40,7 +40,7 @@ def _of_equation(equation: Any) -> int:
         kernel = equation.invars[1].aval.shape
         channels = kernel[parameters["dimension_numbers"].rhs_spec[0]]
         return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // channels
-    inner = [_of_jaxpr(jaxpr) for jaxpr in _jaxprs(parameters.values())]
+    inner = [_of_jaxpr(jaxpr) for jaxpr in inner_jaxprs(parameters.values())]
     if name == "scan":
         return parameters["length"] * sum(inner)
     if name == "while" and sum(inner):
@@ -49,11 +49,11 @@ def _of_equation(equation: Any) -> int:
     return max(inner, default=0) if name == "cond" else sum(inner)
 
 
-def _jaxprs(values: Any) -> Iterator[Any]:
+def inner_jaxprs(values: Any) -> Iterator[Any]:
     """The traced functions among an equation's parameters."""
     for value in values:
         if isinstance(value, tuple | list):
-            yield from _jaxprs(value)
+            yield from inner_jaxprs(value)
         elif hasattr(value, "eqns"):
             yield value
         elif hasattr(value, "jaxpr"):

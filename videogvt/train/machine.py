@@ -1,5 +1,6 @@
 """What the machine can do: its measured ceilings, and the memory that is in use."""
 
+import math
 import resource
 import sys
 
@@ -10,7 +11,9 @@ from videogvt.train.timing import alternate
 
 
 def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None = None) -> float:
-    """FLOP/s of square matrix products on one device, at jax's default precision; the fastest of repeats.
+    """FLOP/s of products of random square matrices on one device, at jax's default precision; the fastest of repeats.
+
+    Random, since accelerators multiply constants faster than they ever multiply data.
 
     Args:
       dtype: of the matrices.
@@ -27,19 +30,21 @@ def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None
             matrix = matrix @ matrix
         return matrix
 
-    even = jnp.full((size, size), 1 / size, dtype)  # its own square, so that nothing overflows
-    return products * 2 * size**3 / alternate({"product": lambda: chain(even)}, repeats=5)["product"].spread[0]
+    # With deviation 1 / sqrt(size), so have its powers: nothing overflows.
+    matrix = (jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)).astype(dtype)
+    return products * 2 * size**3 / alternate({"product": lambda: chain(matrix)}, repeats=5)["product"].spread[0]
 
 
-def copy_rate(megabytes: int | None = None) -> float:
+def copy_rate(megabytes: int | None = None, dtype=jnp.float32) -> float:
     """Bytes/s that one device reads and writes when it copies an array; the fastest of repeats.
 
     Args:
       megabytes: of the array, larger than any cache; by default 256 on CPUs and 1,024 elsewhere.
+      dtype: of its elements.
     """
     megabytes = megabytes or (256 if jax.default_backend() == "cpu" else 1024)
-    array = jnp.zeros(megabytes * 2**18, jnp.float32)
-    copy = jax.jit(lambda array: array + 1.0)
+    array = jax.random.normal(jax.random.key(0), megabytes * 2**20 // jnp.dtype(dtype).itemsize, dtype)
+    copy = jax.jit(lambda array: array + jnp.ones((), dtype))
     return 2 * array.nbytes / alternate({"copy": lambda: copy(array)}, repeats=5)["copy"].spread[0]
 
 

@@ -1,0 +1,63 @@
+"""Attention by hand, and the way round odd lengths: a position more changes nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from videogvt.ops import attention, attention_cpu
+from videogvt.ops.attention import attend, attend_padded
+
+QKV = jax.random.normal(jax.random.key(0), (3, 2, 5, 2, 4))  # of two clips, five positions, two heads, 4 wide
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_it_is_the_softmax_of_scaled_products(causal):
+    query, key, value = np.asarray(QKV, np.float64)
+    logits = np.einsum("BQAd,BKAd->BAQK", query, key) / 2
+    if causal:
+        logits = np.where(np.tri(5, dtype=bool), logits, -np.inf)
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = np.einsum("BAQK,BKAd->BQAd", shares, value)
+    np.testing.assert_allclose(attend(*QKV, causal=causal), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_position_more_changes_neither_result_nor_gradient(causal):
+    def through(function):
+        def loss(qkv):
+            mixed = function(*qkv, causal=causal, implementation="xla")
+            return jnp.square(mixed).sum(), mixed
+
+        return jax.grad(loss, has_aux=True)(QKV)
+
+    for one, other in zip(through(attend), through(attend_padded), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_only_odd_lengths_for_cudnn_are_padded(monkeypatch):
+    lengths = []
+
+    def asked(query, key, value, *, implementation, **options):
+        lengths.append((query.shape[1], implementation))
+        return query
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", asked)
+    for length in (4, 5):
+        for implementation in (None, "xla", "cudnn"):
+            assert attend(*QKV[:, :, :length], implementation=implementation).shape[1] == length
+    assert lengths == [(4, None), (4, "xla"), (4, "cudnn"), (5, None), (5, "xla"), (6, "cudnn")]
+
+
+def test_formulas_for_cpus_are_taken_where_nothing_else_is_named(monkeypatch):
+    """Another implementation, another dtype, causal attention and another backend are those of jax."""
+    called = []
+    monkeypatch.setattr(attention_cpu, "attend", lambda *arrays: called.append("cpu"))
+    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda *arrays, **options: called.append("jax"))
+    attend(*QKV)
+    attend(*QKV, implementation="xla")
+    attend(*QKV, causal=True)
+    attend(*QKV.astype(jnp.bfloat16))
+    monkeypatch.setattr(attention, "for_cpu", lambda array: False)
+    attend(*QKV)
+    assert called == ["cpu", "jax", "jax", "jax", "jax"]

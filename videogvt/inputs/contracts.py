@@ -1,0 +1,41 @@
+"""The sockets of the inputs: what the pipeline asks of a source of clips and of a transform."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+Streams = Sequence[np.random.Generator]
+
+
+class ClipSource(Protocol):
+    """A split that can be read in any order.
+
+    Attributes:
+      class_names: names by label; () when the clips have no classes.
+      fields: the names that ``read`` returns.
+      split_hash: hexadecimal SHA-256 that changes with the examples of the split; "" when they are not on disk.
+      splits: names of all splits of the data set.
+      available: names of all fields that could be asked for.
+    """
+
+    class_names: tuple[str, ...]
+    fields: tuple[str, ...]
+    split_hash: str
+    splits: tuple[str, ...]
+    available: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        """The examples as stacked rows, one array per field, in the order of ``indices``; safe to call from threads.
+
+        ``video`` is uint8 (B,T,H,W,C), ``label`` int32 (B,), texts are numpy strings, other fields as stored.
+        """
+
+
+class Transform(Protocol):
+    """A function of a batch (``video`` uint8 (B,T,H,W,C) and other fields) and one random stream per row."""
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch: ...
