@@ -18,7 +18,7 @@ SMALL = ["--filters=8", "--multipliers=1,2", "--clip=4,8,8", "--batch_size=1", "
 def script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module
-    for name in ("geometry", "growth", "lowerings", "pytorch", "reading", "samplers", "scale", "winograd"):
+    for name in ("geometry", "growth", "lowerings", "pytorch", "reading", "samplers", "scale", "transformer", "winograd"):
         sys.modules.pop(name, None)
 
 
@@ -88,6 +88,17 @@ def test_the_pytorch_network_is_of_the_same_size(script, tmp_path, capsys):
     counts = found["about"]["parameters"]
     assert counts["ours"] == counts["PyTorch"]
     assert all(len(row["PyTorch"]) == len(row["ours"]) == 3 for row in found["rows"])
+    assert "ours / PyTorch" in capsys.readouterr().out
+
+
+def test_the_pytorch_transformer_is_of_the_same_size(script, tmp_path, capsys):
+    pytest.importorskip("torch")
+    small = ["--batch_size=1", "--clip=4,8", "--hidden=64", "--repeats=1"]
+    script("transformer").main([*small, f"--output={tmp_path / 'found.json'}"])
+    found = json.loads((tmp_path / "found.json").read_text())
+    counts = found["about"]["parameters"]
+    assert counts["ours"] == counts["PyTorch"]
+    assert all(len(found["seconds"][name]) == 3 and found["processor"][name] > 0 for name in counts)
     assert "ours / PyTorch" in capsys.readouterr().out
 
 
