@@ -47,6 +47,9 @@ from videogvt.train.state import TrainState
 
 WORDS_OF_CLASSIFIERS = {"share": 1.0, "deviation": 1.0, "table": "codes"}  # as inputs alone they may be alike
 
+ANSWERS_LIMIT = 500
+"""Clips on which trivial answers are measured: they vary little, and all of them cost three times the tokenizer's."""
+
 
 def _tokenizer(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
     model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
@@ -89,7 +92,8 @@ def _reconstruction(config, recipe: TokenizerRecipe, plan: Plan, data: TrainingD
         recipe.model.latent_shape(_clip(common["source"]))  # or an error, before anything is trained
         return ReconstructionEval(
             split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
-            answers=answers, untrained=None if split == "validation" else untrained, **common,
+            answers=answers, answers_limit=ANSWERS_LIMIT, untrained=None if split == "validation" else untrained,
+            **common,
         )
 
     return evaluator
