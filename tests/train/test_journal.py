@@ -2,6 +2,7 @@ import json
 import math
 import re
 import subprocess
+import sys
 import time
 import types
 
@@ -116,6 +117,7 @@ def test_the_environment_is_plain_json():
     found = environment()
     assert json.loads(json.dumps(found)) == found
     assert {"commit", "device", "host_cores", "packages", "xla_flags"} <= found.keys()
+    assert found["processor"] or sys.platform != "linux"
 
 
 def test_the_hash_of_a_config_does_not_depend_on_its_order():

@@ -182,7 +182,8 @@ def card(
         "Seed": run["seed"],
         "Checkpoint": f"step {about['step']} of {about['total_steps']}",
         "Commit": about["trained_by_commit"],
-        "Hardware": f"{environment['devices']} x {environment['device']}, {environment['host_cores']} cores",
+        "Hardware": f"{environment['devices']} x {environment['device']}, {environment['host_cores']} cores"
+        + (f" ({environment['processor']})" if environment.get("processor") else ""),
         "Minutes": f"{about['seconds'] / 60:.1f} of training and validation up to this step",
     }
     lines = [

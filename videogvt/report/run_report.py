@@ -257,8 +257,8 @@ def _configuration(run: Run) -> Iterator[str]:
         cost += [["training time", f"{about['seconds'] / 60:.1f} minutes"], ["steps", f"{about['last_step']:,}"],
                  ["clips seen", f"{about['examples']:,}"], ["clips a second", f"{rate:,.1f}"]]
     if environment:
-        cost += [[name.replace("_", " "), environment[name]] for name in (
-            "device", "devices", "host_cores", "processes", "platform", "python", "xla_flags", "started")]
+        cost += [[name.replace("_", " "), environment.get(name, "not recorded")] for name in (
+            "device", "devices", "host_cores", "processor", "processes", "platform", "python", "xla_flags", "started")]
         cost += [[name, version] for name, version in environment["packages"].items()]
     yield page.section("Cost and surroundings", page.table(["", ""], cost))
     if about:

@@ -1,6 +1,9 @@
-"""What the machine can do: its measured ceilings, and the memory that is in use."""
+"""What the machine is and can do: its processor, its measured ceilings, and the memory that is in use."""
 
 import math
+import pathlib
+import platform
+import re
 import resource
 import sys
 
@@ -8,6 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from videogvt.train.timing import alternate
+
+
+def processor() -> str:
+    """The host's kind of CPU and its widest vectors, such as "AMD EPYC, avx2", which decide how sums are rounded; where
+    Linux does not say, what Python knows."""
+    path = pathlib.Path("/proc/cpuinfo")
+    said = dict(re.findall(r"^(model name|flags)\s*: (.*)$", path.read_text(), re.MULTILINE)) if path.exists() else {}
+    widest = next((kind for kind in ("avx512f", "avx2", "avx") if kind in said.get("flags", "").split()), "")
+    return ", ".join(filter(None, (said.get("model name", platform.processor()), widest)))
 
 
 def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None = None) -> float:
