@@ -172,12 +172,15 @@ def made_again(
 ) -> Callable[[Mapping[str, Any]], bool]:
     """Of a row on disk, whether the run will write it again: of the final evaluations, if it stopped among them, and of
     the checkpoint's own where they did not come to their end."""
-    last = evaluators if memory.step == total_steps else ()
-    final = tuple(f"eval/{name}/" for name in last if evaluators[name].when.every is None)
+    final, periodic = (
+        tuple(f"eval/{name}/" for name, evaluator in evaluators.items() if (evaluator.when.every is None) == last)
+        for last in (True, False)
+    )
 
     def again(row: Mapping[str, Any]) -> bool:
-        cut_short = row["step"] == memory.step and not memory.judged and any(name.startswith("eval/") for name in row)
-        return cut_short or any(name.startswith(final) for name in row)
+        if any(name.startswith(final) for name in row):
+            return memory.step == total_steps
+        return row["step"] == memory.step and not memory.judged and any(name.startswith(periodic) for name in row)
 
     return again
 
