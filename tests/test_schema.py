@@ -72,6 +72,16 @@ def test_studies_refuse_what_no_row_of_that_recipe_looks_at():
         protocol.members(config)
 
 
+def test_sections_that_nothing_would_look_at_are_refused():
+    plain = module("classifier_traj").get_config("judge_tiny").to_dict()
+    with pytest.raises(ValueError, match="Unknown key of config 'tokenizer'"):
+        check_config(plain | {"tokenizer": {"run": "traj64", "step": "best"}})
+    plain = module("classifier_traj").get_config("tiny").to_dict()
+    plain["evals"]["transforms"] = {"random_flip": {}}
+    with pytest.raises(ValueError, match="Unknown key of config.evals 'transforms'"):
+        check_config(plain)
+
+
 def test_names_that_select_keys_must_be_known():
     for change, expected in (
         ({"recipe": "tokeniser"}, "value of config.recipe 'tokeniser'. Did you mean 'tokenizer'"),

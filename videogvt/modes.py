@@ -93,8 +93,7 @@ def _write_report(folder: os.PathLike, told: bool = True) -> None:
 
 
 def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
-    """Writes a run's HTML page from its files, and prints its table; that of ``evals/`` for the config measured there.
-    """
+    """Writes a run's HTML page from its files, and prints its table; for a config of ``evals/``, the page there."""
     del data_dir
     from videogvt.experiment import default_workdir, plain
     from videogvt.provenance import reported
@@ -255,17 +254,18 @@ def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
     from videogvt.experiment import build, default_workdir, plain
     from videogvt.provenance import differences, read_config
     from videogvt.report.grids import as_text
+    from videogvt.train.journal import config_hash
 
-    config = config.copy_and_resolve_references()
+    here, config = plain(config.to_dict()), config.copy_and_resolve_references()
     if "generation" in config.evals:  # nothing is judged here, and the judge need not be there
         with config.unlocked():
             del config.evals["generation"]
     found, workdir = measure.measure(build(config, workdir, data_dir)), workdir or default_workdir(config)
     print("\n".join([*measure.facts(found["about"]), "", as_text(*measure.table(found["rows"]))]))
-    trained, here = read_config(workdir), plain(config.to_dict())
+    found["about"]["config_hash"] = config_hash(here)
+    trained = read_config(workdir)
     own = trained is None or "recipe" not in trained or not differences(trained, here)
-    name = measure.FILE if own else f"bench-{found['about']['config_hash']}.json"
-    print(measure.write(found, workdir, name))
+    print(measure.write(found, workdir, measure.FILE if own else f"bench-{config_hash(here)}.json"))
 
 
 def _given(generator, request: Request, data_dir: str | None, config=None):

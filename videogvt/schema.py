@@ -282,11 +282,13 @@ def _lm(config: Config) -> dict[str, Section]:
 
 
 def _classifier(config: Config) -> dict[str, Section]:
-    return _common(config, ClassifierLosses) | {
-        "classifier": _network(_part(config, "classifier"), "config.classifier"),
-        "init_from": _class_words(), "tokenizer": dataclasses.replace(_coder(), required=False),
+    sections = _common(config, ClassifierLosses) | {
+        "classifier": _network(_part(config, "classifier"), "config.classifier"), "init_from": _class_words(),
         "examples": dataclasses.replace(_examples(), required=False),
     }
+    if "examples" in config:  # which are made of clips as they are, maybe with a tokenizer
+        sections |= {"tokenizer": dataclasses.replace(_coder(), required=False), "evals": _evals("transforms")}
+    return sections
 
 
 def _network(section: Any, path: str) -> Section:
@@ -317,7 +319,7 @@ def _study(config: Config) -> dict[str, Section]:
     rows = _part(config, "rows")
     return {
         "study": _section("study", Study), "data": _data(config), "losses": _section("losses", ClassifierLosses),
-        "train": _train("steps", "epochs", "save_every"), "evals": _evals("every"),
+        "train": _train("steps", "epochs", "save_every"), "evals": _evals("every", "transforms"),
         "rows": Section({name: _row(row, f"config.rows.{name}") for name, row in rows.items()}),
     }
 

@@ -12,7 +12,7 @@ from videogvt.experiment import Experiment
 from videogvt.inputs.training import TrainingData
 from videogvt.report.grids import Table
 from videogvt.train import machine
-from videogvt.train.journal import config_hash, environment
+from videogvt.train.journal import environment
 from videogvt.train.state import parameter_count
 from videogvt.train.timing import Timing, alternate, compiling_anew
 
@@ -41,8 +41,8 @@ def measure(experiment: Experiment, repeats: int = 10, budget_s: float = 20.0) -
         rows.append(_reading(experiment.data, subject.video_shape[0], repeats, budget_s))
     params = {name: parameter_count(tree) for name, tree in subject.state.params.items()}
     return {"rows": rows, "about": {
-        "config": experiment.name, "config_hash": config_hash(experiment.plan.config), "parameters": params,
-        "clip": list(subject.video_shape), "ceilings": ceilings, "peak_memory": machine.peak_memory(), **environment(),
+        "config": experiment.name, "parameters": params, "clip": list(subject.video_shape), "ceilings": ceilings,
+        "peak_memory": machine.peak_memory(), **environment(),
     }}
 
 

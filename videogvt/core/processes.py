@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from videogvt.core.mistakes import EXIT_CODE, is_mistake, message
+
 PORT = 8476
 """Of the coordinator, where the environment names its host alone."""
 
@@ -122,9 +124,10 @@ def together(
 ) -> Iterator[None]:
     """A context in which the processes of a run are joined and fail as one; see ``start_distributed``.
 
-    A process of many that meets an error says so and ends at once, without waiting for the others, which then end too:
-    a collective operation that will never be answered is an error to them, at the latest after 100 s without a sign of
-    life. The scheduler may then start all of them again, and they go on from the newest checkpoint.
+    A process of many that meets an error says so (a mistake of the user in one message) and ends at once, without
+    waiting for the others, which then end too: a collective operation that will never be answered is an error to them,
+    at the latest after 100 s without a sign of life. The scheduler may then start all of them again, and they go on
+    from the newest checkpoint.
     """
     if start_distributed(coordinator, count, index, timeout_s) == 1:
         yield
@@ -134,7 +137,11 @@ def together(
     except Exception as error:
         import jax
 
-        traceback.print_exc()
+        mistake = is_mistake(error)
+        if mistake:
+            _say(f"Error: {message(error)}")
+        else:
+            traceback.print_exc()
         lost = LOST.search(f"{type(error).__name__}: {error}")
         reason = "it lost another process, whose own output says why" if lost else "of the error above"
         _say(
@@ -142,7 +149,7 @@ def together(
             "have to be started again; the same command goes on from the newest finished checkpoint."
         )
         sys.stdout.flush()
-        os._exit(1)  # an ordinary exit would wait for the others
+        os._exit(EXIT_CODE if mistake else 1)  # an ordinary exit would wait for the others
 
 
 @contextlib.contextmanager
