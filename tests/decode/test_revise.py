@@ -5,16 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.decode.toys import CODES, CONDITION, MASK, TOKENS, VISIBLE, run, toy
+from tests.decode.toys import CODES, CONDITION, MASK, SOME, TOKENS, VISIBLE, run, toy
 from videogvt.decode import DraftAndRevise, Remasking
 
 
-@pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("steps, revisions", [(4, 2), (5, 1), (12, 0), (14, 1), (1, 2)])
-def test_every_position_is_drawn_once_in_the_draft_and_once_in_each_revision(steps, revisions, keep):
-    sampler = DraftAndRevise(steps=steps, revisions=revisions, keep_condition=keep)
-    masked = np.asarray(run(sampler, keep_steps=True).steps.masked)
-    free = ~np.asarray(VISIBLE) | (not keep)
+@pytest.mark.parametrize("steps, revisions", [(5, 2), (14, 1), (1, 1)])
+def test_every_position_is_drawn_once_in_the_draft_and_once_in_each_revision(steps, revisions):
+    sampler = DraftAndRevise(steps=steps, revisions=revisions, keep_condition=True)
+    masked = np.asarray(run(sampler, visible=SOME, keep_steps=True).steps.masked)
+    free = ~np.asarray(SOME)
     drawn = np.concatenate([free[:, None], masked[:, :-1]], axis=1).reshape(8, 1 + revisions, steps, TOKENS)
     drawn[:, 0, :-1] &= ~drawn[:, 0, 1:]  # the draft hides what is still to come as well
     np.testing.assert_array_equal(drawn.sum(2), np.repeat(free[:, None], 1 + revisions, axis=1))
@@ -42,7 +41,7 @@ def test_a_network_that_needs_all_other_tokens_is_right_after_a_revision():
     assert errors(1) == 8 * [0]
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("eta", [0.0, 0.5])
 def test_known_tokens_are_hidden_again_at_the_rate(eta):
     """Of 64 tokens in five passes: hidden after / known before is 38 / 13, at most 1, then 25 / 26, 12 / 39 and 0."""
     clips, tokens = 200, 64

@@ -11,6 +11,7 @@ TABLE = jax.random.normal(jax.random.key(1), (MASK + 1, CODES + 2))
 MIX = jax.random.normal(jax.random.key(2), (TOKENS, TOKENS))
 CONDITION = jax.random.randint(jax.random.key(3), (8, TOKENS), 0, CODES)
 VISIBLE = jax.random.bernoulli(jax.random.key(4), 0.4, (8, TOKENS))
+SOME = VISIBLE.at[:4].set(False)  # clips of which nothing is given, and such as VISIBLE's
 
 
 def toy(tokens_BN):
@@ -20,9 +21,9 @@ def toy(tokens_BN):
     return (own + context).at[..., CODES:].set(99.0)
 
 
-def run(decoding, rows=slice(None), logits_fn=toy, **options):
+def run(decoding, rows=slice(None), logits_fn=toy, visible=VISIBLE, **options):
     call = partial(decoding, logits_fn, mask_id=MASK, num_codes=CODES, **options)
-    return jax.jit(lambda c, v, k: call(c, v, keys_B=k))(CONDITION[rows], VISIBLE[rows], KEYS[rows])
+    return jax.jit(lambda c, v, k: call(c, v, keys_B=k))(CONDITION[rows], visible[rows], KEYS[rows])
 
 
 def flat(tokens_BN, codes=4):
