@@ -156,10 +156,7 @@ def _data(config: Config, **more: Key | Section) -> Section:
 
 
 def _transforms() -> Section:
-    kinds = {name: _section(name, kind, required=False) for name, kind in TRANSFORMS.items()}
-    kinds = {name: dataclasses.replace(one, optional=not any(key.required for key in one.keys.values()))
-             for name, one in kinds.items()}
-    return Section(kinds, required=False, optional=True)
+    return Section({name: _section(name, kind, required=False) for name, kind in TRANSFORMS.items()}, required=False)
 
 
 def _training_data(config: Config) -> Section:
@@ -209,7 +206,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
     keys["quantizer"] = dataclasses.replace(quantizer, required=False)
     return _common(config, TokenizerLosses) | {
         "tokenizer": Section(keys),
-        "generator": _section("generator", TokenizerRecipe, optional=True,
+        "generator": _section("generator", TokenizerRecipe,
                               only=("train_only", "restart_below", "restart_from", "input_noise")),
         "discriminator": _section("discriminator", Discriminator, optional=True),
         "perceptual": _perceptual(config),
@@ -227,8 +224,7 @@ def _perceptual(config: Config) -> Section:
 
 def _start(*without: str, **more: Key) -> Section:
     keys = keys_of(Start, *without)
-    return Section({**keys, "workdir": Key(str | None, None, keys["workdir"].doc), **more}, required=False,
-                   optional=True)
+    return Section({**keys, "workdir": Key(str | None, None, keys["workdir"].doc), **more}, required=False)
 
 
 def _coder(*more: str) -> Section:
@@ -264,7 +260,7 @@ def _sampler(config: Config) -> Section:
     kinds, section = tuple(SAMPLERS), {"sampler": "confidence", **_part(config, "decoding")}
     kind = _named(section, "sampler", "config.decoding.sampler", kinds)
     name = Key(Literal[kinds], "confidence", "in which order tokens are drawn, and which are drawn again")
-    return Section({"sampler": name, **_limited("decoding", keys_of(SAMPLERS[kind], "grid"))}, optional=True)
+    return Section({"sampler": name, **_limited("decoding", keys_of(SAMPLERS[kind], "grid"))})
 
 
 def _transformer(config: Config) -> dict[str, Section]:
@@ -275,7 +271,7 @@ def _transformer(config: Config) -> dict[str, Section]:
 
 
 def _lm(config: Config) -> dict[str, Section]:
-    decoding = _section("decoding", AutoregressiveDecoding, optional=True)
+    decoding = _section("decoding", AutoregressiveDecoding)
     return _stage(config, "lm", CausalTransformer, decoding, "sequence_length") | {
         "init_from": _start("grow", "inflation"),
     }
@@ -300,7 +296,7 @@ def _network(section: Any, path: str) -> Section:
 
 def _class_words() -> Section:
     return Section({"words": Key(Literal["random", "codebook"], doc="what the table of codes begins as")},
-                   required=False, optional=True)
+                   required=False)
 
 
 def _examples(*without: str) -> Section:
