@@ -101,7 +101,8 @@ def choices(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Choice]:
     those that came to nothing finite. Rows whose trials are not all done have none."""
     train, found = config.train.to_dict(), {}
     for row in dict.fromkeys(trial.row for trial in trials(config)):
-        part, sign = [trial for trial in trials(config) if trial.row == row], 1 if train.get("best_mode") == "max" else -1
+        part = [trial for trial in trials(config) if trial.row == row]
+        sign = 1 if train.get("best_mode") == "max" else -1
         numbers = [journal.read_eval(epath.Path(workdir) / "members" / trial.name) for trial in part]
         if None not in numbers:
             tried = {trial.rate: number[train["best"]] for trial, number in zip(part, numbers, strict=True)}
