@@ -278,7 +278,7 @@ def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callabl
         del limit
         _check_clip(common["source"], common["split"], data.video_shape)
         return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
-                         limit=config["evals"]["limit"], **common)
+                         limit=config["evals"].get("limit"), **common)
 
     return evaluator
 

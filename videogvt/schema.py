@@ -156,10 +156,7 @@ def _data(config: Config, **more: Key | Section) -> Section:
 
 
 def _transforms() -> Section:
-    kinds = {name: _section(name, kind, required=False) for name, kind in TRANSFORMS.items()}
-    kinds = {name: dataclasses.replace(one, optional=not any(key.required for key in one.keys.values()))
-             for name, one in kinds.items()}
-    return Section(kinds, required=False, optional=True)
+    return Section({name: _section(name, kind, required=False) for name, kind in TRANSFORMS.items()}, required=False)
 
 
 def _training_data(config: Config) -> Section:
@@ -209,7 +206,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
     keys["quantizer"] = dataclasses.replace(quantizer, required=False)
     return _common(config, TokenizerLosses) | {
         "tokenizer": Section(keys),
-        "generator": _section("generator", TokenizerRecipe, only=("train_only", "restart_below"), optional=True),
+        "generator": _section("generator", TokenizerRecipe, only=("train_only", "restart_below")),
         "discriminator": _section("discriminator", Discriminator, optional=True),
         "perceptual": _perceptual(config),
         "init_from": _start("grow"),
@@ -226,8 +223,7 @@ def _perceptual(config: Config) -> Section:
 
 def _start(*without: str, **more: Key) -> Section:
     keys = keys_of(Start, *without)
-    return Section({**keys, "workdir": Key(str | None, None, keys["workdir"].doc), **more}, required=False,
-                   optional=True)
+    return Section({**keys, "workdir": Key(str | None, None, keys["workdir"].doc), **more}, required=False)
 
 
 def _coder(*more: str) -> Section:
@@ -255,7 +251,7 @@ def _stage(config: Config, network: str, kind: Callable, decoding: Callable, *gi
     tasks["multitask"] = Key(bool, None, "whether tasks have tokens of their own; by default where there are several")
     return _common(config, TransformerLosses, generation=Section(generation, required=False)) | {
         "tokenizer": _coder("keep_conditions"), network: _section(network, kind, "vocab_size", *given),
-        "tasks": Section(_limited("tasks", tasks)), "decoding": _section("decoding", decoding, optional=True),
+        "tasks": Section(_limited("tasks", tasks)), "decoding": _section("decoding", decoding),
     }
 
 
@@ -291,7 +287,7 @@ def _network(section: Any, path: str) -> Section:
 
 def _class_words() -> Section:
     return Section({"words": Key(Literal["random", "codebook"], doc="what the table of codes begins as")},
-                   required=False, optional=True)
+                   required=False)
 
 
 def _examples(*without: str) -> Section:

@@ -99,16 +99,17 @@ class Choice:
 def choices(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Choice]:
     """By row that learns, the best factor on validation; of equal ones that nearest to 1, and after all others
     those that came to nothing finite. Rows whose trials are not all done have none."""
-    train, found = config.train, {}
+    train, found = config.train.to_dict(), {}
     for row in dict.fromkeys(trial.row for trial in trials(config)):
-        part, sign = [trial for trial in trials(config) if trial.row == row], 1 if train.best_mode == "max" else -1
+        part = [trial for trial in trials(config) if trial.row == row]
+        sign = 1 if train.get("best_mode") == "max" else -1
         numbers = [journal.read_eval(epath.Path(workdir) / "members" / trial.name) for trial in part]
         if None not in numbers:
-            tried = {trial.rate: number[train.best] for trial, number in zip(part, numbers, strict=True)}
+            tried = {trial.rate: number[train["best"]] for trial, number in zip(part, numbers, strict=True)}
             merit = {rate: -math.inf if value is None else sign * value for rate, value in tried.items()}
             factor = max(tried, key=lambda rate: (merit[rate], -abs(math.log(rate))))
             told = {f"{rate:g}": value for rate, value in tried.items()}
-            found[row] = Choice(factor, told, train.best, part[0].labels, part[0].seed)
+            found[row] = Choice(factor, told, train["best"], part[0].labels, part[0].seed)
     return found
 
 
@@ -166,6 +167,10 @@ def _checked(config: ConfigDict) -> dict[str, Any]:
     if study["rates"] and study["rate_labels"] not in study["labels"]:
         raise ValueError(f"study.rate_labels is {study['rate_labels']}; rates are tried on one of study.labels, "
                          f"{study['labels']}.")
+    if study["rates"] and plain["train"].get("best") is None:
+        raise ValueError(f"study.rates is {study['rates']}; rates are chosen by config.train.best, which is missing.")
+    if study["subject"] not in plain["rows"]:
+        raise ValueError(unknown_name("row in study.subject", study["subject"], plain["rows"]))
     for row, section in plain["rows"].items():
         for control in section["controls"]:
             if control not in CONTROLS:
@@ -245,7 +250,7 @@ def _faster(section: dict[str, Any], factor: float) -> dict[str, Any]:
         section["optimizer"]["learning_rate"] *= factor
     elif section["recipe"] == "tracks":
         model = section["track_model"]
-        name = "penalty" if model["kind"] == "linear" else "learning_rate"
+        name = "penalty" if model.get("kind") == "linear" else "learning_rate"
         model[name] = factor * (model[name] if name in model else getattr(TrackModel, name))
     return section
 
