@@ -90,7 +90,7 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     if (name, variant) in PARAMETERS:
         assert sum(leaf.size for leaf in jax.tree.leaves(state.params["generator"])) == PARAMETERS[name, variant]
     assert set(built.evaluators) == {"validation", "test", "modelability"}
-    assert built.plan.grows and built.plan.learning_rate(0, 10) == 0  # the warm-up begins there
+    assert built.plan.grows and built.plan.learning_rate(0, built.plan.total_steps) == 0  # the warm-up begins there
     video = built.evaluators["test"].source.read([0])["video"]
     codes = jax.eval_shape(recipe.predict_fns["codes"], state, video)
     assert codes.shape == (1, *recipe.model.latent_shape(video.shape[1:4]))
