@@ -80,7 +80,7 @@ def test_two_hosts_measure_what_one_does():
         ) for index in range(2)
     ]
     try:
-        outputs = [process.communicate(timeout=120) for process in processes]
+        outputs = [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
             process.kill()
