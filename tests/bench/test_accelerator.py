@@ -141,10 +141,10 @@ BLOCK = """
         ours = frame is not None and os.path.realpath(frame.f_code.co_filename).startswith(os.environ["CHECKOUT"])
         return top in NOWHERE or ours and top not in OURS
 
-    class Finder:
-        @staticmethod
-        def find_spec(name, path=None, target=None):
-            return None if hidden(name) else importlib.machinery.PathFinder.find_spec(name, path, target)
+    class Finder(importlib.machinery.PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            return None if hidden(name) else super().find_spec(name, path, target)
 
     sys.meta_path[:] = [Finder if each is importlib.machinery.PathFinder else each for each in sys.meta_path
                         if "editable" not in str(each)]
@@ -207,7 +207,8 @@ def _check_figures(rows):
     assert taps["gflop"] == full["gflop"]  # counted from the network, not from how it is computed
     for kind in ("tokenizer", "transformer"):
         trained = rows["default networks", f"default {kind}"]
-        assert trained["compared"] == trained["steps"] == 40 and trained["agrees"] and trained["difference"] < 1e-3
+        assert trained["compared"] == trained["steps"] == 40 and trained["agrees"]
+        assert trained["difference_first"] < 1e-3
 
 
 def test_the_pipeline_is_read_where_its_libraries_are(accelerator, tmp_path):
