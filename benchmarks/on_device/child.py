@@ -84,8 +84,9 @@ def _timed(job: Job, bench: Bench) -> dict[str, Any]:
     import jax
 
     from videogvt.bench.rows import timed
+    from videogvt.train.timing import LEAST
 
     budget = max(0.0, min(BUDGET_S, bench.deadline - time.monotonic() - 5))
-    row = timed(job.part(), job.frames, bench.ceilings, REPEATS, budget)
+    row = timed(job.part(), job.frames, bench.ceilings, LEAST if bench.dry_run else REPEATS, budget)
     told = jax.local_devices()[0].memory_stats() or {}
     return row | {"peak": told.get("peak_bytes_in_use")}

@@ -116,7 +116,7 @@ def compared(found: list[float], expected: list[float]) -> Row:
     means = np.array([(one[at : at + WINDOW].mean(), other[at : at + WINDOW].mean()) for at in edges])
     windows = np.abs(means[:, 0] / means[:, 1] - 1)
     return {"compared": count, "difference_first": abs(one[0] / other[0] - 1), "difference": float(windows.max()),
-            "agrees": bool(windows.max() <= TOLERANCE), "loss_first": found[0],
+            "differences": windows.tolist(), "agrees": bool(windows.max() <= TOLERANCE), "loss_first": found[0],
             "loss_window": float(means[-1, 0]), "loss_window_cpu": float(means[-1, 1])}
 
 

@@ -141,27 +141,37 @@ BLOCK = """
         ours = frame is not None and os.path.realpath(frame.f_code.co_filename).startswith(os.environ["CHECKOUT"])
         return top in NOWHERE or ours and top not in OURS
 
-    class Finder:
-        @staticmethod
-        def find_spec(name, path=None, target=None):
-            return None if hidden(name) else importlib.machinery.PathFinder.find_spec(name, path, target)
+    class Finder(importlib.machinery.PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            return None if hidden(name) else super().find_spec(name, path, target)
 
     sys.meta_path[:] = [Finder if each is importlib.machinery.PathFinder else each for each in sys.meta_path
                         if "editable" not in str(each)]
 """
 
 
-def test_every_part_at_tiny_sizes_with_four_libraries(tmp_path):
-    """jax, flax, optax and numpy alone can be imported by our files, and nothing that the package needs besides."""
+@pytest.fixture
+def with_four_libraries(tmp_path):
+    """Runs the benchmark where our files can import jax, flax, optax and numpy alone, and nobody what the package needs
+    besides; returns what it leaves and what it prints."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(BLOCK))
     environment = {**os.environ, "CHECKOUT": str(ROOT), "JAX_PLATFORMS": "cpu",
                    "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    command = [sys.executable, str(BENCHMARKS / "accelerator.py"), "--dry_run", f"--output={tmp_path}"]
-    run = subprocess.run([*command, "--more", "--patience=10"], capture_output=True, text=True, env=environment,
-                         cwd=tmp_path)
-    assert run.returncode == 0, run.stdout + run.stderr
-    found = json.loads((tmp_path / "accelerator.json").read_text())
-    assert not [row for row in found["rows"] if row["status"] not in ("measured", "skipped")], run.stdout + run.stderr
+    command = [sys.executable, str(BENCHMARKS / "accelerator.py"), "--dry_run", f"--output={tmp_path}", "--patience=10"]
+
+    def run(*further):
+        done = subprocess.run([*command, *further], capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads((tmp_path / "accelerator.json").read_text())
+        assert {row["status"] for row in found["rows"]} <= {"measured", "skipped"}, done.stdout + done.stderr
+        return found, done.stdout
+
+    return run
+
+
+def test_every_part_at_tiny_sizes(with_four_libraries):
+    found, _ = with_four_libraries()
     skipped = {(row["part"], row["why"].split(";")[0].split(":")[0]) for row in found["rows"]
                if row["status"] == "skipped"}
     assert skipped == {
@@ -169,15 +179,22 @@ def test_every_part_at_tiny_sizes_with_four_libraries(tmp_path):
         ("PyTorch", "PyTorch is not installed."), ("pipeline", "Not installed")}
     assert found["about"]["dry_run"] and found["about"]["backend"] == "cpu"
     _check_figures({(row["part"], row["name"]): row for row in found["rows"] if row["status"] == "measured"})
-    again = subprocess.run([*command, "--resume", "--parts=machine"], capture_output=True, text=True, env=environment,
-                           cwd=tmp_path)
-    assert again.returncode == 0 and "machine:" not in again.stdout, again.stdout + again.stderr
-    assert json.loads((tmp_path / "accelerator.json").read_text())["rows"] == found["rows"]
+    again, shown = with_four_libraries("--resume", "--parts=machine")
+    assert "machine:" not in shown and again["rows"] == found["rows"]
+
+
+@pytest.mark.slow
+def test_what_more_asks_for_at_tiny_sizes(with_four_libraries):
+    found, _ = with_four_libraries("--more", "--parts=tokenizer,transformer")
+    names = {(row["part"], row["name"]) for row in found["rows"] if row["status"] == "measured"}
+    assert {("tokenizer", "L: train step with GAN and R1"), ("tokenizer", "train step, rematerialised"),
+            ("tokenizer", "train step with GAN and R1, discriminator in bf16"),
+            ("transformer", "L: train step, attention by XLA")} <= names
 
 
 def _check_figures(rows):
     timed = [row for row in rows.values() if "gflop" in row]
-    assert len(timed) > 20
+    assert len(timed) >= 14
     for row in timed:
         assert 0 < row["ms_low"] <= row["ms"] <= row["ms_high"] and row["gflop"] > 0 and row["compile_s"] > 0
         rate = 1e9 * row["gflop"] / (row["ms"] / 1e3)
@@ -190,7 +207,8 @@ def _check_figures(rows):
     assert taps["gflop"] == full["gflop"]  # counted from the network, not from how it is computed
     for kind in ("tokenizer", "transformer"):
         trained = rows["default networks", f"default {kind}"]
-        assert trained["compared"] == trained["steps"] == 40 and trained["agrees"] and trained["difference"] < 1e-3
+        assert trained["compared"] == trained["steps"] == 40 and trained["agrees"]
+        assert trained["difference_first"] < 1e-3
 
 
 def test_the_pipeline_is_read_where_its_libraries_are(accelerator, tmp_path):
