@@ -141,9 +141,11 @@ def measured(subject: Subject, wanted: Sequence[Mapping[str, Any]], clips: int) 
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Headings and lines."""
-    lines = [[row["name"], f"{row['clips']:,.0f}", f"{row['passes']:,}", f"{row['ms_a_clip']:,.3g}",
-              *(FIGURES[name][1].format(row[name]) for name in SHOWN)] for row in rows]
+    """Headings and lines; one clip of a class has no spread."""
+    lines = []
+    for row in rows:
+        figures = [FIGURES[name][1].format(row[name]) if name in row else "–" for name in SHOWN]
+        lines.append([row["name"], f"{row['clips']:,.0f}", f"{row['passes']:,}", f"{row['ms_a_clip']:,.3g}", *figures])
     return ["sampler", "clips", "passes", "ms a clip", *(FIGURES[name][0] for name in SHOWN)], lines
 
 

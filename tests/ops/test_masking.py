@@ -64,7 +64,7 @@ def test_schedules_stay_in_range_with_any_number_of_tokens(name):
 
 @pytest.mark.parametrize("name, message", [
     ("cosin", "Did you mean 'cosine'"),
-    ("", "Legal mask schedule names: between:0.5,1"),
+    ("", "Legal mask schedule names: arccos, between:0.5,1"),
     ("cosine2", "takes no number; write it like 'cosine'"),
     ("pow", "takes one number; write it like 'pow2'"),
     ("powx", "Did you mean 'pow2'"),
