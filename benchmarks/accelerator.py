@@ -67,7 +67,8 @@ def measure(part: str, flags: argparse.Namespace, ledger: Ledger) -> None:
                 doing = value
             else:
                 doing = "end"
-                show(ledger, value)
+                if kind == "row":
+                    show(ledger, value)
         process.join(10)
         if doing != "end" or process.exitcode:
             record(ledger, part, doing, "failed", f"the process ended with exit code {process.exitcode}")

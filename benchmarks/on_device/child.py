@@ -25,7 +25,7 @@ ON_HOST = ("PyTorch", "pipeline")
 
 def run(part: str, module: str, options: Mapping[str, bool], limit_s: float, rows: Sequence[Row], settled: set[str],
         pipe: Connection) -> None:
-    """Measures the programs of a part, and sends ("about", facts), ("begin", name) and ("row", row) as they come.
+    """Measures the programs of a part, and sends ("about", facts), ("begin", name), ("row", row) and ("end", None).
 
     Args:
       part: its name.
@@ -52,6 +52,7 @@ def run(part: str, module: str, options: Mapping[str, bool], limit_s: float, row
                 pipe.send(("begin", job.name))
                 pipe.send(("row", {"part": part, "name": job.name, **outcome(job, bench)}))
                 gc.collect()  # of programs and arrays that nothing needs any more
+    pipe.send(("end", None))
     pipe.close()
 
 

@@ -67,7 +67,10 @@ class Ledger:
 
     def begin(self, part: str) -> None:
         """Forgets how a part's process ended before."""
-        self.rows = [row for row in self.rows if row["part"] != part or row["name"] not in OUTSIDE]
+        kept = [row for row in self.rows if row["part"] != part or row["name"] not in OUTSIDE]
+        if len(kept) < len(self.rows):
+            self.rows = kept
+            self.write()
 
     def contents(self) -> dict[str, Any]:
         """What the file holds."""
