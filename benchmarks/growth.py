@@ -98,7 +98,7 @@ FULL = {
 QUICK = {
     "tokenizer": Sweep(
         Setting(1, 4, 8, 16), {"batch": (1,), "pixels": (8,), "frames": (4,), "width": (16,)},
-        {"optimizer": {"muon": False}, "tokenizer": {"encoder_blocks": (1, 0, 0), "decoder_blocks": (0, 1, 0)}}),
+        {"optimizer": {"muon": False}, "tokenizer": {"encoder_blocks": (1, 0), "decoder_blocks": (1, 0)}}),
     "transformer": Sweep(
         Setting(1, 4, 8, 64), {"batch": (1, 2), "pixels": (8,), "frames": (4,), "width": (64,)},
         {"optimizer": {"muon": False, "adam_learning_rate": None}, "transformer": {"layers": 1}}),

@@ -126,7 +126,7 @@ def test_configs_that_do_not_fit(data_dir):
         experiment.build(config, None, data_dir)
     config = variant("classifier_traj", "judge_tiny")
     del config.classifier
-    with pytest.raises(ValueError, match="no section 'classifier'"):
+    with pytest.raises(ValueError, match="config.classifier.network is missing"):
         experiment.build(config, None, data_dir)
     config = variant("vqvae_traj")
     config.losses.perceptual = 0.1

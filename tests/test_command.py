@@ -95,7 +95,7 @@ def test_one_command_shows_all_legal_keys(capsys):
 def test_config_files_that_make_no_config(tmp_path):
     with pytest.raises(FileNotFoundError, match="no config file 'configs/vqvae_tray.py'; in .* configs/vqvae_traj.py"):
         load_config("configs/vqvae_tray.py")
-    with pytest.raises(ValueError, match="^configs/vqvae_traj.py has no variant 'C'; it has default, gan"):
+    with pytest.raises(ValueError, match="^configs/vqvae_traj.py has no variant 'C'; it has default, quality"):
         load_config(f"{CONFIGS}/vqvae_traj.py:C")
     mine = tmp_path / "mine.py"
     mine.write_text("def get_config():\n    return missing\n")

@@ -108,7 +108,7 @@ def test_a_local_code_depends_on_its_own_cell_alone():
     pixels = cell.repeat(2, 0).repeat(4, 1).repeat(4, 2)[None, ..., None]
     changed = np.asarray(jnp.abs(encode(jnp.where(pixels, other, video)) - encode(video)).max(-1)[0] > 0)
     np.testing.assert_array_equal(changed, cell)
-    np.testing.assert_array_equal(encode(jnp.concatenate([video, other]))[:1], encode(video))  # nor on the batch
+    np.testing.assert_allclose(encode(jnp.concatenate([video, other]))[:1], encode(video), atol=1e-5)  # nor on others
 
 
 def test_noise_below_the_threshold_is_not_seen():

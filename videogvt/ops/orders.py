@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import qmc
 
 
 @functools.cache
@@ -25,6 +24,8 @@ def halton_order(grid: tuple[int, int, int]) -> np.ndarray:
         raise ValueError(f"Found grid={grid}; expected three positive integers: frames, rows, columns.")
     frames, rows, columns = grid
     size = frames * rows * columns
+    from scipy.stats import qmc  # for who asks for this order alone
+
     sequence = qmc.Halton(2 if frames == 1 else 3, scramble=False)
     sequence.fast_forward(1)
     order = np.zeros(0, np.int64)

@@ -243,7 +243,9 @@ class TokenizerRecipe:
         """Codebooks with dead codes restarted, the usage from here on, and which codes that were."""
         usage_K = 0.99 * usage_K + 0.01 * now_K
         speaking = self.restart_from == "speaking"
-        weights_Bthw = rows["errors"] * (rows["codes"] != usage_K.argmax()) if speaking else None
+        # Errors of nothing but rounding would be drawn by what hosts and devices round differently: all count alike.
+        errors_Bthw = jnp.maximum(rows["errors"], 1e-4)
+        weights_Bthw = errors_Bthw * (rows["codes"] != usage_K.argmax()) if speaking else None
         restarted = [
             restart_dead_codes(codebook, usage_K, rows["inputs"], key, threshold=self.restart_below,
                                weights_Bthw=weights_Bthw)
