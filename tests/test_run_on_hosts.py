@@ -14,8 +14,7 @@ from videogvt.train.journal import read_rows
 ROOT = Path(__file__).parents[1]
 STEPS = 20
 FLAGS = ("--config=configs/vqvae_traj.py:tiny", f"--config.train.steps={STEPS}", f"--config.train.save_every={STEPS}",
-         f"--config.evals.every={STEPS}", "--config.optimizer.learning_rate=1e-5")
-"""The rate is small: the first steps of Adam and Muon make of rounding, which differs, what is of the rate's size."""
+         f"--config.evals.every={STEPS}")
 
 
 def start(workdir, *flags):

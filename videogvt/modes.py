@@ -299,7 +299,7 @@ SHARED = ("train", "eval")
 """Modes that the processes of a run on many hosts do together; the others are done by a single process."""
 
 
-WITHOUT_DEVICES = ("report", "preview", "import")
+WITHOUT_DEVICES = ("report", "preview", "import", "keys")
 """Modes that compute nothing."""
 
 

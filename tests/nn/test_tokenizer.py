@@ -27,8 +27,8 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
     "fsq": {"quantizer": QUANTIZERS["fsq"], "conv": "2plus1d", "stem": (1, 2, 2), "input_bias": 1.0,
             "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1, "padding": "zero"},
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
-    "point": {"quantizer": QUANTIZERS["vq"], "encoder_conv": "point", "conv": "split", "norm_scope": "position",
-              "norm_epsilon": 0.1, "stem": (2, 2, 2), "padding": "zero"},
+    "point": {"quantizer": QUANTIZERS["vq"], "conv": "point", "norm_scope": "position", "norm_epsilon": 0.1,
+              "stem": (2, 2, 2), "padding": "zero", "decoder_reach": (3, 3, 3), "latent_bias": 0.3},
     "spectrum": {"quantizer": {"name": "fsq", "levels": (9,)}, "conv": "2d", "output_scale": 0.5, "stem": (1, 2, 2),
                  "spectrum": {"clip": SHAPE[1:4], "grid": (2, 2, 1), "still": 1, "channels": 4, "width": 8,
                               "blocks": 1}},
@@ -93,7 +93,7 @@ def test_frames_of_a_per_frame_tokenizer_know_nothing_of_each_other():
 
 LOCAL = {
     "filters": 16, "channel_multipliers": (1,), "temporal_downsample": (), "norm_groups": 1, "padding": "zero",
-    "encoder_blocks": (2, 0), "decoder_blocks": (1, 0), "conv": "split", "encoder_conv": "point", "stem": (2, 4, 4),
+    "encoder_blocks": (2, 0), "decoder_blocks": (1, 0), "conv": "point", "decoder_reach": (5, 3, 3), "stem": (2, 4, 4),
     "norm_scope": "position", "norm_epsilon": 0.1, "quantizer": QUANTIZERS["vq"], "input_bias": 1.0,
 }
 
@@ -122,18 +122,22 @@ def test_noise_below_the_threshold_is_not_seen():
         encode(white - 0.3), plain.apply({"params": params}, white - 0.2, method="encode"), atol=1e-5)
 
 
-def test_a_local_decoder_mixes_neighbours_within_its_reach():
-    model = VideoTokenizer(**LOCAL)
-    params = random_params(model, (1, 10, 28, 28, 3))
-    decode = quick_jit(lambda z: model.apply({"params": params}, z, method="decode"))
-    z = jnp.zeros((1, 5, 7, 7, 4))
-    changed = np.asarray(jnp.abs(decode(z.at[0, 2, 3, 3].set(1.0)) - decode(z)).max(-1)[0] > 0)
-    cells = changed.reshape(5, 2, 7, 4, 7, 4).any((1, 3, 5))
-    assert cells[1:4, 1:6, 1:6].all() and cells.sum() == 3 * 5 * 5  # (1,3,3) twice, (3,1,1) once
+def test_an_empty_cell_begins_somewhere_with_a_bias_and_nowhere_without():
+    """Without one its latent is zero, whose gradient, brought to length 1, is a million times its due."""
+    shape, steep = (1, 8, 16, 16, 3), []
+    for deviation in (0.0, 0.3):
+        quantizer = {**QUANTIZERS["vq"], "latent_normalize": True}
+        model = VideoTokenizer(**{**LOCAL, "quantizer": quantizer}, latent_bias=deviation)
+        params = model.init(jax.random.key(0), jnp.ones(shape))["params"]
+        latents = model.apply({"params": params}, jnp.ones(shape), method="encode")
+        assert (np.abs(latents).max() > 0) == (deviation > 0) and np.ptp(latents, axis=(0, 1, 2, 3)).max() == 0
+        grads = jax.grad(lambda p, model=model: loss(model, p, jnp.full(shape, 0.5).at[:, :, 4:].set(1.0))[0])(params)
+        steep.append(float(jnp.abs(grads["encoder"]["Conv_1"]["bias"]).max()))
+    assert steep[0] > 1e3 * steep[1]
 
 
 def test_a_wide_first_kernel_reaches_as_far_as_it_says():
-    model = VideoTokenizer(**{**LOCAL, "conv": "point"}, decoder_reach=(5, 3, 3))
+    model = VideoTokenizer(**LOCAL)
     params = random_params(model, (1, 14, 20, 20, 3))
     decode = quick_jit(lambda z: model.apply({"params": params}, z, method="decode"))
     z = jnp.zeros((1, 7, 5, 5, 4))

@@ -89,12 +89,14 @@ class Encoder(nn.Module):
     Attributes:
       blocks: residual blocks, see ``blocks_per_level``.
       embedding_dim: width D of the latents.
+      latent_bias: deviation of the random bias that the last convolution begins with; 0, the paper's, for zeros.
     """
 
     pyramid: Pyramid
     blocks: int | Sequence[int]
     embedding_dim: int
     style: Style
+    latent_bias: float = 0.0
 
     @nn.compact
     def __call__(self, video_BTHWC, *, train: bool = False):
@@ -117,7 +119,7 @@ class Encoder(nn.Module):
                 x = ops.average_pool(x, strides[level])
         x = res_blocks(x, len(per_level) - 1, extra)
         x = norm_swish(x, style, name="GroupNorm_0")
-        z = conv1(x, self.embedding_dim, style, name="Conv_1")
+        z = conv1(x, self.embedding_dim, style, name="Conv_1", bias_deviation=self.latent_bias)
         return z.reshape(batch, -1, *z.shape[2:])
 
 

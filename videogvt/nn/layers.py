@@ -71,6 +71,7 @@ class Conv(nn.Module):
       kernel_size: (kt, kh, kw), or (kh, kw) for a 4-D kernel that is applied to every frame.
       strides: along T, H and W; None for one that keeps its input's size.
       widths: zeros (before, after) each axis, where there are strides; the style's padding is for others.
+      bias_deviation: of the normal numbers that the bias begins with; 0 for zeros.
     """
 
     features: int
@@ -79,6 +80,7 @@ class Conv(nn.Module):
     use_bias: bool = True
     strides: tuple[int, int, int] | None = None
     widths: tuple[tuple[int, int], ...] = ((0, 0),) * 3
+    bias_deviation: float = 0.0
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -93,7 +95,8 @@ class Conv(nn.Module):
         else:
             out = ops.strided_conv(x_BTHWC, kernel, self.strides, self.widths, lowering=style.lowering)
         if self.use_bias:
-            out += self.param("bias", nn.initializers.zeros, (self.features,), style.param_dtype).astype(style.dtype)
+            init = nn.initializers.normal(self.bias_deviation) if self.bias_deviation else nn.initializers.zeros
+            out += self.param("bias", init, (self.features,), style.param_dtype).astype(style.dtype)
         return out
 
 
@@ -113,10 +116,10 @@ def conv3(
     return Conv(features, (3, 1, 1), style, use_bias=False, name=f"{name}_t")(x_BTHWC)
 
 
-def conv1(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True):
+def conv1(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True, bias_deviation: float = 0.0):
     """A linear map of the channels; to be called in a compact method."""
     kernel_size = (1, 1) if style.per_frame else (1, 1, 1)
-    return Conv(features, kernel_size, style, use_bias, name=name)(x_BTHWC)
+    return Conv(features, kernel_size, style, use_bias, bias_deviation=bias_deviation, name=name)(x_BTHWC)
 
 
 class GroupNorm(nn.Module):

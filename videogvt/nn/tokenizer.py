@@ -1,6 +1,5 @@
 """The video tokenizer: encoder, quantizer and decoder behind three calls (codes, video, embed)."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,15 +27,17 @@ class VideoTokenizer(nn.Module):
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, norm_scope, norm_epsilon, dtype, param_dtype, lowering: see ``layers.Style``.
-      encoder_conv: another kind of convolutions for the encoder; None, the paper's, for the decoder's own. With
-        "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code says what is in its own cell and
-        nothing else.
+        With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code says what is in its
+        own cell and nothing else, and what the decoder hears of other cells comes through ``decoder_reach``.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
         divides by the deviation of both.
       input_threshold: values that differ from ``input_bias`` by less are taken for it, and others come so much nearer
         (soft thresholding, Donoho 1995); 0, the paper's, for none. A camera's noise on an even background is not seen.
       output_bias, output_scale: see ``autoencoder.Decoder``.
+      latent_bias: see ``autoencoder.Encoder``. Where norms see a cell alone and the input of an empty one is zero, so
+        would be its latent, which has no direction: brought to length 1 its gradient grows a millionfold, and rounding
+        decides which code is nearest. With a bias (ours) empty cells begin somewhere, and all at the same place.
       decoder_reach: ``reach`` of ``autoencoder.Decoder``.
     """
 
@@ -48,7 +49,6 @@ class VideoTokenizer(nn.Module):
     spectrum: Mapping[str, Any] | None = None
     quantizer: Mapping[str, Any] = FrozenDict(name="vq")
     conv: ConvKind = "3d"
-    encoder_conv: ConvKind | None = None
     padding: Padding = "reflect"
     norm_groups: int = 32
     norm_scope: NormScope = "clip"
@@ -59,6 +59,7 @@ class VideoTokenizer(nn.Module):
     input_threshold: float = 0.0
     output_bias: float = 0.0
     output_scale: float = 1.0
+    latent_bias: float = 0.0
     decoder_reach: tuple[int, int, int] | None = None
     remat_levels: int = 0
     dtype: Any = jnp.float32
@@ -72,11 +73,6 @@ class VideoTokenizer(nn.Module):
             conv=self.conv, padding=self.padding, norm_groups=self.norm_groups, norm_scope=self.norm_scope,
             norm_epsilon=self.norm_epsilon, dtype=jnp.dtype(self.dtype), param_dtype=jnp.dtype(self.param_dtype),
             lowering=self.lowering)
-
-    @property
-    def encoder_style(self) -> Style:
-        """What all layers of the encoder have in common."""
-        return dataclasses.replace(self.style, conv=self.encoder_conv or self.conv)
 
     @property
     def pyramid(self) -> Pyramid:
@@ -133,7 +129,7 @@ class VideoTokenizer(nn.Module):
             self.encoder = SpectralEncoder(spectrum, frames, width, style)
             self.decoder = SpectralDecoder(spectrum, decoder, self._features(spectrum), style)
         else:
-            self.encoder = Encoder(self.pyramid, self.encoder_blocks, width, self.encoder_style)
+            self.encoder = Encoder(self.pyramid, self.encoder_blocks, width, style, self.latent_bias)
             self.decoder = decoder
 
     def _features(self, spectrum: Spectrum) -> tuple[int, int]:
