@@ -207,8 +207,8 @@ def _check_figures(rows):
     assert taps["gflop"] == full["gflop"]  # counted from the network, not from how it is computed
     for kind in ("tokenizer", "transformer"):
         trained = rows["default networks", f"default {kind}"]
-        assert trained["compared"] == trained["steps"] == 40 and trained["difference_first"] < 0.1
-    assert trained["agrees"] and trained["difference_first"] < 1e-3  # the transformer's; a tiny tokenizer's part sooner
+        assert trained["compared"] == trained["steps"] == 40 and trained["agrees"]
+        assert trained["difference_first"] < 1e-3
 
 
 def test_the_pipeline_is_read_where_its_libraries_are(accelerator, tmp_path):
