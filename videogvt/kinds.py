@@ -47,7 +47,7 @@ from videogvt.train.state import TrainState
 
 WORDS_OF_CLASSIFIERS = {"share": 1.0, "deviation": 1.0, "table": "codes"}  # as inputs alone they may be alike
 
-ANSWERS_LIMIT = 500
+ANSWERS_LIMIT = 256
 """Clips on which trivial answers are measured: they vary little, and all of them cost three times the tokenizer's."""
 
 
@@ -259,10 +259,9 @@ def _lm(config: Mapping[str, Any], plan: Plan, data: TokenData) -> LanguageRecip
 
 
 def _with_empty_code(config: Mapping[str, Any], data: TokenData) -> Mapping[str, Any]:
-    """The config with a number in the place of ``decoding.empty = "most_frequent"``, for who has no training clips."""
-    if config["decoding"].get("empty") != "most_frequent":
-        return config
-    return {**config, "decoding": {**config["decoding"], "empty": data.most_frequent_code()}}
+    """The config with a number in the place of every ``empty = "most_frequent"``, for who has no training clips."""
+    sections = [name for name in ("losses", "decoding") if config[name].get("empty") == "most_frequent"]
+    return {**config, **{name: {**config[name], "empty": data.most_frequent_code} for name in sections}}
 
 
 def _stage_of(data: TokenData) -> tuple[VideoTokenizer, tuple[int, int, int], int]:
@@ -361,5 +360,5 @@ KINDS: Mapping[str, Kind] = {
     "classifier": Kind(_classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds),
     "transformer": Kind(
         _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, _with_empty_code),
-    "lm": Kind(_lm, _tokens, ("video", "label", "id"), _token_data, _generated),
+    "lm": Kind(_lm, _tokens, ("video", "label", "id"), _token_data, _generated, _with_empty_code),
 }

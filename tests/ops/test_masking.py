@@ -227,3 +227,52 @@ def test_unknown_fields(fields, message):
 def test_blocks_must_divide_the_grid():
     with pytest.raises(ValueError, match=r"masking.block=\(1, 3, 1\) must divide the latent grid \(2, 4, 4\)"):
         Masking(block=[1, 3, 1]).select(jax.random.key(0), jnp.zeros((1, *GRID), bool))
+
+
+# Frames before, and corruption
+
+
+def test_frames_before_a_random_one_are_shown_those_after_it_hidden_and_the_ratio_counts_its_own():
+    grid, select = (4, 4, 4), lambda masking_: jax.jit(masking_.select)(jax.random.key(0), jnp.zeros((256, *grid), bool))
+    counts_BT = np.asarray(select(Masking(schedule="fixed:0.75", frames_before=1.0))).sum(axis=(2, 3))
+    first_B = (counts_BT > 0).argmax(axis=1)
+    assert set(first_B) == {0, 1, 2, 3}
+    for row, first in zip(counts_BT, first_B):
+        assert row.tolist() == [0] * first + [12] + [16] * (3 - first)
+    half = np.asarray(select(Masking(schedule="fixed:0.75", frames_before=0.5))).sum(axis=(2, 3))
+    parted = (half == 16).any(axis=1) | (half == 0).any(axis=1)
+    assert 0.35 < parted.mean() < 0.65 and (half[~parted].sum(axis=1) == 48).all()
+
+
+def test_conditions_that_are_kept_are_never_hidden():
+    visible = jax.random.uniform(jax.random.key(1), (64, *GRID)) < 0.5
+    masked = Masking(condition="cond->cond", frames_before=1.0).select(jax.random.key(0), visible)
+    assert not (np.asarray(masked) & np.asarray(visible)).any() and np.asarray(masked).any()
+
+
+def test_corruption_touches_what_is_visible_alone_and_at_its_rate():
+    shape = (64, 4, 8, 8)
+    target = jax.random.randint(jax.random.key(1), shape, 0, 40)
+    plain = Masking(schedule="fixed:0.5", corruption=0.4)
+    nothing = jnp.zeros(shape, bool)
+    masked = jax.jit(plain.sample, static_argnums=4)(jax.random.key(2), target, target, nothing, MASK)
+    wrong = jax.tree.map(np.asarray, jax.jit(plain.corrupt, static_argnums=2)(jax.random.key(3), masked, 40))
+    changed = wrong.inputs_BN != np.asarray(masked.inputs_BN)
+    assert not changed[wrong.masked_BN].any() and wrong.inputs_BN.max() == MASK
+    assert (wrong.targets_BN == np.asarray(target).reshape(64, -1)).all()
+    rates = changed.sum(1) / (~wrong.masked_BN).sum(1)
+    assert 0.15 < rates.mean() < 0.25 and rates.max() < 0.5 and rates.std() > 0.08
+    assert wrong.inputs_BN[changed].max() < 40
+
+
+def test_corruption_leaves_conditions_alone():
+    masked, *_ = sampled(condition="cond->cond")
+    wrong = Masking(condition="cond->cond", corruption=1.0).corrupt(jax.random.key(0), masked, 40)
+    shown = masked.segments_BN == 1
+    np.testing.assert_array_equal(np.asarray(wrong.inputs_BN)[shown], masked.inputs_BN[shown])
+
+
+@pytest.mark.parametrize("name", ["frames_before", "corruption"])
+def test_shares_out_of_range_are_refused(name):
+    with pytest.raises(ValueError, match=rf"masking\.{name} is 1.5"):
+        Masking(**{name: 1.5})

@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from videogvt.nn.codebook import CodebookProjection, added, check_codebook
 from videogvt.nn.transformer import check_tokens, lookup
 from videogvt.ops.attention import attend
 
@@ -90,6 +91,7 @@ class CausalTransformer(nn.Module):
       dropout: rate on the embedding and on both branches of every layer.
       tie_embeddings: whether the word table is also the output layer, divided by sqrt(D), without a bias; both tables
         then start with deviation 1, for which that division is made, otherwise they are Xavier's like all kernels.
+      codebook_embeddings: whether codes' vectors in the tokenizer tell input and output too, see ``nn.codebook``.
       attention: ``implementation`` of ``jax.nn.dot_product_attention`` for whole sequences; steps use the default.
       dtype: of the computation and the cache; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.
@@ -103,6 +105,7 @@ class CausalTransformer(nn.Module):
     mlp: int = 3072
     dropout: float = 0.1
     tie_embeddings: bool = False
+    codebook_embeddings: bool = False
     attention: Literal["xla", "cudnn"] | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -112,13 +115,14 @@ class CausalTransformer(nn.Module):
             raise ValueError(f"heads must divide hidden; found hidden={self.hidden} and heads={self.heads}.")
         super().__post_init__()
 
-    def __call__(self, tokens_BL, *, train: bool = False):
+    def __call__(self, tokens_BL, *, codebook_KC=None, train: bool = False):
         """Logits, float32 (B, length, V); those at i say what follows input i, and depend on inputs 0..i alone.
 
         Args:
           tokens_BL: integers in 0..V-1, already shifted right: a token that starts all sequences, then all but the last
             token to be predicted. At most ``sequence_length`` of them. Ids out of range are a ``ValueError`` where
             values are at hand; inside jit they make the sample's logits nan.
+          codebook_KC: the vectors of the first K ids; needed with ``codebook_embeddings``, otherwise unused.
           train: whether to drop; needs an rng "dropout" unless the rate is 0.
         """
         tokens_BL = jnp.asarray(tokens_BL)
@@ -126,14 +130,14 @@ class CausalTransformer(nn.Module):
             raise ValueError(
                 f"Found tokens of shape {tokens_BL.shape}; expected (B, length) with a length of at most "
                 f"sequence_length={self.sequence_length}.")
-        return self._forward(tokens_BL, jnp.arange(tokens_BL.shape[1]), None, train)[0]
+        return self._forward(tokens_BL, jnp.arange(tokens_BL.shape[1]), None, codebook_KC, train)[0]
 
     def init_cache(self, batch: int):
         """Keys and values of no inputs yet: for every layer two zero arrays (batch, L, A, D / A)."""
         shape = (batch, self.sequence_length, self.heads, self.hidden // self.heads)
         return tuple({name: jnp.zeros(shape, self.dtype) for name in ("key", "value")} for _ in range(self.layers))
 
-    def step(self, tokens_B, position, cache):
+    def step(self, tokens_B, position, cache, codebook_KC=None):
         """What ``__call__`` says at one position, at a cost that is linear in ``sequence_length``.
 
         Pure, so that a scan can go through it: ``model.apply(variables, tokens_B, position, cache, method="step")``.
@@ -143,22 +147,30 @@ class CausalTransformer(nn.Module):
           position: scalar integer in 0..L-1, one for the whole batch; all before it were stepped through, in order.
             Beyond L - 1 logits are nan.
           cache: of ``init_cache`` or of the step before.
+          codebook_KC: see ``__call__``.
 
         Returns:
           Logits (B, V), float32, and the cache for the next step.
         """
-        logits_BLV, cache = self._forward(jnp.asarray(tokens_B)[:, None], jnp.asarray(position)[None], cache, False)
+        token_B1, place_1 = jnp.asarray(tokens_B)[:, None], jnp.asarray(position)[None]
+        logits_BLV, cache = self._forward(token_B1, place_1, cache, codebook_KC, False)
         return logits_BLV[:, 0], cache
 
     @nn.compact
-    def _forward(self, tokens_BL, positions_L, cache, train: bool):
+    def _forward(self, tokens_BL, positions_L, cache, codebook_KC, train: bool):
         check_tokens(tokens_BL, self.vocab_size)
+        check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         table_init = nn.initializers.normal(1.0) if self.tie_embeddings else XAVIER
         words, positions = (
             nn.Embed(rows, self.hidden, embedding_init=table_init, name=name, **types)
             for name, rows in (("words", self.vocab_size), ("positions", self.sequence_length)))
-        x_BLD = lookup(words, tokens_BL) + lookup(positions, positions_L)
+        read = words
+        if self.codebook_embeddings:
+            rows_KD = CodebookProjection(self.hidden, 0.1, self.param_dtype, name="codebook_embeddings")(codebook_KC)
+            table_VD = added(words.embedding, rows_KD).astype(self.dtype)
+            read = lambda ids: jnp.take(table_VD, ids, axis=0)  # noqa: E731
+        x_BLD = lookup(read, tokens_BL) + lookup(positions, positions_L)
         x_BLD = nn.Dropout(self.dropout)(x_BLD, deterministic=not train)
         position, caches = (None, [None] * self.layers) if cache is None else (positions_L[0], list(cache))
         for index in range(self.layers):
@@ -166,7 +178,15 @@ class CausalTransformer(nn.Module):
                 self.hidden, self.heads, self.mlp, self.dropout, self.attention, train, **types, name=f"layer_{index}")
             x_BLD, caches[index] = layer(x_BLD, position, caches[index])
         x_BLD = nn.LayerNorm(name="final_ln", **types)(x_BLD)
-        return self._logits(x_BLD, words), tuple(caches)
+        return self._told(x_BLD, codebook_KC, self._logits(x_BLD, words)), tuple(caches)
+
+    def _told(self, x_BLD, codebook_KC, logits_BLV):
+        """The logits, with what the codes' vectors say."""
+        if not self.codebook_embeddings:
+            return logits_BLV
+        rows_KD = CodebookProjection(self.hidden, 0.0, self.param_dtype, name="codebook_head")(codebook_KC)
+        told_BLK = jnp.einsum("BLD,KD->BLK", x_BLD, rows_KD.astype(x_BLD.dtype), preferred_element_type=jnp.float32)
+        return logits_BLV.at[..., : len(rows_KD)].add(told_BLK)
 
     def _logits(self, x_BLD, words: nn.Embed):
         if self.tie_embeddings:

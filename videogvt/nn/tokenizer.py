@@ -87,6 +87,11 @@ class VideoTokenizer(nn.Module):
         return self._make_quantizer(parent=None).num_codes
 
     @property
+    def width(self) -> int:
+        """C, the length of the vectors that codes stand for."""
+        return self._make_quantizer(parent=None).width
+
+    @property
     def strides(self) -> tuple[int, int, int]:
         """Frames, rows and columns of a video per cell of its grid of codes."""
         return self._made_spectrum.strides if self.spectrum else self._pyramid_strides

@@ -13,7 +13,7 @@ are variants of ours.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
+from videogvt.nn.codebook import CodebookProjection, added, check_codebook
 from videogvt.nn.linear import Dense, Norm
 from videogvt.ops.attention import attend
 from videogvt.ops.linear import linear
@@ -62,7 +63,7 @@ def check_tokens(tokens, vocab_size: int) -> None:
             f"0..{vocab_size - 1}. Take special ids from a Vocabulary of {vocab_size} ids; none of them is negative.")
 
 
-def lookup(table: nn.Embed, ids):
+def lookup(table: Callable, ids):
     """Rows of a table; nan, which no loss survives unseen, for ids it has no row for, negative ones included."""
     return table(ids.astype(jnp.uint32))
 
@@ -107,21 +108,29 @@ class Style:
 
 
 class BertEmbed(nn.Module):
-    """Tokens, positions and, where given, segments and conditions as vectors; with the word table for the tied head."""
+    """Tokens, positions and, where given, segments and conditions as vectors; with the word table for the tied head.
+
+    The vectors of codes, where given, add to what is read and not to the table, whose head adds its own.
+    """
 
     vocab_size: int
     style: Style
 
     @nn.compact
-    def __call__(self, tokens_BL, segments_BL, conditions_BL):
+    def __call__(self, tokens_BL, segments_BL, conditions_BL, codebook_KC):
         style, length = self.style, tokens_BL.shape[1]
-        words = style.embed(self.vocab_size, "word_embeddings")
+        table = style.embed(self.vocab_size, "word_embeddings")
+        words = table
+        if codebook_KC is not None:
+            rows_KD = CodebookProjection(style.hidden, 0.1, style.param_dtype, name="codebook_embeddings")(codebook_KC)
+            table_VD = added(table.embedding, rows_KD).astype(style.dtype)
+            words = lambda ids: jnp.take(table_VD, ids, axis=0)  # noqa: E731
         x_BLD = lookup(words, tokens_BL) + style.embed(length, "position_embeddings")(jnp.arange(length))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
         if conditions_BL is not None:
             x_BLD += style.dense(style.hidden, "condition_embeddings")(lookup(words, conditions_BL))
-        return style.drop(style.norm("embeddings_ln")(x_BLD)), words.embedding
+        return style.drop(style.norm("embeddings_ln")(x_BLD)), table.embedding
 
 
 class SelfAttention(nn.Module):
@@ -207,8 +216,11 @@ class BertMlmLayer(nn.Module):
     style: Style
 
     @nn.compact
-    def __call__(self, x_BLD, words_VD, ids: int | None):
+    def __call__(self, x_BLD, words_VD, ids: int | None, codebook_KC):
         style = self.style
+        if codebook_KC is not None:
+            rows_KD = CodebookProjection(style.hidden, 0.0, style.param_dtype, name="codebook_head")(codebook_KC)
+            words_VD = added(words_VD, rows_KD)
         x_BLD = style.norm("mlm_ln")(nn.gelu(style.dense(style.hidden, "mlm_dense")(x_BLD), approximate=True))
         bias_V = Bias(words_VD.shape[0], style.param_dtype, name="mlm_bias")()
         words_KD = words_VD[:ids].astype(x_BLD.dtype)
@@ -241,6 +253,8 @@ class MaskedTransformer(nn.Module):
       condition_embeddings: whether every position is also told its condition token, beside its own token and whether
         that is known or not: a projection of the token's vector is added. With codes that each stand for the whole
         clip, a condition's code says little by itself and what is shown in its place hides it.
+      codebook_embeddings: whether codes' rows of the word table also have a part that is linear in the codes' vectors,
+        the tokenizer's, one for reading and one for answering; see ``nn.codebook``.
       remat: whether the backward pass computes every layer anew instead of storing what is inside.
       dtype: of the computation; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.
@@ -260,6 +274,7 @@ class MaskedTransformer(nn.Module):
     grid: tuple[int, int, int] | None = None
     segment_embeddings: bool = False
     condition_embeddings: bool = False
+    codebook_embeddings: bool = False
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -276,8 +291,8 @@ class MaskedTransformer(nn.Module):
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
-    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, train: bool = False, start: int = 0,
-                 ids: int | None = None):
+    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None, train: bool = False,
+                 start: int = 0, ids: int | None = None):
         """Logits, float32 (B, L - start, ids).
 
         Args:
@@ -286,27 +301,30 @@ class MaskedTransformer(nn.Module):
           segments_BL: 1 where a condition token is shown, else 0; needed with ``segment_embeddings``, otherwise unused.
           conditions_BL: condition tokens, MASK where nothing is given; needed with ``condition_embeddings``, otherwise
             unused.
+          codebook_KC: the vectors of the first K ids; needed with ``codebook_embeddings``, otherwise unused.
           train: whether to drop; needs an rng "dropout" unless both rates are 0.
           start: the first position whose logits are asked for.
           ids: how many ids' logits, from 0 on; None for all V.
         """
-        return self._forward(tokens_BL, segments_BL, conditions_BL, train, start=start, ids=ids)[0]
+        return self._forward(tokens_BL, segments_BL, conditions_BL, codebook_KC, train, start=start, ids=ids)[0]
 
-    def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None):
+    def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
-        return jnp.stack(self._forward(tokens_BL, segments_BL, conditions_BL, maps=True)[1])
+        return jnp.stack(self._forward(tokens_BL, segments_BL, conditions_BL, codebook_KC, maps=True)[1])
 
     @nn.compact
-    def _forward(self, tokens_BL, segments_BL, conditions_BL, train: bool = False, maps: bool = False, start: int = 0,
-                 ids: int | None = None):
+    def _forward(self, tokens_BL, segments_BL, conditions_BL, codebook_KC, train: bool = False, maps: bool = False,
+                 start: int = 0, ids: int | None = None):
         tokens_BL = self._checked(tokens_BL)
         segments_BL = self._beside("segment", segments_BL, tokens_BL.shape)
         conditions_BL = self._beside("condition", conditions_BL, tokens_BL.shape)
+        check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
+        codebook_KC = codebook_KC if self.codebook_embeddings else None
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
             self.attention, self.dtype, self.param_dtype, train, maps, self._angles())
         x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(
-            tokens_BL, segments_BL, conditions_BL)
+            tokens_BL, segments_BL, conditions_BL, codebook_KC)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []
         for index in range(self.layers):
@@ -314,7 +332,7 @@ class MaskedTransformer(nn.Module):
             found.append(maps_BALL)
         if style.pre_norm:
             x_BLD = style.norm("final_ln")(x_BLD)
-        return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids), found
+        return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids, codebook_KC), found
 
     def _angles(self):
         if not self.rotary:

@@ -4,6 +4,7 @@ unless it says otherwise.
 Sources: MAGVIT (arXiv 2212.05199) and its released code; R1 (1801.04406); LeCam (2104.03310); LFQ (2310.05737).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -31,7 +32,10 @@ def background_weights(video_BTHWC, background, strength: float):
       background: number or colour that broadcasts against the video; 1 is white.
       strength: 0 gives weight 1 everywhere.
     """
-    return 1 + strength * jnp.abs(video_BTHWC - background).max(-1, keepdims=True)
+    away_BTHWC = jnp.abs(video_BTHWC - background)
+    # By hand: a reduction over an axis as short as the colours is many times dearer on CPUs.
+    largest_BTHW = functools.reduce(jnp.maximum, (away_BTHWC[..., c] for c in range(away_BTHWC.shape[-1])))
+    return 1 + strength * largest_BTHW[..., None]
 
 
 def reconstruction(video_BTHWC, recon_BTHWC, *, background_weight: float = 0.0, background=1.0):
@@ -174,6 +178,22 @@ def token_cross_entropy(logits_BNK, targets_BN, *, label_smoothing: float = 0.0)
     log_BNK = jax.nn.log_softmax(logits_BNK.astype(jnp.float32))
     answer_BN = jnp.take_along_axis(log_BNK, targets_BN[..., None], axis=-1)[..., 0]
     return -(1 - label_smoothing) * answer_BN - label_smoothing * log_BNK.mean(-1)
+
+
+def neighbours(vectors_KC, temperature: float):
+    """Targets (K, K) that are softened over codes alike: row i has shares ~ exp(-|e_j - e_i|^2 / temperature).
+
+    A code that looks almost like the right one is almost right (SNCE, arXiv 2603.15150, with the code's own vector in
+    the place of the latent).
+    """
+    square_K = jnp.square(vectors_KC).sum(-1)
+    distance_KK = square_K[:, None] - 2 * vectors_KC @ vectors_KC.T + square_K
+    return jax.nn.softmax(-jnp.maximum(distance_KK, 0) / temperature, axis=-1)
+
+
+def soft_cross_entropy(logits_BNK, shares_BNK):
+    """Cross-entropy of every token in nats, (B, N), with shares of the target for all classes of the last axis."""
+    return -(shares_BNK * jax.nn.log_softmax(logits_BNK.astype(jnp.float32))).sum(-1)
 
 
 def weighted_mean(values_BN, weights_BN):

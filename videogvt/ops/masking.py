@@ -135,6 +135,11 @@ class Masking:
       rounding: of the number of masked tokens, "ceil" (paper) or "floor" (released code).
       block: tokens in time, rows and columns that tend to be masked together; it divides the latent grid.
       weights: "mask+refine+recons" has all positions in the loss, "mask+refine" only those selected by their score.
+      frames_before: share of clips in which all codes of the frames before a random one are shown, those of the frames
+        after it are hidden, and the schedule counts its own: what a sampler of frame after frame asks for. Ours; the
+        paper has none.
+      corruption: a visible code is replaced by any other with a probability that is drawn for each clip, evenly up to
+        this one: what a sampler's own mistakes look like (1X's world model, arXiv 2402.15391 likewise). Ours.
       condition: what happens at positions with condition pixels. "commit" (released as "cond->input") replaces a
         selected token by the condition token, the others stay true; "input->input" shows the true tokens and
         "cond->cond" the condition tokens, in the target too, neither selected nor in the loss; "none" ignores them.
@@ -148,9 +153,14 @@ class Masking:
     block: tuple[int, int, int] = (1, 1, 1)
     weights: Weights = "mask+refine+recons"
     condition: Condition = "commit"
+    frames_before: float = 0.0
+    corruption: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "block", tuple(self.block))
+        for name in ("frames_before", "corruption"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"masking.{name} is {getattr(self, name)}; expected a share, 0 to 1.")
         schedule(self.schedule)
         for field, kind in (("rounding", Rounding), ("weights", Weights), ("condition", Condition)):
             if getattr(self, field) not in kind.__args__:
@@ -179,6 +189,13 @@ class Masking:
         if any(n % b for n, b in zip(grid, self.block)):
             raise ValueError(f"masking.block={self.block} must divide the latent grid {tuple(grid)}.")
         allowed_Bthw = ~self._kept(visible_Bthw)
+        hidden_Bthw = jnp.zeros_like(allowed_Bthw)
+        if self.frames_before:
+            key, frames_key = jax.random.split(key)
+            frame_B111, chosen_B111 = self._frame_of_interest(frames_key, batch, grid[0])
+            frames_t11 = jnp.arange(grid[0])[:, None, None]
+            hidden_Bthw = allowed_Bthw & chosen_B111 & (frames_t11 > frame_B111)
+            allowed_Bthw &= ~chosen_B111 | (frames_t11 == frame_B111)
         ratio_key, score_key, block_key = jax.random.split(key, 3)
         scores_Bthw = jax.random.uniform(score_key, visible_Bthw.shape)
         if self.block != (1, 1, 1):
@@ -188,7 +205,8 @@ class Masking:
         total_B = allowed_BN.sum(-1)
         ratio_B = schedule(self.schedule)(jax.random.uniform(ratio_key, (batch,)), total_B)
         count_B = jnp.clip(count(ratio_B, total_B, self.rounding), jnp.minimum(total_B, 1), total_B)
-        return select_lowest(scores_Bthw.reshape(batch, -1), count_B, allowed_BN).reshape(visible_Bthw.shape)
+        selected_BN = select_lowest(scores_Bthw.reshape(batch, -1), count_B, allowed_BN)
+        return selected_BN.reshape(visible_Bthw.shape) | hidden_Bthw
 
     def apply(self, masked_Bthw, target_Bthw, condition_Bthw, visible_Bthw, mask_id: int) -> Masked:
         """``sample`` with positions that are selected already."""
@@ -202,6 +220,30 @@ class Masking:
         flat = lambda array, dtype: array.reshape(array.shape[0], -1).astype(dtype)  # noqa: E731
         return Masked(flat(inputs, jnp.int32), flat(targets, jnp.int32), flat(weights, jnp.float32),
                       flat(shown, jnp.int32), flat(masked_Bthw, bool))
+
+    def _frame_of_interest(self, key, batch: int, frames: int):
+        """A frame of each clip, and whether the clip is one of those in which it parts what is shown from what is not."""
+        share_key, frame_key = jax.random.split(key)
+        frame_B = jax.random.randint(frame_key, (batch,), 0, frames)
+        chosen_B = jax.random.bernoulli(share_key, self.frames_before, (batch,))
+        return frame_B[:, None, None, None], chosen_B[:, None, None, None]
+
+    def corrupt(self, key, masked: Masked, num_codes: int) -> Masked:
+        """Other codes in the place of some that are visible; what is a condition stays.
+
+        Args:
+          key: of this step.
+          masked: of ``sample``.
+          num_codes: K.
+        """
+        if not self.corruption:
+            return masked
+        rate_key, chance_key, code_key = jax.random.split(key, 3)
+        rate_B1 = self.corruption * jax.random.uniform(rate_key, (len(masked.inputs_BN), 1))
+        wrong_BN = jax.random.uniform(chance_key, masked.inputs_BN.shape) < rate_B1
+        wrong_BN &= ~masked.masked_BN & (masked.segments_BN == 0)
+        other_BN = jax.random.randint(code_key, masked.inputs_BN.shape, 0, num_codes)
+        return masked._replace(inputs_BN=jnp.where(wrong_BN, other_BN, masked.inputs_BN))
 
     def _kept(self, visible_Bthw):
         """The positions that always show their condition and are never selected."""

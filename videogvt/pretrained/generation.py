@@ -28,11 +28,13 @@ class Stage:
       tokenizer: the first stage's network.
       vocabulary: what the transformer's tokens mean.
       tasks: which it is trained on, for clips of one shape.
+      transformer: the network.
     """
 
     tokenizer: VideoTokenizer
     vocabulary: Vocabulary
     tasks: TaskTable
+    transformer: MaskedTransformer | CausalTransformer
 
     @property
     def video_shape(self) -> tuple[int, int, int]:
@@ -81,6 +83,20 @@ class Stage:
         """The codes (B, t, h, w) of clips, uint8 or float in [0, 1]."""
         return self.tokenizer.apply({"params": tokenizer_params}, as_float(video_BTHWC), method="codes")
 
+    def codebook(self, tokenizer_params) -> jax.Array | None:
+        """The vectors (K, C) of the tokenizer's codes, float32, for a network that is told them; None for others."""
+        if not self.transformer.codebook_embeddings:
+            return None
+        codes_K111 = jnp.arange(self.vocabulary.num_codes)[:, None, None, None]
+        vectors = self.tokenizer.apply({"params": tokenizer_params}, codes_K111, method="embed")
+        return vectors.astype(jnp.float32).reshape(self.vocabulary.num_codes, -1)
+
+    def blank_codebook(self) -> jax.Array | None:
+        """Zeros in the shape of ``codebook``, for shapes alone."""
+        if not self.transformer.codebook_embeddings:
+            return None
+        return jnp.zeros((self.vocabulary.num_codes, self.tokenizer.width))
+
     def video(self, tokenizer_params, codes_Bthw) -> jax.Array:
         """The clips (B, T, H, W, 3), float32 in [0, 1], of codes."""
         return self.tokenizer.apply({"params": tokenizer_params}, codes_Bthw, method="video")
@@ -101,10 +117,12 @@ class MaskedGeneration(Stage):
     def init(self, key: jax.Array) -> Any:
         """Random parameters of the transformer."""
         tokens_1L = jnp.zeros((1, self.transformer.sequence_length), jnp.int32)
-        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L, conditions_BL=tokens_1L)["params"]
+        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L, conditions_BL=tokens_1L,
+                                     codebook_KC=self.blank_codebook())["params"]
 
     def logits(
-        self, params, tokens_BN, prefix_BP, segments_BN, conditions_BN, *, train: bool = False, rngs=None
+        self, params, tokens_BN, prefix_BP, segments_BN, conditions_BN, codebook_KC=None, *, train: bool = False,
+        rngs=None,
     ) -> jax.Array:
         """The logits (B, N, K) of the codes at the positions after the prefix; what is no code has none.
 
@@ -115,6 +133,7 @@ class MaskedGeneration(Stage):
           segments_BN: 1 where a condition token is shown; used by networks with ``segment_embeddings`` alone.
           conditions_BN: condition tokens, MASK where nothing is given; used by networks with ``condition_embeddings``
             alone.
+          codebook_KC: see ``codebook``; used by networks with ``codebook_embeddings`` alone.
           train, rngs: of the network.
         """
         start = prefix_BP.shape[1]
@@ -123,7 +142,7 @@ class MaskedGeneration(Stage):
             {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1),
             segments_BL=jnp.pad(segments_BN.astype(jnp.int32), before),
             conditions_BL=jnp.pad(conditions_BN.astype(jnp.int32), before, constant_values=self.vocabulary.mask),
-            train=train, rngs=rngs, start=start, ids=self.vocabulary.num_codes,
+            codebook_KC=codebook_KC, train=train, rngs=rngs, start=start, ids=self.vocabulary.num_codes,
         )
 
     def __call__(
@@ -145,17 +164,19 @@ class MaskedGeneration(Stage):
         condition_BN = self.condition(tokenizer_params, video_BTHWC, task_B).reshape(len(task_B), -1)
         visible_BN = self.tasks.visible(task_B).reshape(len(task_B), -1)
         conditions_BN = self.beside(condition_BN, visible_BN)
+        codebook_KC = self.codebook(tokenizer_params)
         in_place_BN = visible_BN & (not self.transformer.condition_embeddings)
         prefix_BP = self.tasks.prefix(task_B, label_B)
 
         def conditional(tokens_BN):
             shown_BN = in_place_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
-            return self.logits(params, tokens_BN, prefix_BP, shown_BN, conditions_BN)
+            return self.logits(params, tokens_BN, prefix_BP, shown_BN, conditions_BN, codebook_KC)
 
         def unconditional(tokens_BN):
             prefix = self._unconditional_prefix(prefix_BP)
             nothing_BN = jnp.zeros_like(visible_BN)
-            return self.logits(params, tokens_BN, prefix, nothing_BN, self.beside(condition_BN, nothing_BN))
+            beside_BN = self.beside(condition_BN, nothing_BN)
+            return self.logits(params, tokens_BN, prefix, nothing_BN, beside_BN, codebook_KC)
 
         decoded = self.decoding(
             conditional, condition_BN, in_place_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
@@ -199,19 +220,21 @@ class CausalGeneration(Stage):
 
     def init(self, key: jax.Array) -> Any:
         """Random parameters of the transformer."""
-        return self.transformer.init(key, jnp.zeros((1, self.transformer.sequence_length), jnp.int32))["params"]
+        tokens_1L = jnp.zeros((1, self.transformer.sequence_length), jnp.int32)
+        return self.transformer.init(key, tokens_1L, codebook_KC=self.blank_codebook())["params"]
 
-    def logits(self, params, tokens_BN, prefix_B2, *, train: bool = False, rngs=None) -> jax.Array:
+    def logits(self, params, tokens_BN, prefix_B2, codebook_KC=None, *, train: bool = False, rngs=None) -> jax.Array:
         """The logits (B, 1 + N, V) of class and codes, each from what precedes it alone."""
         inputs_BL = jnp.concatenate([prefix_B2, tokens_BN[:, :-1]], axis=1)
-        return self.transformer.apply({"params": params}, inputs_BL, train=train, rngs=rngs)
+        return self.transformer.apply({"params": params}, inputs_BL, codebook_KC=codebook_KC, train=train, rngs=rngs)
 
     def __call__(self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B) -> dict[str, Any]:
         """Generates one clip a row; see ``MaskedGeneration``. Pixels count for nothing."""
         del video_BTHWC
+        codebook_KC = self.codebook(tokenizer_params)
 
         def step(tokens_B, position, cache):
-            return self.transformer.apply({"params": params}, tokens_B, position, cache, method="step")
+            return self.transformer.apply({"params": params}, tokens_B, position, cache, codebook_KC, method="step")
 
         codes_BN = self.decoding(
             step, self.transformer.init_cache(len(task_B)), self.prefix(task_B, label_B), num_tokens=self.num_tokens,

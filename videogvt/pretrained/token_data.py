@@ -50,6 +50,7 @@ class TokenData(TrainingData):
         fields = ("codes", *label) if self.tasks is None else ("codes", "conditions", *label)
         return TrainingData(RecordSource(folder, "train", fields), self.batch_size, self.seed).train()
 
+    @functools.cached_property
     def most_frequent_code(self) -> int:
         """See ``codes.most_frequent_code``.
 
@@ -57,8 +58,8 @@ class TokenData(TrainingData):
           ValueError: the clips are changed before they are trained on.
         """
         if self.transforms:
-            raise ValueError(f"config.decoding.empty is 'most_frequent', and {len(self.transforms)} transforms change "
-                             "the training clips; give the number of the code.")
+            raise ValueError(f"The config asks for the code that is 'most_frequent', and {len(self.transforms)} "
+                             "transforms change the training clips; give the number of the code.")
         return most_frequent_code(self.tokenizer, self.source)
 
     @property

@@ -70,7 +70,7 @@ def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
 
     def forward(params, tokens_BL):
         beside = {"segments_BL": tokens_BL, "conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
-        return network.apply({"params": params}, tokens_BL, **beside)
+        return network.apply({"params": params}, tokens_BL, codebook_KC=generation.blank_codebook(), **beside)
 
     total = TRAINED * count_flops(forward, state.params[recipe.network], tokens_BL)
     if "codes" not in batch:  # the clips, and beside them their conditions, become codes

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from videogvt.ops.losses import token_cross_entropy
+from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.pretrained.generation import CausalGeneration
 from videogvt.recipes.accumulation import Found
 from videogvt.recipes.transformer import StageRecipe
@@ -28,29 +28,45 @@ class LanguageRecipe(StageRecipe):
 
     network = "lm"
 
+    def __post_init__(self):
+        for name, neutral in (("neighbour_temperature", 0), ("unmasked_weight", 1)):
+            if getattr(self.losses, name) != neutral:
+                raise ValueError(f"losses.{name} is of the masked transformer alone; leave it at {neutral}.")
+
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         del condition_Bthw  # there is none
         return (codes_Bthw, task_B, label_B), key
 
-    def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
-        entropy_BL, right_BL = self._named(
-            params, *rows, self.losses.label_smoothing, train=True, rngs={"dropout": key}
-        )
-        loss_B = entropy_BL.mean(-1)
-        return loss_B.mean(), Found(sums={"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])})
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+        logits_BLV, targets_BL = self._answers(params, *rows, codebook_KC, train=True, rngs={"dropout": key})
+        entropy_BL = self._entropy(logits_BLV, targets_BL, codebook_KC)
+        loss_B = weighted_mean(entropy_BL, self._emphasis(targets_BL))
+        right_BL = jax.lax.stop_gradient(logits_BLV).argmax(-1) == targets_BL
+        numbers = {"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])}
+        if self.losses.empty is not None:
+            numbers["speaking_loss"] = Mean.of(entropy_BL[:, 1:], targets_BL[:, 1:] != self.losses.empty)
+        return loss_B.mean(), Found(sums=numbers)
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
-        """Cross-entropy and accuracy of each clip's codes, without label smoothing and dropout."""
+        """Cross-entropy and accuracy of each clip's codes, without label smoothing, weights and dropout.
+
+        Where ``losses.empty`` is known the same of the codes that say something, "speaking".
+        """
         del keys_B  # nothing here is random
         codes_Bthw, _ = self.generation.tokens(state.frozen["tokenizer"], batch, task_B)
-        entropy_BL, right_BL = self._named(self.weights(state), codes_Bthw, task_B, self._labels(batch, task_B), 0.0)
-        return {"loss": entropy_BL[:, 1:].mean(-1), "accuracy": right_BL[:, 1:].mean(-1)}
+        labels_B, codebook_KC = self._labels(batch, task_B), self.generation.codebook(state.frozen["tokenizer"])
+        logits_BLV, targets_BL = self._answers(self.weights(state), codes_Bthw, task_B, labels_B, codebook_KC)
+        logits_BNV, targets_BN = logits_BLV[:, 1:], targets_BL[:, 1:]
+        values = {"loss": token_cross_entropy(logits_BNV, targets_BN), "accuracy": logits_BNV.argmax(-1) == targets_BN}
+        asked = {"": jnp.ones(targets_BN.shape)}
+        if self.losses.empty is not None:
+            asked["speaking_"] = targets_BN != self.losses.empty
+        return {f"{which}{name}": weighted_mean(value_BN, where_BN)
+                for name, value_BN in values.items() for which, where_BN in asked.items()}
 
-    def _named(self, params, codes_Bthw, task_B, label_B, label_smoothing, **network):
-        """Cross-entropy (B, 1 + N) of class and codes, and whether the likeliest answer is the right one."""
+    def _answers(self, params, codes_Bthw, task_B, label_B, codebook_KC, **network):
+        """The logits (B, 1 + N, V) of class and codes, and what they are, (B, 1 + N)."""
         codes_BN = codes_Bthw.reshape(len(codes_Bthw), -1)
         prefix_B2 = self.generation.prefix(task_B, label_B)
-        logits_BLV = self.generation.logits(params, codes_BN, prefix_B2, **network)
-        targets_BL = jnp.concatenate([prefix_B2[:, 1:], codes_BN], axis=1)
-        entropy_BL = token_cross_entropy(logits_BLV, targets_BL, label_smoothing=label_smoothing)
-        return entropy_BL, jax.lax.stop_gradient(logits_BLV).argmax(-1) == targets_BL
+        logits_BLV = self.generation.logits(params, codes_BN, prefix_B2, codebook_KC, **network)
+        return logits_BLV, jnp.concatenate([prefix_B2[:, 1:], codes_BN], axis=1)

@@ -1,15 +1,16 @@
 """Training the masked transformer on the codes of a frozen tokenizer (MAGVIT, arXiv 2212.05199, section 3.2)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from videogvt.decode import changed
-from videogvt.ops.losses import token_cross_entropy, weighted_mean
+from videogvt.ops.losses import neighbours, soft_cross_entropy, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
 from videogvt.recipes.accumulation import Found, gradients
@@ -30,13 +31,29 @@ class TransformerLosses:
       label_smoothing: share of the target that is spread evenly over all codes.
       class_dropout: share of clips whose class is withheld, which guidance needs; none in the paper.
       ema_decay: of a moving average of the weights, which then generates; 0, the paper's, for none.
+      empty: the most frequent code of the training clips, or None; a config says "most_frequent", and the run finds it.
+        The loss of other codes, "speaking_loss", then stands beside the loss of all.
+      empty_weight: of empty targets in the loss, ours; 1, the paper's, weighs all alike.
+      unmasked_weight: of positions in the loss whose code is shown, of the masked transformer; the paper's is 1.
+      neighbour_temperature: of targets that are softened over codes alike, see ``ops.losses.neighbours``; ours, 0 for
+        none. For networks with ``codebook_embeddings``.
     """
 
     label_smoothing: float = 1e-4
     class_dropout: float = 0.0
     ema_decay: float = 0.0
+    empty: int | Literal["most_frequent"] | None = None
+    empty_weight: float = 1.0
+    unmasked_weight: float = 1.0
+    neighbour_temperature: float = 0.0
 
     def __post_init__(self):
+        if isinstance(self.empty, str):
+            raise ValueError(f"Found losses.empty={self.empty!r}; expected a number here. In the config of a run, "
+                             "'most_frequent' finds it.")
+        if self.empty is None and self.empty_weight != 1:
+            raise ValueError(f"losses.empty_weight is {self.empty_weight}, and losses.empty does not say which code is "
+                             "empty. Set losses.empty = 'most_frequent'.")
         for name in ("label_smoothing", "class_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"losses.{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
@@ -102,8 +119,10 @@ class StageRecipe:
         codes_Bthw, condition_Bthw = self.generation.tokens(state.frozen["tokenizer"], batch, task_B)
         label_B = self._withheld(label_key, self._labels(batch, task_B))
         params, opt = state.params[self.network], state.opt[self.network]
+        codebook_KC = self.generation.codebook(state.frozen["tokenizer"])
         rows, loss_key = self._rows(codes_Bthw, condition_Bthw, task_B, label_B, loss_key)
-        grads, found = gradients(self._loss_of_rows, params, rows, loss_key, self.optimizer.accumulate)
+        of_rows = functools.partial(self._loss_of_rows, codebook_KC)
+        grads, found = gradients(of_rows, params, rows, loss_key, self.optimizer.accumulate)
         numbers = dict(found.sums)
         updates, opt = self.optimizer.transformation().update(grads, opt, params)
         params = optax.apply_updates(params, updates)
@@ -118,17 +137,31 @@ class StageRecipe:
         """The parameters that predict: the moving average, or the last ones where there is none."""
         return (state.ema if self.losses.ema_decay else state.params)[self.network]
 
-    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key):
+    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key, codebook_KC=None):
         """The loss and the step's numbers, as Means."""
-        loss, found = self._loss_of_rows(params, *self._rows(codes_Bthw, condition_Bthw, task_B, label_B, key))
+        rows = self._rows(codes_Bthw, condition_Bthw, task_B, label_B, key)
+        loss, found = self._loss_of_rows(codebook_KC, params, *rows)
         return loss, found.sums
 
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         """What the network is given, drawn for the whole batch, and the key of what is drawn inside the network."""
         raise NotImplementedError
 
-    def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
         raise NotImplementedError
+
+    def _entropy(self, logits_BNK, targets_BN, codebook_KC):
+        """Cross-entropy (B, N) with targets as softened as the losses ask."""
+        if not self.losses.neighbour_temperature:
+            return token_cross_entropy(logits_BNK, targets_BN, label_smoothing=self.losses.label_smoothing)
+        shares_KK = neighbours(codebook_KC, self.losses.neighbour_temperature)
+        return soft_cross_entropy(logits_BNK, shares_KK[targets_BN])
+
+    def _emphasis(self, targets_BN):
+        """Weights (B, N) of targets: of the empty code another than of the rest."""
+        if self.losses.empty_weight == 1:
+            return jnp.ones(targets_BN.shape, jnp.float32)
+        return jnp.where(targets_BN == self.losses.empty, jnp.float32(self.losses.empty_weight), 1)
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         raise NotImplementedError
@@ -192,14 +225,18 @@ class TransformerRecipe(StageRecipe):
                 f"{list(self.generation.tasks.names)} would never see what they are given. Set masking.condition = "
                 "'commit', or transformer.condition_embeddings = True."
             )
+        if self.losses.neighbour_temperature and not self.generation.transformer.codebook_embeddings:
+            raise ValueError("losses.neighbour_temperature softens targets over codes alike, which a network without the "
+                             "codes' vectors is not told. Set transformer.codebook_embeddings = True, or leave it at 0.")
         block, grid = self.masking.block, self.generation.latent_shape
         if any(cells % side for side, cells in zip(block, grid)):
             raise ValueError(f"masking.block is {block}, which does not divide the grid {grid} of codes; take another.")
 
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         mask_key, dropout_key = jax.random.split(key)
-        visible_Bthw, mask = self.generation.tasks.visible(task_B), self.generation.vocabulary.mask
-        masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, mask)
+        vocabulary, visible_Bthw = self.generation.vocabulary, self.generation.tasks.visible(task_B)
+        masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, vocabulary.mask)
+        masked = self.masking.corrupt(jax.random.fold_in(mask_key, 1), masked, vocabulary.num_codes)
         conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         return (masked, conditions_BN, task_B, label_B), dropout_key
 
@@ -207,41 +244,53 @@ class TransformerRecipe(StageRecipe):
         flat = lambda grid_Bthw: grid_Bthw.reshape(len(grid_Bthw), -1)  # noqa: E731
         return self.generation.beside(flat(condition_Bthw), flat(visible_Bthw))
 
-    def _loss_of_rows(self, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
         masked, conditions_BN, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
-            params, masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, train=True, rngs={"dropout": key}
+            params, masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC, train=True,
+            rngs={"dropout": key},
         )
-        entropy_BN = token_cross_entropy(logits_BNK, masked.targets_BN, label_smoothing=self.losses.label_smoothing)
-        loss_B = weighted_mean(entropy_BN, masked.weights_BN)
+        entropy_BN = self._entropy(logits_BNK, masked.targets_BN, codebook_KC)
+        weights_BN = masked.weights_BN * self._emphasis(masked.targets_BN)
+        if self.losses.unmasked_weight != 1:
+            weights_BN *= jnp.where(masked.masked_BN, 1, self.losses.unmasked_weight)
+        loss_B = weighted_mean(entropy_BN, weights_BN)
         right_BN = logits_BNK.argmax(-1) == masked.targets_BN
         numbers = {
             "loss": Mean.of(loss_B), "masked_loss": Mean.of(entropy_BN, masked.masked_BN),
             "masked_accuracy": Mean.of(right_BN, masked.masked_BN), "mask_ratio": Mean.of(masked.masked_BN),
         }
+        if self.losses.empty is not None:
+            speaking_BN = masked.masked_BN & (masked.targets_BN != self.losses.empty)
+            numbers["speaking_loss"] = Mean.of(entropy_BN, speaking_BN)
         return loss_B.mean(), Found(sums=numbers | self._by_task(loss_B, task_B))
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
 
-        Without label smoothing, dropout and withheld classes. The masks follow from the keys.
+        Without label smoothing, dropout, withheld classes and whatever else makes learning harder. The masks follow
+        from the keys. Where ``losses.empty`` is known the same of the positions that say something, "speaking".
         """
         generation, numbers = self.generation, {}
         codes_Bthw, condition_Bthw = generation.tokens(state.frozen["tokenizer"], batch, task_B)
         visible_Bthw, mask = generation.tasks.visible(task_B), generation.vocabulary.mask
         conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         prefix_BP = generation.tasks.prefix(task_B, self._labels(batch, task_B))
+        codebook_KC, empty = generation.codebook(state.frozen["tokenizer"]), self.losses.empty
         for ratio in RATIOS:
-            masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}")
+            masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}", frames_before=0.0)
             alone = jax.vmap(lambda key, *grids, masking=masking: masking.sample(key, *(g[None] for g in grids), mask))
             masked = jax.tree.map(lambda rows: rows[:, 0], alone(keys_B, codes_Bthw, condition_Bthw, visible_Bthw))
             logits_BNK = generation.logits(
-                self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN)
+                self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC)
             values = {"loss": token_cross_entropy(logits_BNK, masked.targets_BN),
                       "accuracy": logits_BNK.argmax(-1) == masked.targets_BN}
-            numbers |= {f"masked_{ratio:.2f}/{name}": weighted_mean(value_BN, masked.masked_BN)
-                        for name, value_BN in values.items()}
+            asked = {"": masked.masked_BN}
+            if empty is not None:
+                asked["speaking_"] = masked.masked_BN & (masked.targets_BN != empty)
+            numbers |= {f"masked_{ratio:.2f}/{which}{name}": weighted_mean(value_BN, where_BN)
+                        for name, value_BN in values.items() for which, where_BN in asked.items()}
         means = {name: jnp.mean(jnp.stack([numbers[f"masked_{ratio:.2f}/{name}"] for ratio in RATIOS]), axis=0)
-                 for name in ("loss", "accuracy")}
+                 for name in (f"{which}{name}" for which in asked for name in ("loss", "accuracy"))}
         return means | numbers

@@ -1,0 +1,137 @@
+"""What counts how much in the losses of the second stage, by hand, and networks that are told the codes' vectors."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.recipes.stages import CODES, causal_recipe, clips, masked_recipe, state_of
+from videogvt.ops.masking import Masking
+from videogvt.recipes.transformer import TransformerLosses
+
+SMOOTHING = TransformerLosses().label_smoothing
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return clips(4)
+
+
+def log_softmax(logits):
+    scores = np.asarray(logits, np.float64)
+    return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+
+
+def looked_at(recipe, batch):
+    """State, masked tokens, logits (B, N, K) and true codes of the loss that ``_loss`` computes with key 5."""
+    state, generation, key = state_of(recipe), recipe.generation, jax.random.key(5)
+    task_B, label_B = jnp.zeros(4, jnp.int32), jnp.asarray(batch["label"])
+
+    @jax.jit
+    def look(params, frozen):
+        codes, condition = generation.tokens(frozen["tokenizer"], batch, task_B)
+        codebook_KC = generation.codebook(frozen["tokenizer"])
+        loss, numbers = recipe._loss(params, codes, condition, task_B, label_B, key, codebook_KC)
+        (masked, conditions_BN, *_), dropout_key = recipe._rows(codes, condition, task_B, label_B, key)
+        prefix = generation.tasks.prefix(task_B, label_B)
+        logits = generation.logits(params, masked.inputs_BN, prefix, masked.segments_BN, conditions_BN, codebook_KC,
+                                   train=True, rngs={"dropout": dropout_key})
+        return loss, numbers, masked, logits, codebook_KC
+
+    return state, *look(state.params["transformer"], state.frozen)
+
+
+def most_frequent(batch):
+    recipe = masked_recipe()
+    codes = recipe.predict_fns["codes"](state_of(recipe), batch["video"])
+    return int(np.bincount(np.asarray(codes).ravel()).argmax())
+
+
+def test_empty_targets_and_shown_ones_weigh_what_is_asked(batch):
+    empty = most_frequent(batch)
+    losses = {"empty": empty, "empty_weight": 0.3, "unmasked_weight": 0.1}
+    _, loss, numbers, masked, logits, _ = looked_at(masked_recipe(losses=losses), batch)
+    targets, hidden = np.asarray(masked.targets_BN), np.asarray(masked.masked_BN)
+    soft = (1 - SMOOTHING) * np.eye(CODES)[targets] + SMOOTHING / CODES
+    entropy = -(soft * log_softmax(logits)).sum(-1)
+    weights = np.where(targets == empty, 0.3, 1.0) * np.where(hidden, 1.0, 0.1)
+    assert (targets == empty).any() and (~hidden).any()
+    assert float(loss) == pytest.approx(((entropy * weights).sum(1) / weights.sum(1)).mean(), rel=1e-5)
+    speaks = hidden & (targets != empty)
+    assert numbers["speaking_loss"].compute() == pytest.approx(entropy[speaks].mean(), rel=1e-5)
+
+
+def test_softened_targets_are_those_of_the_codebook(batch):
+    recipe = masked_recipe(losses={"neighbour_temperature": 2.0}, codebook_embeddings=True)
+    _, loss, _, masked, logits, codebook = looked_at(recipe, batch)
+    assert codebook.shape == (CODES, 4)
+    squared = np.square(np.asarray(codebook)[:, None] - np.asarray(codebook)[None]).sum(-1)
+    shares = np.exp(-squared / 2.0)
+    shares /= shares.sum(-1, keepdims=True)
+    entropy = -(shares[np.asarray(masked.targets_BN)] * log_softmax(logits)).sum(-1)
+    assert float(loss) == pytest.approx(entropy.mean(), rel=1e-4)
+
+
+def test_corrupted_inputs_keep_their_targets(batch):
+    recipe = masked_recipe()
+    recipe = dataclasses.replace(recipe, masking=Masking(schedule="fixed:0.5", corruption=1.0))
+    codes = recipe.predict_fns["codes"](state_of(recipe), batch["video"])
+    (masked, *_), _ = recipe._rows(codes, codes, jnp.zeros(4, jnp.int32), batch["label"], jax.random.key(0))
+    shown = ~np.asarray(masked.masked_BN)
+    assert (np.asarray(masked.targets_BN) == np.asarray(codes).reshape(4, -1)).all()
+    wrong = np.asarray(masked.inputs_BN != masked.targets_BN)[shown]
+    assert 0.2 < wrong.mean() < 0.8 and np.asarray(masked.inputs_BN)[shown].max() < CODES
+
+
+@pytest.mark.parametrize("make", [masked_recipe, causal_recipe])
+def test_speaking_codes_are_judged_apart(batch, make):
+    empty = most_frequent(batch)
+    plain, told = make(), make(losses={"empty": empty})
+    state, task_B, keys_B = state_of(plain), jnp.zeros(4, jnp.int32), jax.random.split(jax.random.key(1), 4)
+    numbers = [jax.jit(recipe.predict_fns["loss"])(state, batch, task_B, keys_B) for recipe in (plain, told)]
+    assert not [name for name in numbers[0] if "speaking" in name]
+    for name, value in numbers[0].items():
+        np.testing.assert_allclose(numbers[1][name], value, rtol=1e-6)
+    assert {"speaking_loss", "speaking_accuracy"} <= set(numbers[1])
+    assert (numbers[1]["speaking_loss"] != numbers[1]["loss"]).any()
+
+
+@pytest.mark.parametrize("make", [masked_recipe, causal_recipe])
+def test_a_network_that_is_told_the_vectors_trains_and_generates(batch, make):
+    recipe = make(codebook_embeddings=True, losses={"empty": 0, "empty_weight": 0.5})
+    state = state_of(recipe)
+    after, numbers = jax.jit(recipe.step)(state, batch, jax.random.key(0))
+    assert np.isfinite(numbers["loss"].compute()) and np.isfinite(numbers["speaking_loss"].compute())
+    name = recipe.network
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.params[name], after.params[name])
+    told = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(moved) if "codebook" in str(path)]
+    assert len(told) == 2 and all(told)
+    generate = jax.jit(recipe.predict_fns["generate"])
+    given = jnp.zeros(4, jnp.int32), batch["label"], batch["video"], jax.random.split(jax.random.key(2), 4)
+    codes = generate(after, *given)["codes"]
+    assert codes.max() < CODES
+    other = dict(after.frozen["tokenizer"])
+    other["quantizer"] = {"codebook": other["quantizer"]["codebook"][::-1]}
+    assert (generate(after.replace(frozen={"tokenizer": other}), *given)["codes"] != codes).any()
+
+
+@pytest.mark.parametrize("losses, message", [
+    ({"empty": "most_frequent"}, "expected a number here"),
+    ({"empty_weight": 0.3}, "losses.empty does not say which code is empty"),
+])
+def test_losses_that_lack_the_empty_code_are_refused(losses, message):
+    with pytest.raises(ValueError, match=message):
+        TransformerLosses(**losses)
+
+
+@pytest.mark.parametrize("losses", [{"neighbour_temperature": 0.1}, {"unmasked_weight": 0.5}])
+def test_the_baseline_refuses_what_it_has_no_use_for(losses):
+    with pytest.raises(ValueError, match="of the masked transformer alone"):
+        causal_recipe(losses=losses)
+
+
+def test_softened_targets_need_the_vectors():
+    with pytest.raises(ValueError, match="codebook_embeddings"):
+        masked_recipe(losses={"neighbour_temperature": 0.1})
