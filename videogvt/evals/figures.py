@@ -7,7 +7,8 @@ import numpy as np
 from videogvt.evals.motion import rows_of, spread_px
 from videogvt.evals.tables import Columns
 
-MEDIANS = {"acceleration_px": "acceleration", "jerk_px": "jerk", "nearest_train_px": "nearest_train_px"}
+MEDIANS = {"acceleration_px": "acceleration", "jerk_px": "jerk", "nearest_train_px": "nearest_train_px",
+           "hue_drift_deg": "hue_drift", "radius_drift": "radius_drift"}
 SHARES = {
     "one_object_share": "one_object", "object_found_share": "found", "oracle_agreement": "named_right",
     "judge_agreement": "judged_right", "speed_plausible": "speed_plausible", "radius_plausible": "radius_plausible",
@@ -28,8 +29,8 @@ def figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
     ``judge_agreement`` of clips whose claimed class is named, ``speed_plausible`` and ``radius_plausible`` of clips.
 
     Medians over clips: ``fit_residual_px``, a clip without a track counting as half the ``diagonal`` of the picture;
-    ``acceleration_px``, ``jerk_px`` and ``nearest_train_px`` over tracked clips. ``spread_px`` is the mean over classes
-    of ``motion.spread_px``.
+    ``acceleration_px``, ``jerk_px`` and ``nearest_train_px`` over tracked clips; ``hue_drift_deg`` and ``radius_drift``
+    within a clip, the worst where there is no track. ``spread_px`` is the mean over classes of ``motion.spread_px``.
 
     Against real clips: ``memory_vs_real`` is the ratio of the medians of ``nearest_train_px``. ``spread_vs_real`` and
     ``shape_spread_vs_real`` are means over classes of the ratio within the class, ``spread_vs_real_least`` its least.
@@ -61,7 +62,7 @@ def by_class(table: Columns, real: Columns, diagonal: float, class_names: Sequen
 
 def _movement(table: Columns, real: Columns) -> dict[str, float]:
     numbers = {name: np.nanmedian(table[column]) for name, column in MEDIANS.items()
-               if np.isfinite(table[column]).any()}
+               if column in table and np.isfinite(table[column]).any()}
     usual = _median(real["nearest_train_px"])
     if "nearest_train_px" in numbers and usual > 0:
         numbers["memory_vs_real"] = numbers["nearest_train_px"] / usual

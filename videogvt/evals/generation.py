@@ -20,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from videogvt.evals.figures import by_class, confusion, figures
 from videogvt.evals.hosts import gather, local_rows, stack
 from videogvt.evals.judge import Judge
+from videogvt.evals.looks import distances
 from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
 from videogvt.evals.published import Published
 from videogvt.evals.seeds import averaged
@@ -38,6 +39,9 @@ Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 BY_CLASS = ("", "real", "reconstructed")
 """Rows with figures for every class and a Fréchet distance."""
+
+LOOKED_AT = ("", "independent", "real", "reconstructed", "copied")
+"""Rows whose distributions of colours, sizes, places and speeds are compared with those of other real clips."""
 
 
 @dataclasses.dataclass
@@ -110,7 +114,7 @@ class GenerationEval:
         self._shape = self.source.read([0])["video"].shape[1:]
         self._training: Training | None = None
         self._beside: dict[str, Columns] = {}
-        self._others_features: np.ndarray | None = None
+        self._others_table: Columns = {}
         self.seeds = self.seeds or (self.seed,)
         self._forwards: dict[str, Any] = {}
         self._published_facts = None
@@ -179,6 +183,8 @@ class GenerationEval:
     def _figures(self, row: str, table: Columns, real: Columns) -> dict[str, float]:
         diagonal = float(np.hypot(*self._shape[1:3]))
         numbers = figures(table, real, diagonal)
+        if self.has_tracks and row in LOOKED_AT:
+            numbers |= distances(table, self._others_table)
         if row in BY_CLASS:
             numbers |= self._frechet(table)
             numbers |= by_class(table, real, diagonal, self.source.class_names)
@@ -198,28 +204,26 @@ class GenerationEval:
         """The same evaluator of another generator, for figures alone; what it has measured of real clips stays."""
         other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0, published=None,
                                     independent=None)
-        other._training, other._beside, other._others_features = self._training, self._beside, self._others_features
+        other._training, other._beside, other._others_table = self._training, self._beside, self._others_table
         return other
 
     def _frechet(self, table: Columns) -> dict[str, float]:
         """The distance to other real clips than those of the row ``real``, as many on either side in every row."""
         if not self.judge:
             return {}
-        others_MD = self._others_features
+        others_MD = self._others_table["features"]
         count = min(len(others_MD), len(table["label"]))
         return {"frechet_traj": frechet_between(table["features"][:count], others_MD[:count]), "frechet_clips": count}
 
     def _measure_beside(self, state: TrainState) -> dict[str, Columns]:
-        """The tables of all rows but the generator's own, and what the Fréchet distance is taken to."""
+        """The tables of all rows but the generator's own, and the one that distances are taken to."""
         tables = {"real": self._measure(self._originals(self._real), self.real_clips)}
         if self.reconstruct:
             tables["reconstructed"] = self._measure(self._reconstructed(state), self.real_clips)
-        if self.judge:
-            self._others_features = self._columns(
-                self._originals(self._others), len(self._others), self.judge.columns)["features"]
+        self._others_table = self._measure(self._originals(self._others), len(self._others))
         rng = np.random.default_rng([self.seed, 1])
         tables["shuffled"] = self._described({
-            name: tables["real"][name] for name in ("track", "found", "area", "stray", "judged", "features")
+            name: tables["real"][name] for name in ("track", "found", "area", "stray", "colour", "judged", "features")
             if name in tables["real"]}, rng.permutation(tables["real"]["label"]))
         if self.has_tracks:
             training = self._training

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from videogvt.evals import trivial
+from videogvt.evals.looks import look_columns
 from videogvt.evals.objects import name_families
 from videogvt.evals.tables import Columns
 from videogvt.inputs.sources import ClipSource
@@ -56,7 +57,8 @@ def background(video_BTHWC: np.ndarray) -> np.ndarray:
 
 
 def motion_columns(video_BTHWC: np.ndarray) -> Columns:
-    """A row for each clip, uint8: ``track`` (B, T, 2), ``found`` (B, T), ``area`` (B, T), ``stray`` (B, T).
+    """A row for each clip, uint8: ``track`` (B, T, 2), ``found`` (B, T), ``area`` (B, T), ``stray`` (B, T), and
+    ``colour`` (B, T, 3), the mean colour of the tracked object's pixels, NaN without one.
 
     ``stray`` counts the pixels that stand out of the background more than 3 px beyond the rim of the tracked object:
     the tracker itself overlooks what is too small or too large for an object. Where nothing is tracked it counts all.
@@ -69,9 +71,14 @@ def motion_columns(video_BTHWC: np.ndarray) -> Columns:
     reach_BT = np.sqrt(track.area_T / np.pi) + 3.0
     x_BT, y_BT = np.moveaxis(np.nan_to_num(track.position_T2, nan=-1e6), -1, 0)
     apart_BTHW = (columns - x_BT[..., None, None]) ** 2 + (rows - y_BT[..., None, None]) ** 2
-    stray_BT = (out_BTHW & (apart_BTHW > reach_BT[..., None, None] ** 2)).sum(axis=(2, 3))
+    beyond_BTHW = apart_BTHW > reach_BT[..., None, None] ** 2
+    stray_BT = (out_BTHW & beyond_BTHW).sum(axis=(2, 3))
+    own_BTHW = (out_BTHW & ~beyond_BTHW).astype(np.float32)
+    pixels_BT1 = np.where(track.found_T, own_BTHW.sum(axis=(2, 3)), np.nan)[..., None]
+    colour_BT3 = np.einsum("bthw,bthwc->btc", own_BTHW, video_BTHWC.astype(np.float32)) / pixels_BT1
     return {"track": track.position_T2.astype(np.float32), "found": track.found_T,
-            "area": track.area_T.astype(np.float32), "stray": stray_BT.astype(np.int32)}
+            "area": track.area_T.astype(np.float32), "stray": stray_BT.astype(np.int32),
+            "colour": colour_BT3.astype(np.float32)}
 
 
 def one_object(columns: Columns, size: int, longest_step: float) -> np.ndarray:
@@ -102,7 +109,12 @@ def mean_speed(track_BT2: np.ndarray) -> np.ndarray:
 
 def mean_radius(columns: Columns) -> np.ndarray:
     """The radius in pixels of a disc of the object's area (B), the mean over the frames where it is found."""
-    return _mean_where_finite(np.where(columns["found"], np.sqrt(columns["area"] / np.pi), np.nan))
+    return _mean_where_finite(radii(columns))
+
+
+def radii(columns: Columns) -> np.ndarray:
+    """The same frame by frame (B, T), NaN where it is not found."""
+    return np.where(columns["found"], np.sqrt(columns["area"] / np.pi), np.nan)
 
 
 def _mean_where_finite(values_BT: np.ndarray) -> np.ndarray:
@@ -187,7 +199,8 @@ def describe(columns: Columns, label_B: np.ndarray, training: Training) -> Colum
     ``LEAST_FRAMES`` frames have a track; ``speed``, ``radius``, ``acceleration``, ``jerk`` (NaN without a track);
     ``speed_plausible`` and ``radius_plausible``; ``nearest_train_px``, the distance to the nearest training track of
     any class. Where the oracle knows the classes, ``named`` (an index into the classes, their number standing for
-    "unknown"), ``named_right``, and ``fit_px``, the misfit of the claimed family (inf without a track).
+    "unknown"), ``named_right``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
+    is a ``colour``, also ``hue``, ``hue_drift`` and ``radius_drift``, see ``looks.look_columns``.
     """
     track_BT2, known = columns["track"], training.columns
     table = dict(columns) | {
@@ -199,6 +212,8 @@ def describe(columns: Columns, label_B: np.ndarray, training: Training) -> Colum
     table["radius_plausible"] = training.plausible(table["radius"], label_B, mean_radius(known))
     nearest_B = nearest_px(track_BT2, known["track"])
     table["nearest_train_px"] = np.where(table["tracked"], nearest_B, np.nan)
+    if "colour" in columns:
+        table |= look_columns(columns["colour"], radii(columns), LEAST_FRAMES)
     if training.families:
         names = [*training.families, oracle.UNKNOWN]
         named_B = name_families(track_BT2, np.full(len(label_B), training.fps), training.families, training.size)

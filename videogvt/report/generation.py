@@ -27,6 +27,12 @@ FIGURES = {
     "jerk_vs_real": ("jerk, against real", "{:.2f}"),
     "speed_plausible": ("speed as in training", "{:.1%}"),
     "radius_plausible": ("radius as in training", "{:.1%}"),
+    "hue_drift_deg": ("change of hue within a clip, degrees", "{:.1f}"),
+    "radius_drift": ("change of radius within a clip, of the radius", "{:.3f}"),
+    "hue_distance_deg": ("hues, distance to other real clips, degrees", "{:.1f}"),
+    "radius_distance_px": ("radii, distance to other real clips, px", "{:.3f}"),
+    "place_distance_px": ("places, distance to other real clips, px", "{:.2f}"),
+    "speed_distance_px": ("speeds, distance to other real clips, px a frame", "{:.3f}"),
     "spread_px": ("spread within a class, px", "{:.2f}"),
     "spread_vs_real": ("spread, against real", "{:.2f}"),
     "spread_vs_real_least": ("the same, in the worst class", "{:.2f}"),
@@ -43,10 +49,12 @@ FIGURES = {
 }
 NOTE = (
     "Of several seeds the mean, with their range in brackets. Codes drawn independently: one decoding step, in which "
-    "no code knows of another. Medians of clips: misfit, acceleration, jerk, distance to training. A clip without a "
-    "track is named by nobody, is not plausible, adds nothing to the spread, and its misfit is half the picture's "
-    "diagonal. Speed and radius are as in training between the 1st and the 99th percentile of the training clips of "
-    "the class. frechet_traj is a Fréchet distance on our own classifier's features, no FVD."
+    "no code knows of another. Medians of clips: misfit, acceleration, jerk, changes, distance to training. Without "
+    "a track a clip is named by nobody, is not plausible, adds nothing to the spread, its misfit is half the picture's "
+    "diagonal; its hue drifts by 180 degrees. Distances of distributions (Wasserstein-1) are to other real clips than "
+    "those of the column 'real clips', which is the floor. Speed and radius are as in training between the 1st and the "
+    "99th percentile of the training clips of the class. frechet_traj is a Fréchet distance on our own classifier's "
+    "features, no FVD."
 )
 PUBLISHED_FOLDS = (4, 10_000)
 """Folds and their clips in the figures of UCF-101 (arXiv 2212.05199)."""
