@@ -53,12 +53,13 @@ class VectorQuantizer(Quantizer):
         vectors_BthwD = codebook_KD[codes_Bthw]
         losses, latents_BthwD = {}, vectors_BthwD
         if train:
-            entropy = ops.entropy(-distance_MK, temperature=self.entropy_temperature, kind=self.entropy_kind)
             losses = {
                 "commitment": self.commitment_weight * ops.commitment(z_BthwD, vectors_BthwD),
                 "codebook": self.codebook_weight * ops.codebook(z_BthwD, vectors_BthwD),
-                "entropy": self.entropy_weight * entropy_scale * entropy,
             }
+            if self.entropy_weight:  # without it a softmax over all codes of every cell would be made in vain
+                entropy = ops.entropy(-distance_MK, temperature=self.entropy_temperature, kind=self.entropy_kind)
+                losses["entropy"] = self.entropy_weight * entropy_scale * entropy
             latents_BthwD = straight_through(z_BthwD, vectors_BthwD)
         return quantized(latents_BthwD, codes_Bthw, z_BthwD, losses, self.num_codes)
 
