@@ -1,35 +1,35 @@
 """The masked transformer on trajectory videos: generation by class, prediction, inter-, in- and outpainting.
 
-    python run.py --config=configs/vqvae_traj.py:spectrum       # first: the tokenizer, in runs/vqvae_traj-spectrum
+    python run.py --config=configs/vqvae_traj.py                # first: the tokenizer, in runs/vqvae_traj
+    python run.py --config=configs/classifier_traj.py:judge     # and who judges what is generated
     python run.py --config=configs/maskgvt_traj.py              # then this: a laptop's two cores
-    python run.py --config=configs/maskgvt_traj.py --config.tokenizer.run=motion64  # or with the one that ships
 
     python run.py --config=configs/maskgvt_traj.py --mode=generate --class=helical --number=4
 
 Variants by argument:
 
-    default     generation by class, minutes on two cores
-    long        generation by class and prediction from 8 frames, under an hour on one core; it ships as maskgvt64
-    multitask   all ten tasks from one checkpoint, 48 minutes on one core from the default's
+    default     generation by class from codes of places, minutes on two cores
+    long        longer, on more clips
+    motion, motion_long, multitask
+                on codes of whole motions (configs/vqvae_traj.py:spectrum, or motion64, which ships): generation by
+                class; that with prediction from 8 frames, which ships as maskgvt64; all ten tasks from one checkpoint
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
 To grow a trained single-task run into the multi-task one:
 
-    python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj
+    python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-motion
 
-Hardware and time of the default: one of two cores, 11 minutes. Of 500 generated clips 99.0 % show exactly one ball
-throughout and the oracle names 96.8 % as asked for, of helices 92 %. Of ``long``: one core, 52 minutes, 99.6, 98.8 and
-95 %, and 2.7 pixels of error over 8 predicted frames (docs/results.md). B and L were not trained.
+docs/results.md has hardware, time and figures of each. B and L were not trained.
 
-Three quarters of the tokens of every clip are masked (``masking.schedule``). "between:0.5,1" masks evenly from a half
-to all, "pow3" 1 - u^3 of them for an even u, which is three quarters on average, and "cosine" is the paper's curve.
-Where tasks see pixels, the paper's COMMIT shows a masked token's condition in its place. These codes have no places;
-``transformer.condition_embeddings`` tells the network all of the condition beside the tokens, throughout decoding.
+``masking.schedule`` says how many of the tokens of a clip are masked. "between:0.5,1" masks evenly from a half to all,
+three quarters on average; "fixed:0.75" always three quarters, "pow3" 1 - u^3 of them for an even u, and "cosine" is the
+paper's curve. Where tasks see pixels, the paper's COMMIT shows a masked token's condition in its place. Codes of whole
+motions have no places; ``transformer.condition_embeddings`` tells the network all of the condition beside the tokens.
 ``decoding.sampler`` names how tokens are chosen, and the section's other fields are that sampler's own: "confidence"
-(the paper's, and the default), "margin", "speaking", "random", "halton", "frames", "bisection", "draft_and_revise" or
-"remasking"; ``videogvt/decode`` has their fields and sources. Where a rule asks for the empty code, ``decoding.empty``
-is "most_frequent": the most frequent code of the training clips. ``benchmarks/samplers.py`` sets them side by side.
+(the paper's), "margin", "speaking", "random", "halton", "frames", "bisection", "draft_and_revise" or "remasking";
+``videogvt/decode`` has their fields and sources. Where a rule asks for the empty code, ``empty`` is "most_frequent":
+the most frequent code of the training clips. ``benchmarks/samplers.py`` sets them side by side.
 The codes of the training clips are written once, to the data root; where tasks see pixels, those of the padded clips
 beside them (``tokenizer.keep_conditions``).
 """
@@ -41,8 +41,8 @@ ALL_TASKS = ("FP:8", "FI:4,4", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD", "CG", "
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default, "long": _long, "multitask": _multitask, "B": _paper_b, "L": _paper_l,
-                "tiny": _tiny}
+    variants = {"default": _default, "long": _long, "motion": _motion, "motion_long": _motion_long,
+                "multitask": _multitask, "B": _paper_b, "L": _paper_l, "tiny": _tiny}
     if variant not in variants:
         raise ValueError(f"configs/maskgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]()
@@ -59,10 +59,10 @@ def _default() -> ConfigDict:
     config.data.source = "trajectories"
     config.data.options = ConfigDict({"config": "mono64"})
     config.data.transforms = ConfigDict()
-    config.data.batch_size = 64
+    config.data.batch_size = 16
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # a run's directory, or the name of one that ships ("motion64")
+    config.tokenizer.run = "runs/vqvae_traj"  # a run's directory, or the name of one that ships
     config.tokenizer.step = "best"
 
     config.transformer = ConfigDict()
@@ -74,26 +74,32 @@ def _default() -> ConfigDict:
     config.transformer.attention_dropout = 0.0
     config.transformer.norm = "pre"  # the paper's is "post", with 5,000 steps of warm-up
     config.transformer.rotary = True  # ours, beside the paper's learned positions
+    config.transformer.codebook_embeddings = True  # ours: codes that look alike are read, and said, alike
 
     config.tasks = ConfigDict()
     config.tasks.names = ("CG",)
 
     config.masking = ConfigDict()
-    config.masking.schedule = "fixed:0.75"
+    config.masking.schedule = "between:0.5,1"  # three quarters on average; the paper's is "cosine"
+    config.masking.frames_before = 0.5  # half of the clips as the sampler of frame after frame sees them
 
     config.decoding = ConfigDict()
-    config.decoding.steps = 16  # one for each code; with the paper's 12 fewer clips are named right (docs/results.md)
-    config.decoding.schedule = "cosine"
-    config.decoding.temperature = 0.7  # less noise than in life: every level of an amplitude bends the path a little
-    config.decoding.choice_temperature = 0.0  # the surest first; the paper's 4.5 lets chance have a say
+    config.decoding.sampler = "frames"
+    config.decoding.cells = "speaking"  # the object before the empty cells around it
+    config.decoding.empty = "most_frequent"
+    config.decoding.steps = 8  # for each frame of codes
+    config.decoding.schedule = "exp"  # one or two codes at a time while they say something, the empty ones at once
+    config.decoding.temperature = 1.0
 
     config.losses = ConfigDict()
+    config.losses.empty = "most_frequent"
+    config.losses.empty_weight = 0.3  # of 256 codes 240 are empty
     config.losses.label_smoothing = 1e-4
     config.losses.class_dropout = 0.0
     config.losses.ema_decay = 0.99  # ours; the paper has none
 
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
-    config.init_from.words = "codebook"  # words begin as the vectors of their codes; or "random", as the paper's
+    config.init_from.words = "random"  # as the paper's; "codebook" begins with the vectors of the codes
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-3
@@ -106,15 +112,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 4000
+    config.train.steps = 2000
     config.train.log_every = 50
-    config.train.save_every = 1000
-    config.train.best = "eval/validation/loss"
+    config.train.save_every = 500
+    config.train.best = "eval/validation/speaking_loss"  # the mean over all tokens hides it
     config.train.best_mode = "min"
-    config.train.show = ("loss", "masked_loss", "masked_accuracy")
+    config.train.show = ("loss", "masked_accuracy", "speaking_loss")
 
     config.evals = ConfigDict()
-    config.evals.every = 1000
+    config.evals.every = 500
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()  # what the last step generates, measured
@@ -141,8 +147,41 @@ def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
 
 
 def _long() -> ConfigDict:
+    """Longer, on more clips."""
+    config = _default()
+    config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
+    config.train.steps = 10_000
+    config.train.save_every = 1000
+    config.evals.every = 1000
+    return config
+
+
+def _motion() -> ConfigDict:
+    """Generation by class on codes of whole motions, which have no places."""
+    config = _default()
+    config.data.batch_size = 64
+    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # or "motion64", which ships
+    config.transformer.codebook_embeddings = False
+    config.masking = ConfigDict({"schedule": "fixed:0.75"})
+    config.decoding = ConfigDict({
+        "steps": 16,  # one for each code; with the paper's 12 fewer clips are named right (docs/results.md)
+        "schedule": "cosine",
+        "temperature": 0.7,  # less noise than in life: every level of an amplitude bends the path a little
+        "choice_temperature": 0.0,  # the surest first; the paper's 4.5 lets chance have a say
+    })
+    config.losses = ConfigDict({"label_smoothing": 1e-4, "class_dropout": 0.0, "ema_decay": 0.99})
+    config.init_from.words = "codebook"  # words begin as the vectors of their codes
+    config.train.steps = 4000
+    config.train.save_every = 1000
+    config.train.best = "eval/validation/loss"
+    config.train.show = ("loss", "masked_loss", "masked_accuracy")
+    config.evals.every = 1000
+    return config
+
+
+def _motion_long() -> ConfigDict:
     """Longer, on five times the clips, and with prediction from half of the frames."""
-    config = _given(_default(), ("CG", "FP:8"))
+    config = _given(_motion(), ("CG", "FP:8"))
     config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
     config.tasks.weights = (2, 1)
     config.train.steps = 20_000
@@ -151,14 +190,14 @@ def _long() -> ConfigDict:
 
 def _multitask() -> ConfigDict:
     """The ten tasks in turn, one a step, in equal shares."""
-    config = _given(_default(), ALL_TASKS)
+    config = _given(_motion(), ALL_TASKS)
     config.train.steps = 16_000
     return config
 
 
 def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
     """The paper's transformer with the paper's settings, for generation by class."""
-    config = _default()
+    config = _motion()
     config.data.options.config = "mono128"
     config.data.batch_size = 256
     config.tokenizer.run = f"runs/vqvae_traj-{size}"

@@ -41,17 +41,22 @@ def transformer_recipe(settings: Settings, network: Settings, clip: tuple[int, i
 
     Args:
       settings: the sections, ``decoding`` and ``train.steps``.
-      network: the section ``tokenizer`` of the run whose codes are modelled; its weights are not needed.
+      network: the section ``tokenizer`` of the run whose codes are modelled. Of its weights none is needed but the
+        codes' vectors, where the transformer is told them; these are random ones.
       clip: (T, H, W).
       classes: of the data.
     """
     model = configure(VideoTokenizer, "tokenizer", frozen(network))
+    brightest = {"empty": model.num_codes - 1}  # of codes that say how bright a cell is; most cells are white
+    asked = [name for name in ("losses", "decoding") if settings[name].get("empty") == "most_frequent"]
+    settings = {**settings, **{name: {**settings[name], **brightest} for name in asked}}
+    vectors_KC = np.random.default_rng(0).normal(size=(model.num_codes, model.width)).astype(np.float32)
     return TransformerRecipe(
         generation=masked_generation(settings, model, tuple(clip), classes),
         losses=configure(TransformerLosses, "losses", settings["losses"]),
         optimizer=configure(Adam, "optimizer", settings["optimizer"], total_steps=settings["train"]["steps"]),
         masking=configure(Masking, "masking", settings["masking"]),
-        frozen={"tokenizer": {}})  # which codes do not need
+        frozen={"tokenizer": {"quantizer": {"codebook": vectors_KC}}})
 
 
 def random_clips(clip: tuple[int, int, int], batch: int) -> dict[str, np.ndarray]:
