@@ -233,7 +233,9 @@ def test_blocks_must_divide_the_grid():
 
 
 def test_frames_before_a_random_one_are_shown_those_after_it_hidden_and_the_ratio_counts_its_own():
-    grid, select = (4, 4, 4), lambda masking_: jax.jit(masking_.select)(jax.random.key(0), jnp.zeros((256, *grid), bool))
+    def select(masking_):
+        return jax.jit(masking_.select)(jax.random.key(0), jnp.zeros((256, 4, 4, 4), bool))
+
     counts_BT = np.asarray(select(Masking(schedule="fixed:0.75", frames_before=1.0))).sum(axis=(2, 3))
     first_B = (counts_BT > 0).argmax(axis=1)
     assert set(first_B) == {0, 1, 2, 3}

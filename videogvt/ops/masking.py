@@ -222,7 +222,7 @@ class Masking:
                       flat(shown, jnp.int32), flat(masked_Bthw, bool))
 
     def _frame_of_interest(self, key, batch: int, frames: int):
-        """A frame of each clip, and whether the clip is one of those in which it parts what is shown from what is not."""
+        """A frame of each clip, and whether it parts what is shown in this clip from what is not."""
         share_key, frame_key = jax.random.split(key)
         frame_B = jax.random.randint(frame_key, (batch,), 0, frames)
         chosen_B = jax.random.bernoulli(share_key, self.frames_before, (batch,))

@@ -226,8 +226,10 @@ class TransformerRecipe(StageRecipe):
                 "'commit', or transformer.condition_embeddings = True."
             )
         if self.losses.neighbour_temperature and not self.generation.transformer.codebook_embeddings:
-            raise ValueError("losses.neighbour_temperature softens targets over codes alike, which a network without the "
-                             "codes' vectors is not told. Set transformer.codebook_embeddings = True, or leave it at 0.")
+            raise ValueError(
+                "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
+                "codes' vectors. Set transformer.codebook_embeddings = True, or leave it at 0."
+            )
         block, grid = self.masking.block, self.generation.latent_shape
         if any(cells % side for side, cells in zip(block, grid)):
             raise ValueError(f"masking.block is {block}, which does not divide the grid {grid} of codes; take another.")
