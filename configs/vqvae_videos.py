@@ -15,7 +15,8 @@ Other sizes: --config.data.options.height=128 --config.data.options.width=128, m
 the size and cropped. Other settings of the folder (``fps``, ``stride``, ``short``, ``shares``, ``split_lists``, ...)
 are those of ``videogvt.inputs.videos.VideoFolderConfig``. Subfolders are classes.
 
-From another run of the same network: --config.init_from.workdir=runs/vqvae_traj --config.init_from.inflation=none
+From another run of the same network, or the name of one that ships:
+    --config.init_from.workdir=runs/vqvae_traj --config.init_from.inflation=none
 
 Hardware and time: a step of the default costs 0.9 s of one core, so that 4,000 take about half an hour on two; B64 and
 B were not timed, ``--mode=plan`` estimates them on your machine. Expected scores depend on the videos; the report sets

@@ -13,6 +13,7 @@ from tests.recipes.stages import state_of as state_of_stage
 from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.pretrained import bundle
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.start import CodebookWords, Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
@@ -118,3 +119,19 @@ def test_words_of_like_codes_begin_alike():
     assert len(changed) == 1 and "word_embeddings" in changed[0]
     with pytest.raises(ValueError, match="found no table 'codes' among"):
         CodebookWords(vectors_KD, table="codes")(before)
+
+
+def test_what_ships_is_a_start_like_a_run():
+    """The network of a shipped tokenizer begins as that one, its average too; another network is refused."""
+    config, params = bundle.read_bundle(bundle.shipped()["local64"])
+    network = VideoTokenizer(**frozen(config["tokenizer"]))
+    plain = dataclasses.replace(recipe("3d", gan=False), model=network, start=Start("local64", "none"))
+    random = jax.eval_shape(lambda key: plain.init(key, {"video": jnp.zeros((1, 4, 8, 8, 3))}), jax.random.key(0))
+    state = plain.warm_start(random)
+    for tree in (state.params, state.ema):
+        jax.tree.map(np.testing.assert_array_equal, tree["generator"], params)
+    with pytest.raises(ValueError, match="init_from.step is 3, and .*local64 is an export"):
+        dataclasses.replace(plain, start=Start("local64", "none", step=3)).warm_start(random)
+    with pytest.raises(ValueError, match="init_from: the generator of local64 is another network"):
+        other = recipe("3d", Start("local64", "none"), gan=False)
+        other.warm_start(state_of(other))

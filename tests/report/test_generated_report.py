@@ -94,16 +94,29 @@ def grid(**own: float) -> dict[str, dict[str, float]]:
 
 
 def test_verdict_by_rule():
-    good = generation.judge(grid())
+    good = generation.judge(grid(), "motion")
     assert good.good and len(good.marks) == 5
     assert good.sentence.startswith("It generates what it is asked for: 95.0% of")
     assert good.sentence.endswith("All 5 marks are met.")
-    short = generation.judge(grid(), "long")
+    short = generation.judge(grid(), "motion_long")
     assert not short.good and "Missed: exactly one persistent object in at least 98% of clips (95.0%)" in short.sentence
     for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_least": 0.3}):
-        verdict = generation.judge(grid(**missed))
+        verdict = generation.judge(grid(**missed), "motion")
         assert not verdict.good and sum(not met for _, _, met in verdict.marks) == 1
     assert "no more of the class asked for than chance" in generation.judge(grid(oracle_agreement=0.2)).sentence
+
+
+def test_marks_against_codes_drawn_independently_and_reconstructed_clips():
+    table = grid(hue_drift_deg=6.0, radius_drift=0.05)
+    table["independent"] = {"one_object_share": 0.4, "oracle_agreement": 0.3}
+    table["reconstructed"] = {"oracle_agreement": 0.9, "hue_drift_deg": 4.0, "radius_drift": 0.03}
+    good = generation.judge(table)
+    assert good.good and len(good.marks) == 6
+    for row, figure, value in (("independent", "one_object_share", 0.5), ("independent", "oracle_agreement", 0.36),
+                               ("reconstructed", "hue_drift_deg", 2.9), ("reconstructed", "radius_drift", 0.02)):
+        worse = {name: dict(numbers) for name, numbers in table.items()}
+        worse[row][figure] = value
+        assert sum(not met for _, _, met in generation.judge(worse).marks) == 1, figure
 
 
 SCORES = {"fvd": 159.04, "fvd_std": 2.0, "fvd_clips": 100.0, "inception_score": 83.55, "inception_score_std": 0.14,
@@ -116,7 +129,7 @@ def test_published_figures_stand_beside_those_of_real_clips():
     with_rule = grid(**SCORES)
     with_rule["real"] |= real
     judged = generation.judge(with_rule)
-    assert judged.good and judged.sentence.endswith(f"All 5 marks are met. {said}")
+    assert judged.good and judged.sentence.endswith(f"All 2 marks are met. {said}")
     alone = {"": SCORES, "real": real}
     assert generation.applies(alone) and generation.judge(alone).sentence == said
     headings, lines = generation.table(alone)

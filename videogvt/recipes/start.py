@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import logging
 import os
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 from videogvt.core.registry import unknown_name
 from videogvt.core.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
+from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.train.checkpoint import load_weights
 from videogvt.train.state import TrainState
 
@@ -28,10 +30,11 @@ class Start:
     run has not (a discriminator, say) keeps its random weights. Optimizers start afresh.
 
     Attributes:
-      workdir: directory of the other run.
+      workdir: directory of the other run; or an exported folder, or the name of a tokenizer or generator that ships,
+        whose moving average then is parameters and moving average.
       inflation: "central" or "average" (see ``nn.inflation``), for networks that may differ and in particular lack the
         time axis; "none" where they must be the same, leaf by leaf.
-      step: "best", "last" or a number.
+      step: "best", "last" or a number; of what was exported "best" alone.
       grow: what becomes of the other run's networks before they are compared, such as a ``Growth``; None for nothing.
     """
 
@@ -51,7 +54,7 @@ class Start:
           FileNotFoundError: there is no such run.
           ValueError: its networks do not fit.
         """
-        given = load_weights(self.workdir, self.step, ("params", "ema"))
+        given = self._given()
         if not state.params.keys() & given["params"].keys():
             raise ValueError(
                 f"init_from: {self.workdir} holds the networks {sorted(given['params'])}; expected some of "
@@ -59,6 +62,21 @@ class Start:
             )
         params = self._filled(state.params, given["params"])
         return state.replace(params=params, ema=self._filled(state.ema, {**given["params"], **given["ema"]}))
+
+    def _given(self) -> Mapping[str, Mapping[str, Any]]:
+        """Networks by name, of "params" and of "ema"."""
+        folder = pathlib.Path(self.workdir).expanduser()
+        if not folder.is_dir():
+            folder = (shipped() | shipped("generator")).get(str(self.workdir), folder)
+        if not is_bundle(folder):
+            return load_weights(self.workdir, self.step, ("params", "ema"))
+        if self.step != "best":
+            raise ValueError(f"init_from.step is {self.step!r}, and {folder} is an export, which has one set of weights; "
+                             "leave it at 'best'.")
+        config, params = read_bundle(folder)
+        network = config["run"]["recipe"] if "generator" in config else "generator"  # a tokenizer's own network
+        weights = {network: jax.tree.map(lambda leaf: leaf.astype(np.float32), params)}
+        return {"params": weights, "ema": weights}
 
     def _filled(self, networks: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         filled = {}
