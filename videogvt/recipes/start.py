@@ -71,8 +71,8 @@ class Start:
         if not is_bundle(folder):
             return load_weights(self.workdir, self.step, ("params", "ema"))
         if self.step != "best":
-            raise ValueError(f"init_from.step is {self.step!r}, and {folder} is an export, which has one set of weights; "
-                             "leave it at 'best'.")
+            raise ValueError(f"init_from.step is {self.step!r}, and {folder} is an export, which has one set of "
+                             "weights; leave it at 'best'.")
         config, params = read_bundle(folder)
         network = config["run"]["recipe"] if "generator" in config else "generator"  # a tokenizer's own network
         weights = {network: jax.tree.map(lambda leaf: leaf.astype(np.float32), params)}
