@@ -50,7 +50,7 @@ def transformer_recipe(settings: Settings, network: Settings, clip: tuple[int, i
     brightest = {"empty": model.num_codes - 1}  # of codes that say how bright a cell is; most cells are white
     asked = [name for name in ("losses", "decoding") if settings[name].get("empty") == "most_frequent"]
     settings = {**settings, **{name: {**settings[name], **brightest} for name in asked}}
-    vectors_KC = np.random.default_rng(0).normal(size=(model.num_codes, model.width)).astype(np.float32)
+    vectors_KC = np.random.default_rng(0).normal(size=(model.num_codes, model.feature_width)).astype(np.float32)
     return TransformerRecipe(
         generation=masked_generation(settings, model, tuple(clip), classes),
         losses=configure(TransformerLosses, "losses", settings["losses"]),

@@ -198,3 +198,17 @@ def test_misspelt_configs_are_refused():
         make_quantizer({"name": "vq", "num_code": 8})
     with pytest.raises(ValueError, match="has no name"):
         make_quantizer({"num_codes": 8})
+
+
+def test_features_are_latents_and_of_finite_scalars_the_levels():
+    codes = np.arange(8 * 5).reshape(1, 1, 5, 8)
+    fsq = make_quantizer({"name": "fsq", "levels": (8, 5)})
+    features = np.asarray(fsq.apply({}, codes, method="features")).reshape(40, -1)
+    assert features.shape == (40, fsq.feature_width) == (40, 13)
+    np.testing.assert_allclose((features**2).sum(-1), 1, rtol=1e-6)
+    levels = np.stack([features[:, :8].argmax(-1), features[:, 8:].argmax(-1)])
+    np.testing.assert_array_equal(levels[0] + 8 * levels[1], codes.ravel())
+    vq = make_quantizer({"name": "vq", "num_codes": 40, "embedding_dim": 3})
+    params = {"params": {"codebook": np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)}}
+    np.testing.assert_array_equal(vq.apply(params, codes, method="features"), vq.apply(params, codes, method="lookup"))
+    assert vq.feature_width == 3

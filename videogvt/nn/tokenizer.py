@@ -87,9 +87,9 @@ class VideoTokenizer(nn.Module):
         return self._make_quantizer(parent=None).num_codes
 
     @property
-    def width(self) -> int:
-        """C, the length of the vectors that codes stand for."""
-        return self._make_quantizer(parent=None).width
+    def feature_width(self) -> int:
+        """C, the numbers of ``features``."""
+        return self._make_quantizer(parent=None).feature_width
 
     @property
     def strides(self) -> tuple[int, int, int]:
@@ -188,6 +188,11 @@ class VideoTokenizer(nn.Module):
     def embed(self, codes_Bthw):
         """The quantised latents (B, t, h, w, D) that codes stand for: what the decoder gets."""
         return self._quantizer.lookup(codes_Bthw)
+
+    def features(self, codes_Bthw):
+        """What a transformer over codes is told of them, (B, t, h, w, C): their latents, and of codes of finite scalars
+        which level each channel has."""
+        return self._quantizer.features(codes_Bthw)
 
     def video(self, codes_Bthw):
         """The videos (B, T, H, W, 3) of codes, in [0, 1], float32."""

@@ -84,18 +84,18 @@ class Stage:
         return self.tokenizer.apply({"params": tokenizer_params}, as_float(video_BTHWC), method="codes")
 
     def codebook(self, tokenizer_params) -> jax.Array | None:
-        """The vectors (K, C) of the tokenizer's codes, float32, for a network that is told them; None for others."""
+        """The ``features`` (K, C) of the codes, float32, for a network that is told them; None for others."""
         if not self.transformer.codebook_embeddings:
             return None
         codes_K111 = jnp.arange(self.vocabulary.num_codes)[:, None, None, None]
-        vectors = self.tokenizer.apply({"params": tokenizer_params}, codes_K111, method="embed")
+        vectors = self.tokenizer.apply({"params": tokenizer_params}, codes_K111, method="features")
         return vectors.astype(jnp.float32).reshape(self.vocabulary.num_codes, -1)
 
     def blank_codebook(self) -> jax.Array | None:
         """Zeros in the shape of ``codebook``, for shapes alone."""
         if not self.transformer.codebook_embeddings:
             return None
-        return jnp.zeros((self.vocabulary.num_codes, self.tokenizer.width))
+        return jnp.zeros((self.vocabulary.num_codes, self.tokenizer.feature_width))
 
     def video(self, tokenizer_params, codes_Bthw) -> jax.Array:
         """The clips (B, T, H, W, 3), float32 in [0, 1], of codes."""

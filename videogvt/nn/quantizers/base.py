@@ -52,6 +52,15 @@ class Quantizer(nn.Module):
         """The latents (B, t, h, w, D) that codes stand for."""
         raise NotImplementedError
 
+    def features(self, codes_Bthw):
+        """What a transformer over codes is told of them, (B, t, h, w, ``feature_width``): here their latents."""
+        return self.lookup(codes_Bthw)
+
+    @property
+    def feature_width(self) -> int:
+        """Numbers of ``features``."""
+        return self.width
+
 
 def quantized(latents_BthwD, codes_Bthw, inputs_BthwD, losses, num_codes: int) -> Quantized:
     """A ``Quantized`` with the statistics that all quantizers have."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -38,6 +39,11 @@ class FiniteScalarQuantizer(Quantizer):
         return len(self.levels)
 
     @property
+    def feature_width(self) -> int:
+        """Numbers of ``features``."""
+        return sum(self.levels)
+
+    @property
     def _basis_D(self):
         return np.cumprod((1, *self.levels[:-1]), dtype=np.int32)
 
@@ -67,8 +73,18 @@ class FiniteScalarQuantizer(Quantizer):
         shift_D = np.arctanh(offset_D / half_D).astype(np.float32)
         return jnp.tanh(z_BthwD + shift_D) * half_D.astype(np.float32) - offset_D.astype(np.float32)
 
+    def _digits(self, codes_Bthw):
+        """The level of every channel, from 0 on."""
+        return codes_Bthw[..., None] // self._basis_D % np.asarray(self.levels, np.int32)
+
+    def features(self, codes_Bthw):
+        """Which level each channel has, one-hot and at length 1 in all: (B, t, h, w, sum of levels)."""
+        digits_BthwD = self._digits(codes_Bthw)
+        ones = [jax.nn.one_hot(digits_BthwD[..., d], levels) for d, levels in enumerate(self.levels)]
+        return jnp.concatenate(ones, axis=-1) / math.sqrt(len(self.levels))
+
     def lookup(self, codes_Bthw):
         """The latents (B, t, h, w, D) that codes stand for, in [-1, 1]."""
         levels_D = np.asarray(self.levels, np.int32)
-        digits_BthwD = codes_Bthw[..., None] // self._basis_D % levels_D
+        digits_BthwD = self._digits(codes_Bthw)
         return (digits_BthwD - levels_D // 2).astype(jnp.float32) / (levels_D // 2).astype(np.float32)
