@@ -11,7 +11,7 @@ import videogvt
 from tests.nn.weights import random_params, random_video
 from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import crossfade
-from videogvt.pretrained import VideoTokenizer
+from videogvt.pretrained import VideoTokenizer, bundle
 from videogvt.train.checkpoint import load_params
 
 
@@ -141,3 +141,16 @@ def test_refusals_say_what_to_do(tokenizer, workdir, video, tmp_path):
         tokenizer.reconstruct(video, overlap=8)
     with pytest.raises(ValueError, match="window is 6"):
         VideoTokenizer.load(workdir, window=6)
+
+
+def test_the_decoder_of_local_codes_shows_what_they_say_several_balls_included():
+    """Codes of one clip in the empty cells of another: both balls are there, each as in its own clip."""
+    tokenizer = VideoTokenizer.load("local64")
+    golden = bundle.read_golden(bundle.shipped()["local64"])
+    codes, empty = golden["codes"], np.bincount(golden["codes"].ravel()).argmax()
+    both = np.where(codes[:1] == empty, codes[1:2], codes[:1])
+    alone, together = 1 - tokenizer.video(codes), 1 - tokenizer.video(both)[0]
+    for ball, other in ((0, 1), (1, 0)):
+        far = (alone[other].max(axis=-1) < 0.02) & (alone[ball].max(axis=-1) > 0.3)  # its core, away from the other's
+        assert far.sum() > 50
+        np.testing.assert_allclose(together[far], alone[ball][far], atol=0.25)
