@@ -75,19 +75,23 @@ def tokenizer(variant: str) -> Row:
         count_flops(lambda params, video, method=method: model.apply({"params": params}, video, method=method),
                     params, video_BTHWC) for method in ("__call__", "encode"))
     return {"name": f"tokenizer {variant}", "clip": clip, "grid": model.latent_shape(clip),
-            "tokens": int(np.prod(model.latent_shape(clip))),
+            "tokens": int(np.prod(model.latent_shape(clip))), "features": model.feature_width,
             "parameters": parameter_count(params), "gflop": forward / 1e9, "gflop_encode": encode / 1e9}
 
 
-def transformer(variant: str, grid: tuple[int, int, int], classes: int = 5) -> Row:
-    """The cost of one clip in the transformer of a variant of ``maskgvt_traj``: a grid of codes, and its class."""
+def transformer(variant: str, grid: tuple[int, int, int], features: int, classes: int = 5) -> Row:
+    """The cost of one clip in the transformer of a variant of ``maskgvt_traj``: a grid of codes, and its class; it may
+    be told so many features of every code."""
     vocabulary = Vocabulary(1024, classes)
     model = configure(
         MaskedTransformer, "transformer", frozen(config("maskgvt_traj", variant)["transformer"]),
         vocab_size=vocabulary.size, sequence_length=int(np.prod(grid)) + vocabulary.prefix_length, grid=grid)
     tokens_BL = jax.ShapeDtypeStruct((1, model.sequence_length), jnp.int32)
-    params = jax.eval_shape(model.init, jax.random.key(0), tokens_BL)["params"]
-    forward = count_flops(lambda params, tokens: model.apply({"params": params}, tokens), params, tokens_BL)
+    codebook_KC = jnp.zeros((vocabulary.num_codes, features))
+    init = functools.partial(model.init, codebook_KC=codebook_KC)
+    params = jax.eval_shape(init, jax.random.key(0), tokens_BL)["params"]
+    forward = count_flops(
+        lambda params, tokens: model.apply({"params": params}, tokens, codebook_KC=codebook_KC), params, tokens_BL)
     return {"name": f"transformer {variant}", "tokens": model.sequence_length, "parameters": parameter_count(params),
             "gflop": forward / 1e9}
 
@@ -97,7 +101,7 @@ def costs(variants: Sequence[str]) -> Iterator[Row]:
     for variant in variants:
         row = tokenizer(variant)
         yield row
-        yield transformer(variant, row["grid"])
+        yield transformer(variant, row["grid"], row["features"])
 
 
 def random_codes(index: int) -> dict[str, Any]:

@@ -127,7 +127,8 @@ def test_the_growth_of_a_step_is_measured_and_drawn(script, tmp_path, capsys):
     for row in found["rows"]:
         assert 0 < row["ms_low"] <= row["ms"] <= row["ms_high"] and row["memory"] > 0 and row["gflop"] > 0
     one, two = growth.along(found, "transformer", "batch")
-    assert (one["batch"], two["batch"]) == (1, 2) and two["gflop"] == pytest.approx(2 * one["gflop"])
+    assert (one["batch"], two["batch"]) == (1, 2)
+    assert one["gflop"] < two["gflop"] < 2 * one["gflop"]  # the codes' vectors are projected once a step
     assert one["parameters"] == two["parameters"] and two["memory"] > one["memory"]
     assert [row["remat"] for row in growth.along(found, "transformer", "batch", remat=True)] == [True, True]
     assert len(growth.along(found, "tokenizer", "pixels")) == 1
