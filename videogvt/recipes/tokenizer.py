@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -224,13 +223,8 @@ class TokenizerRecipe:
     def _noisy(self, video_BTHWC, key):
         if not self.input_noise:
             return video_BTHWC
-        # Of 256 levels, four to a random number: whole ones for every value take a tenth of a step.
-        batch, *shape = video_BTHWC.shape
-        values = math.prod(shape)
-        words_BN = jax.random.bits(key, (batch, -(-values // 4)), jnp.uint32)
-        bytes_BN4 = jax.lax.bitcast_convert_type(words_BN, jnp.uint8)
-        levels_BTHWC = bytes_BN4.reshape(batch, -1)[:, :values].reshape(video_BTHWC.shape).astype(jnp.float32)
-        return jnp.clip(video_BTHWC + self.input_noise * (levels_BTHWC / 127.5 - 1.0), 0.0, 1.0)
+        noise_BTHWC = jax.random.uniform(key, video_BTHWC.shape, minval=-self.input_noise, maxval=self.input_noise)
+        return jnp.clip(video_BTHWC + noise_BTHWC, 0.0, 1.0)
 
     def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
         del key  # nothing here is random
