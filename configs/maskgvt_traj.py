@@ -20,7 +20,8 @@ To grow a trained single-task run into the multi-task one:
 
     python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-motion
 
-docs/results.md has hardware, time and figures of each. B and L were not trained.
+docs/results.md has hardware, time and figures of those on whole motions, and what is known of codes of places so far:
+default and long were not trained to their ends, B and L not at all.
 
 ``masking.schedule`` says how many of the tokens of a clip are masked. "between:0.5,1" masks evenly from a half to all,
 three quarters on average; "fixed:0.75" always three quarters, "pow3" 1 - u^3 of them for an even u, and "cosine" is the
@@ -169,7 +170,7 @@ def _motion() -> ConfigDict:
         "temperature": 0.7,  # less noise than in life: every level of an amplitude bends the path a little
         "choice_temperature": 0.0,  # the surest first; the paper's 4.5 lets chance have a say
     })
-    config.losses = ConfigDict({"label_smoothing": 1e-4, "class_dropout": 0.0, "ema_decay": 0.99})
+    del config.losses["empty"], config.losses["empty_weight"]
     config.init_from.words = "codebook"  # words begin as the vectors of their codes
     config.train.steps = 4000
     config.train.save_every = 1000

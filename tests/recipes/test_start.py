@@ -130,6 +130,8 @@ def test_what_ships_is_a_start_like_a_run():
     state = plain.warm_start(random)
     for tree in (state.params, state.ema):
         jax.tree.map(np.testing.assert_array_equal, tree["generator"], params)
+    with pytest.raises(FileNotFoundError, match="init_from: there is no 'locl64'; expected .*local64"):
+        dataclasses.replace(plain, start=Start("locl64", "none")).warm_start(random)
     with pytest.raises(ValueError, match="init_from.step is 3, and .*local64 is an export"):
         dataclasses.replace(plain, start=Start("local64", "none", step=3)).warm_start(random)
     with pytest.raises(ValueError, match="init_from: the generator of local64 is another network"):

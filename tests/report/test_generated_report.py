@@ -111,12 +111,16 @@ def test_marks_against_codes_drawn_independently_and_reconstructed_clips():
     table["independent"] = {"one_object_share": 0.4, "oracle_agreement": 0.3}
     table["reconstructed"] = {"oracle_agreement": 0.9, "hue_drift_deg": 4.0, "radius_drift": 0.03}
     good = generation.judge(table)
-    assert good.good and len(good.marks) == 6
+    assert good.good and len(good.marks) == 9
     for row, figure, value in (("independent", "one_object_share", 0.5), ("independent", "oracle_agreement", 0.36),
                                ("reconstructed", "hue_drift_deg", 2.9), ("reconstructed", "radius_drift", 0.02)):
         worse = {name: dict(numbers) for name, numbers in table.items()}
         worse[row][figure] = value
         assert sum(not met for _, _, met in generation.judge(worse).marks) == 1, figure
+    table["reconstructed"]["hue_drift_deg"] = table[""]["hue_drift_deg"] = 180.0  # grey balls keep no hue
+    assert [text for text, _, met in generation.judge(table).marks if not met][0].startswith("hue within a clip")
+    table[""]["one_object_share"] = table["independent"]["one_object_share"] = 0.0  # no more than nothing
+    assert sum("persistent object" in text for text, _, met in generation.judge(table).marks if not met) == 2
 
 
 SCORES = {"fvd": 159.04, "fvd_std": 2.0, "fvd_clips": 100.0, "inception_score": 83.55, "inception_score_std": 0.14,
@@ -129,7 +133,7 @@ def test_published_figures_stand_beside_those_of_real_clips():
     with_rule = grid(**SCORES)
     with_rule["real"] |= real
     judged = generation.judge(with_rule)
-    assert judged.good and judged.sentence.endswith(f"All 2 marks are met. {said}")
+    assert judged.good and judged.sentence.endswith(f"All 5 marks are met. {said}")
     alone = {"": SCORES, "real": real}
     assert generation.applies(alone) and generation.judge(alone).sentence == said
     headings, lines = generation.table(alone)

@@ -1,5 +1,7 @@
 """Vectors of the tokenizer's codes as a part of a transformer's tables, so that like codes are read alike."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -33,6 +35,11 @@ class CodebookProjection(nn.Module):
 def added(words_VD, rows_KD):
     """The table with rows added to those of its first ids, the codes."""
     return words_VD.at[: len(rows_KD)].add(rows_KD.astype(words_VD.dtype))
+
+
+def with_rows(words: nn.Embed, rows_KD) -> Callable:
+    """The table as a function of ids, as a module is, with rows added to those of its first ids."""
+    return functools.partial(jnp.take, added(words.embedding, rows_KD).astype(words.dtype), axis=0)
 
 
 def check_codebook(asked: bool, codebook_KC, ids: int) -> None:

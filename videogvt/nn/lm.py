@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from videogvt.nn.codebook import CodebookProjection, added, check_codebook
+from videogvt.nn.codebook import CodebookProjection, check_codebook, with_rows
 from videogvt.nn.transformer import check_tokens, lookup
 from videogvt.ops.attention import attend
 
@@ -168,8 +168,7 @@ class CausalTransformer(nn.Module):
         read = words
         if self.codebook_embeddings:
             rows_KD = CodebookProjection(self.hidden, 0.1, self.param_dtype, name="codebook_embeddings")(codebook_KC)
-            table_VD = added(words.embedding, rows_KD).astype(self.dtype)
-            read = lambda ids: jnp.take(table_VD, ids, axis=0)  # noqa: E731
+            read = with_rows(words, rows_KD)
         x_BLD = lookup(read, tokens_BL) + lookup(positions, positions_L)
         x_BLD = nn.Dropout(self.dropout)(x_BLD, deterministic=not train)
         position, caches = (None, [None] * self.layers) if cache is None else (positions_L[0], list(cache))

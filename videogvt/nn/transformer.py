@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.nn.codebook import CodebookProjection, added, check_codebook
+from videogvt.nn.codebook import CodebookProjection, added, check_codebook, with_rows
 from videogvt.nn.linear import Dense, Norm
 from videogvt.ops.attention import attend
 from videogvt.ops.linear import linear
@@ -123,8 +123,7 @@ class BertEmbed(nn.Module):
         words = table
         if codebook_KC is not None:
             rows_KD = CodebookProjection(style.hidden, 0.1, style.param_dtype, name="codebook_embeddings")(codebook_KC)
-            table_VD = added(table.embedding, rows_KD).astype(style.dtype)
-            words = lambda ids: jnp.take(table_VD, ids, axis=0)  # noqa: E731
+            words = with_rows(table, rows_KD)
         x_BLD = lookup(words, tokens_BL) + style.embed(length, "position_embeddings")(jnp.arange(length))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)

@@ -191,11 +191,6 @@ def neighbours(vectors_KC, temperature: float):
     return jax.nn.softmax(-jnp.maximum(distance_KK, 0) / temperature, axis=-1)
 
 
-def soft_cross_entropy(logits_BNK, shares_BNK):
-    """Cross-entropy of every token in nats, (B, N), with shares of the target for all classes of the last axis."""
-    return -(shares_BNK * jax.nn.log_softmax(logits_BNK.astype(jnp.float32))).sum(-1)
-
-
 def weighted_mean(values_BN, weights_BN):
     """The mean of each row, (B,): the weighted sum over ``sum of weights + 1e-8``, as MAGVIT's code has it; 0 for a row
     without weight."""

@@ -138,8 +138,8 @@ class Masking:
       frames_before: share of clips in which all codes of the frames before a random one are shown, those of the frames
         after it are hidden, and the schedule counts its own: what a sampler of frame after frame asks for. Ours; the
         paper has none.
-      corruption: a visible code is replaced by any other with a probability that is drawn for each clip, evenly up to
-        this one: what a sampler's own mistakes look like (1X's world model, arXiv 2402.15391 likewise). Ours.
+      corruption: a visible code is replaced by one drawn from all, with a probability that is drawn for each clip,
+        evenly up to this one: what a sampler's own mistakes look like, as in 1X's world model (the repository 1xgpt).
       condition: what happens at positions with condition pixels. "commit" (released as "cond->input") replaces a
         selected token by the condition token, the others stay true; "input->input" shows the true tokens and
         "cond->cond" the condition tokens, in the target too, neither selected nor in the loss; "none" ignores them.
@@ -229,7 +229,7 @@ class Masking:
         return frame_B[:, None, None, None], chosen_B[:, None, None, None]
 
     def corrupt(self, key, masked: Masked, num_codes: int) -> Masked:
-        """Other codes in the place of some that are visible; what is a condition stays.
+        """Codes drawn from all in the place of some that are visible; what is a condition stays.
 
         Args:
           key: of this step.

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from videogvt.ops.losses import token_cross_entropy, weighted_mean
+from videogvt.ops.losses import weighted_mean
 from videogvt.pretrained.generation import CausalGeneration
 from videogvt.recipes.accumulation import Found
 from videogvt.recipes.transformer import StageRecipe
@@ -56,13 +56,8 @@ class LanguageRecipe(StageRecipe):
         codes_Bthw, _ = self.generation.tokens(state.frozen["tokenizer"], batch, task_B)
         labels_B, codebook_KC = self._labels(batch, task_B), self.generation.codebook(state.frozen["tokenizer"])
         logits_BLV, targets_BL = self._answers(self.weights(state), codes_Bthw, task_B, labels_B, codebook_KC)
-        logits_BNV, targets_BN = logits_BLV[:, 1:], targets_BL[:, 1:]
-        values = {"loss": token_cross_entropy(logits_BNV, targets_BN), "accuracy": logits_BNV.argmax(-1) == targets_BN}
-        asked = {"": jnp.ones(targets_BN.shape)}
-        if self.losses.empty is not None:
-            asked["speaking_"] = targets_BN != self.losses.empty
-        return {f"{which}{name}": weighted_mean(value_BN, where_BN)
-                for name, value_BN in values.items() for which, where_BN in asked.items()}
+        targets_BN = targets_BL[:, 1:]
+        return self._answered(logits_BLV[:, 1:], targets_BN, jnp.ones_like(targets_BN, bool))
 
     def _answers(self, params, codes_Bthw, task_B, label_B, codebook_KC, **network):
         """The logits (B, 1 + N, V) of class and codes, and what they are, (B, 1 + N)."""

@@ -67,7 +67,11 @@ class Start:
         """Networks by name, of "params" and of "ema"."""
         folder = pathlib.Path(self.workdir).expanduser()
         if not folder.is_dir():
-            folder = (shipped() | shipped("generator")).get(str(self.workdir), folder)
+            ships = shipped() | shipped("generator")
+            if str(self.workdir) not in ships:
+                raise FileNotFoundError(f"init_from: there is no {str(self.workdir)!r}; expected the directory of a run, "
+                                        f"an exported folder, or the name of what ships ({', '.join(ships)}).")
+            folder = ships[str(self.workdir)]
         if not is_bundle(folder):
             return load_weights(self.workdir, self.step, ("params", "ema"))
         if self.step != "best":

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from videogvt.decode import changed
-from videogvt.ops.losses import neighbours, soft_cross_entropy, token_cross_entropy, weighted_mean
+from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
 from videogvt.recipes.accumulation import Found, gradients
@@ -155,13 +155,23 @@ class StageRecipe:
         if not self.losses.neighbour_temperature:
             return token_cross_entropy(logits_BNK, targets_BN, label_smoothing=self.losses.label_smoothing)
         shares_KK = neighbours(codebook_KC, self.losses.neighbour_temperature)
-        return soft_cross_entropy(logits_BNK, shares_KK[targets_BN])
+        return optax.losses.softmax_cross_entropy(logits_BNK.astype(jnp.float32), shares_KK[targets_BN])
 
     def _emphasis(self, targets_BN):
         """Weights (B, N) of targets: of the empty code another than of the rest."""
         if self.losses.empty_weight == 1:
             return jnp.ones(targets_BN.shape, jnp.float32)
         return jnp.where(targets_BN == self.losses.empty, jnp.float32(self.losses.empty_weight), 1)
+
+    def _answered(self, logits_BNK, targets_BN, asked_BN) -> dict[str, jax.Array]:
+        """"loss" and "accuracy" (B,) at the positions that are asked; where ``losses.empty`` is known also "speaking_"
+        ones, at those whose code says something."""
+        places = {"": asked_BN}
+        if self.losses.empty is not None:
+            places["speaking_"] = asked_BN & (targets_BN != self.losses.empty)
+        values = {"loss": token_cross_entropy(logits_BNK, targets_BN), "accuracy": logits_BNK.argmax(-1) == targets_BN}
+        return {f"{which}{name}": weighted_mean(value_BN, place_BN)
+                for name, value_BN in values.items() for which, place_BN in places.items()}
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         raise NotImplementedError
@@ -274,25 +284,19 @@ class TransformerRecipe(StageRecipe):
         Without label smoothing, dropout, withheld classes and whatever else makes learning harder. The masks follow
         from the keys. Where ``losses.empty`` is known the same of the positions that say something, "speaking".
         """
-        generation, numbers = self.generation, {}
+        generation, by_ratio = self.generation, {}
         codes_Bthw, condition_Bthw = generation.tokens(state.frozen["tokenizer"], batch, task_B)
         visible_Bthw, mask = generation.tasks.visible(task_B), generation.vocabulary.mask
         conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         prefix_BP = generation.tasks.prefix(task_B, self._labels(batch, task_B))
-        codebook_KC, empty = generation.codebook(state.frozen["tokenizer"]), self.losses.empty
+        codebook_KC = generation.codebook(state.frozen["tokenizer"])
         for ratio in RATIOS:
             masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}", frames_before=0.0)
             alone = jax.vmap(lambda key, *grids, masking=masking: masking.sample(key, *(g[None] for g in grids), mask))
             masked = jax.tree.map(lambda rows: rows[:, 0], alone(keys_B, codes_Bthw, condition_Bthw, visible_Bthw))
             logits_BNK = generation.logits(
                 self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC)
-            values = {"loss": token_cross_entropy(logits_BNK, masked.targets_BN),
-                      "accuracy": logits_BNK.argmax(-1) == masked.targets_BN}
-            asked = {"": masked.masked_BN}
-            if empty is not None:
-                asked["speaking_"] = masked.masked_BN & (masked.targets_BN != empty)
-            numbers |= {f"masked_{ratio:.2f}/{which}{name}": weighted_mean(value_BN, where_BN)
-                        for name, value_BN in values.items() for which, where_BN in asked.items()}
-        means = {name: jnp.mean(jnp.stack([numbers[f"masked_{ratio:.2f}/{name}"] for ratio in RATIOS]), axis=0)
-                 for name in (f"{which}{name}" for which in asked for name in ("loss", "accuracy"))}
-        return means | numbers
+            by_ratio[ratio] = self._answered(logits_BNK, masked.targets_BN, masked.masked_BN)
+        means = jax.tree.map(lambda *rows: jnp.mean(jnp.stack(rows), axis=0), *by_ratio.values())
+        return means | {f"masked_{ratio:.2f}/{name}": value_B
+                        for ratio, found in by_ratio.items() for name, value_B in found.items()}
