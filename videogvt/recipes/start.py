@@ -5,12 +5,12 @@ import dataclasses
 import functools
 import logging
 import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
 import numpy as np
+from etils import epath
 
 from videogvt.core.registry import unknown_name
 from videogvt.core.vocabulary import Vocabulary
@@ -65,12 +65,13 @@ class Start:
 
     def _given(self) -> Mapping[str, Mapping[str, Any]]:
         """Networks by name, of "params" and of "ema"."""
-        folder = pathlib.Path(self.workdir).expanduser()
+        folder = epath.Path(self.workdir).expanduser()  # which may be in a bucket
         if not folder.is_dir():
             ships = shipped() | shipped("generator")
             if str(self.workdir) not in ships:
-                raise FileNotFoundError(f"init_from: there is no {str(self.workdir)!r}; expected the directory of a run, "
-                                        f"an exported folder, or the name of what ships ({', '.join(ships)}).")
+                raise FileNotFoundError(
+                    f"init_from: there is no {str(self.workdir)!r}; expected the directory of a run, an exported "
+                    f"folder, or the name of what ships ({', '.join(ships)}).")
             folder = ships[str(self.workdir)]
         if not is_bundle(folder):
             return load_weights(self.workdir, self.step, ("params", "ema"))
