@@ -14,7 +14,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
-from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens
+from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens, frames_seen
 from videogvt.ops import attention, linear
 from videogvt.ops.rotary import angles, rotate
 
@@ -321,3 +321,67 @@ def test_errors_say_what_to_do():
         tiny(norm="prenorm")
     with pytest.raises(ValueError, match="heads must divide hidden; found hidden=8 and heads=3"):
         tiny(heads=3)
+
+
+# Frames that see none after them
+
+
+def test_who_sees_whom_by_hand():
+    """A prefix p and two frames a, b and c, d; then the same taught: first the true codes, then those to be told."""
+    plain = """
+        1 0 0 0 0
+        1 1 1 0 0
+        1 1 1 0 0
+        1 1 1 1 1
+        1 1 1 1 1"""
+    taught = """
+        1 0 0 0 0  0 0 0 0
+        1 1 1 0 0  0 0 0 0
+        1 1 1 0 0  0 0 0 0
+        1 1 1 1 1  0 0 0 0
+        1 1 1 1 1  0 0 0 0
+        1 0 0 0 0  1 1 0 0
+        1 0 0 0 0  1 1 0 0
+        1 1 1 0 0  0 0 1 1
+        1 1 1 0 0  0 0 1 1"""
+    for expected, twice in ((plain, False), (taught, True)):
+        rows = [list(map(int, line.split())) for line in expected.strip().splitlines()]
+        np.testing.assert_array_equal(frames_seen((2, 1, 2), 1, twice), np.array(rows, bool))
+
+
+@pytest.mark.parametrize("fields", [{}, {"attention": "xla"}, {"rotary": True, "hidden": 16}])
+def test_all_frames_taught_at_once_are_those_told_one_after_another(fields):
+    """Each frame's logits are those of a call that knows the frames before it, hides some of it and all after it."""
+    model = tiny(sequence_length=7, grid=(3, 1, 2), causal_frames=True, **fields)
+    params, rng = params_of(model), np.random.default_rng(3)
+    true, told = rng.integers(0, 10, (2, 2, 7))
+    true[:, 0] = told[:, 0]
+    apply = quick_jit(model.apply, static_argnames=("start",))
+    at_once = apply({"params": params}, told, taught_BL=jnp.asarray(true), start=1)
+    for frame in range(3):
+        tokens, now = rng.integers(0, 10, (2, 7)), slice(1 + 2 * frame, 3 + 2 * frame)
+        tokens[:, : now.start], tokens[:, now] = true[:, : now.start], told[:, now]
+        one = apply({"params": params}, jnp.asarray(tokens))[:, now]
+        np.testing.assert_allclose(at_once[:, now.start - 1 : now.stop - 1], one, rtol=1e-4, atol=1e-5)
+    other = told.copy()
+    other[:, 1:3] = (other[:, 1:3] + 1) % 10
+    changed = np.abs(apply({"params": params}, other, taught_BL=jnp.asarray(true), start=1) - at_once).max(axis=(0, 2))
+    assert (changed[:2] > 1e-4).all() and (changed[2:] == 0).all()
+
+
+def test_maps_of_causal_frames_see_nothing_later():
+    model = tiny(sequence_length=5, grid=(2, 1, 2), causal_frames=True)
+    maps = model.apply({"params": params_of(model)}, TOKENS[:, :5], method="attention_maps")
+    np.testing.assert_allclose(maps.sum(-1), 1, rtol=1e-5)
+    assert (np.asarray(maps)[..., ~frames_seen((2, 1, 2), 1, False)] == 0).all()
+
+
+def test_teaching_is_refused_where_it_means_nothing():
+    params = params_of(tiny())
+    with pytest.raises(ValueError, match="taught_BL is for networks with causal_frames"):
+        tiny().apply({"params": params}, TOKENS, taught_BL=TOKENS)
+    model = tiny(grid=(2, 1, 2), causal_frames=True)
+    with pytest.raises(ValueError, match="Found start=0 with taught_BL; expected 2"):
+        model.apply({"params": params}, TOKENS, taught_BL=TOKENS)
+    with pytest.raises(ValueError, match="causal_frames=True needs the grid"):
+        tiny(causal_frames=True)

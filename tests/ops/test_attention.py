@@ -35,6 +35,27 @@ def test_a_position_more_changes_neither_result_nor_gradient(causal):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+SEEN = np.tri(5, k=1, dtype=bool) & ~np.eye(5, k=-2, dtype=bool)
+
+
+@pytest.mark.parametrize("implementation", [None, "xla"])
+def test_positions_see_what_they_are_to_see(implementation):
+    query, key, value = np.asarray(QKV, np.float64)
+    logits = np.where(SEEN, np.einsum("BQAd,BKAd->BAQK", query, key) / 2, -np.inf)
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = np.einsum("BAQK,BKAd->BQAd", shares, value)
+    np.testing.assert_allclose(attend(*QKV, seen_LL=SEEN, implementation=implementation), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        attend_padded(*QKV, causal=False, seen_LL=SEEN, implementation="xla"), expected, atol=1e-5)
+
+
+def test_gradients_pass_through_what_is_seen_alone():
+    def gradients(implementation):
+        return jax.grad(lambda qkv: jnp.sin(attend(*qkv, seen_LL=SEEN, implementation=implementation)).sum())(QKV)
+
+    np.testing.assert_allclose(gradients(None), gradients("xla"), atol=1e-5)
+
+
 def test_only_odd_lengths_for_cudnn_are_padded(monkeypatch):
     lengths = []
 

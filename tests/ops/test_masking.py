@@ -246,6 +246,20 @@ def test_frames_before_a_random_one_are_shown_those_after_it_hidden_and_the_rati
     assert 0.35 < parted.mean() < 0.65 and (half[~parted].sum(axis=1) == 48).all()
 
 
+def test_one_frame_of_interest_for_all_clips_where_it_is_given():
+    counts_BT = np.asarray(Masking(schedule="fixed:0.5").select(
+        jax.random.key(0), jnp.zeros((8, 4, 4, 4), bool), frame=2)).sum(axis=(2, 3))
+    assert (counts_BT == [0, 0, 8, 16]).all()
+
+
+def test_every_frame_has_a_ratio_of_its_own():
+    masked = Masking(schedule="between:0,1", frames_before=0.5).select(
+        jax.random.key(0), jnp.zeros((256, 4, 4, 4), bool), every_frame=True)
+    counts = np.asarray(masked).sum(axis=(2, 3))
+    assert set(counts.ravel()) == set(range(1, 17))
+    assert abs(np.corrcoef(counts.T)[0, 1]) < 0.2 and np.abs(counts.mean(0) - 8.5).max() < 1
+
+
 def test_conditions_that_are_kept_are_never_hidden():
     visible = jax.random.uniform(jax.random.key(1), (64, *GRID)) < 0.5
     masked = Masking(condition="cond->cond", frames_before=1.0).select(jax.random.key(0), visible)

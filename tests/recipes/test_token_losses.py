@@ -137,3 +137,31 @@ def test_the_baseline_refuses_what_it_has_no_use_for(losses):
 def test_softened_targets_need_the_vectors():
     with pytest.raises(ValueError, match="codebook_embeddings"):
         masked_recipe(losses={"neighbour_temperature": 0.1})
+
+
+# The loss of whole clips
+
+
+@pytest.mark.parametrize("causal_frames", [False, True])
+def test_the_loss_of_a_clip_is_that_of_saying_its_codes_one_after_another(batch, causal_frames):
+    """A network of zeros gives every code the same chance, in whatever order; so N ln K nats, from any masks."""
+    recipe = masked_recipe(causal_frames=causal_frames)
+    state = state_of(recipe)
+    state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
+    keys = jax.random.split(jax.random.key(0), 4)
+    found = jax.jit(recipe.predict_fns["loss"])(state, batch, jnp.zeros(4, jnp.int32), keys)
+    np.testing.assert_allclose(found["clip_loss"], recipe.generation.num_tokens * np.log(CODES), rtol=1e-5)
+
+
+def test_causal_frames_learn_from_the_true_codes_before_each(batch):
+    """One step's loss is that of ``logits`` with the codes that are true, at masks with a ratio for each frame."""
+    recipe = masked_recipe(causal_frames=True, dropout=0.0)
+    _, loss, numbers, masked, _, codebook = looked_at(recipe, batch)
+    state, targets = state_of(recipe), np.asarray(masked.targets_BN)
+    prefix = recipe.generation.tasks.prefix(jnp.zeros(4, jnp.int32), jnp.asarray(batch["label"]))
+    logits = recipe.generation.logits(state.params["transformer"], masked.inputs_BN, prefix, masked.segments_BN,
+                                      masked.targets_BN, codebook, taught_BN=masked.targets_BN)
+    soft = (1 - SMOOTHING) * np.eye(CODES)[targets] + SMOOTHING / CODES
+    assert float(loss) == pytest.approx(-(soft * log_softmax(logits)).sum(-1).mean(), rel=1e-4)
+    frames = np.asarray(masked.masked_BN).reshape(4, recipe.generation.latent_shape[0], -1).sum(-1)
+    assert (frames > 0).all()

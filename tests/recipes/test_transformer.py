@@ -325,5 +325,10 @@ def test_settings_that_do_not_fit():
     with pytest.raises(ValueError, match="'none' and transformer.condition_embeddings is off.*'FP:2'.*never see"):
         masked_recipe(MANY, condition="none")
     assert masked_recipe(condition="none").masking.condition == "none"  # of class alone nothing is given
+    with pytest.raises(ValueError, match=r"causal_frames is on.*tasks \['OPC'\] give pixels of frames after"):
+        masked_recipe(("FP:2", "OPC"), causal_frames=True)
+    with pytest.raises(ValueError, match="masking.frames_before is 0.5 and transformer.causal_frames is on"):
+        recipe = masked_recipe(causal_frames=True)
+        dataclasses.replace(recipe, masking=dataclasses.replace(recipe.masking, frames_before=0.5))
     with pytest.raises(ValueError, match="losses.class_dropout is 1; expected at least 0"):
         TransformerLosses(class_dropout=1)

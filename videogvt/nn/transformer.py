@@ -2,8 +2,8 @@
 
 MAGVIT (arXiv 2212.05199, section 3 and appendix) predicts all codes of a clip at once with BERT (arXiv 1810.04805).
 This is the one its released code builds, "simplified_bert", to the letter: names of parameters, post-norm layers,
-epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary`` and ``condition_embeddings``
-are variants of ours.
+epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary``, ``condition_embeddings``,
+``codebook_embeddings`` and ``causal_frames`` are variants of ours.
 
     x = drop(LN(word[token] + position[index] (+ segment[0 or 1])                embedding, not scaled by sqrt(D)
                 (+ W0 word[condition] + b0)))
@@ -68,10 +68,31 @@ def lookup(table: Callable, ids):
     return table(ids.astype(jnp.uint32))
 
 
-def attention_probabilities(query, key):
-    """softmax(query key^T / sqrt(width of a head)) in float32: two (B, L, A, width of a head) to (B, A, L, L)."""
+def attention_probabilities(query, key, seen_LL: np.ndarray | None = None):
+    """softmax(query key^T / sqrt(width of a head)) in float32: two (B, L, A, width of a head) to (B, A, L, L).
+
+    Over the positions that are seen; None for all.
+    """
     logits = jnp.einsum("BQAd,BKAd->BAQK", query, key, preferred_element_type=jnp.float32)
-    return jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1)
+    return jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1, where=seen_LL)
+
+
+def frames_seen(grid: tuple[int, int, int], prefix: int, taught: bool) -> np.ndarray:
+    """Whether a position (row) sees another (column) where no code sees a frame after its own: (L, L), bool.
+
+    Args:
+      grid: (t, h, w) of the codes.
+      prefix: how many positions come before them; they see each other alone, and all others see them.
+      taught: whether the codes stand there twice, first as they are and then as they are to be told from: these see of
+        their own frame what is to be told, and of the frames before it the codes as they are.
+    """
+    frame_N = np.repeat(np.arange(grid[0]), grid[1] * grid[2])
+    clean_L = np.concatenate([np.full(prefix, -1), frame_N])
+    seen_LL = clean_L[:, None] >= clean_L
+    if not taught:
+        return seen_LL
+    before_NL, same_NN = frame_N[:, None] > clean_L, frame_N[:, None] == frame_N
+    return np.block([[seen_LL, np.zeros((len(clean_L), len(frame_N)), bool)], [before_NL, same_NN]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +110,9 @@ class Style:
     param_dtype: Any
     train: bool
     maps: bool
+    places_L: np.ndarray
     angles_Lp: np.ndarray | None = None
+    seen_LL: np.ndarray | None = None
 
     def dense(self, features, name: str, axis=-1):
         return Dense(
@@ -118,13 +141,14 @@ class BertEmbed(nn.Module):
 
     @nn.compact
     def __call__(self, tokens_BL, segments_BL, conditions_BL, codebook_KC):
-        style, length = self.style, tokens_BL.shape[1]
+        style = self.style
         table = style.embed(self.vocab_size, "word_embeddings")
         words = table
         if codebook_KC is not None:
             rows_KD = CodebookProjection(style.hidden, 0.1, style.param_dtype, name="codebook_embeddings")(codebook_KC)
             words = with_rows(table, rows_KD)
-        x_BLD = lookup(words, tokens_BL) + style.embed(length, "position_embeddings")(jnp.arange(length))
+        x_BLD = lookup(words, tokens_BL)
+        x_BLD += style.embed(1 + int(style.places_L.max()), "position_embeddings")(jnp.asarray(style.places_L))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
         if conditions_BL is not None:
@@ -133,7 +157,7 @@ class BertEmbed(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Full attention; returns its output and, where asked for, its probabilities (B, A, L, L), else None.
+    """Attention to what a position sees; returns its output, and its probabilities (B, A, L, L) if asked for, or None.
 
     ``jax.nn.dot_product_attention`` knows no dropout, and does not hand out probabilities. Where they are to be dropped
     or returned they are computed here, in the open: O(L^2) memory per head. ``attention_dropout=0`` trains fused.
@@ -149,12 +173,12 @@ class SelfAttention(nn.Module):
         if style.angles_Lp is not None:
             query, key = rotate(query, style.angles_Lp), rotate(key, style.angles_Lp)
         if style.maps or (style.train and style.attention_dropout):
-            maps_BALL = attention_probabilities(query, key)
+            maps_BALL = attention_probabilities(query, key, style.seen_LL)
             dropped_BALL = nn.Dropout(style.attention_dropout)(maps_BALL, deterministic=not style.train)
             mixed = jnp.einsum("BAQK,BKAd->BQAd", dropped_BALL.astype(value.dtype), value)
         else:
             maps_BALL = None
-            mixed = attend(query, key, value, implementation=style.attention)
+            mixed = attend(query, key, value, seen_LL=style.seen_LL, implementation=style.attention)
         return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL
 
 
@@ -254,6 +278,8 @@ class MaskedTransformer(nn.Module):
         clip, a condition's code says little by itself and what is shown in its place hides it.
       codebook_embeddings: whether codes' rows of the word table also have a part that is linear in the codes' vectors,
         the tokenizer's, one for reading and one for answering; see ``nn.codebook``.
+      causal_frames: whether a code sees its own frame of codes and those before it, and no later one; needs ``grid``.
+        Then a clip's frames can all be learned at once from the true ones before each: see ``taught_BL`` below.
       remat: whether the backward pass computes every layer anew instead of storing what is inside.
       dtype: of the computation; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.
@@ -274,6 +300,7 @@ class MaskedTransformer(nn.Module):
     segment_embeddings: bool = False
     condition_embeddings: bool = False
     codebook_embeddings: bool = False
+    causal_frames: bool = False
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -283,15 +310,16 @@ class MaskedTransformer(nn.Module):
             raise ValueError(unknown_name("norm", self.norm, NORMS))
         if self.hidden % self.heads:
             raise ValueError(f"heads must divide hidden; found hidden={self.hidden} and heads={self.heads}.")
-        if self.rotary:
-            if self.grid is None or math.prod(self.grid) > self.sequence_length:
-                raise ValueError(f"rotary=True needs the grid (t, h, w) of the codes, at most sequence_length="
+        for name in ("rotary", "causal_frames"):
+            if getattr(self, name) and (self.grid is None or math.prod(self.grid) > self.sequence_length):
+                raise ValueError(f"{name}=True needs the grid (t, h, w) of the codes, at most sequence_length="
                                  f"{self.sequence_length} of them; found grid={self.grid}.")
+        if self.rotary:
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
-    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None, train: bool = False,
-                 start: int = 0, ids: int | None = None):
+    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None, taught_BL=None,
+                 train: bool = False, start: int = 0, ids: int | None = None):
         """Logits, float32 (B, L - start, ids).
 
         Args:
@@ -301,27 +329,40 @@ class MaskedTransformer(nn.Module):
           conditions_BL: condition tokens, MASK where nothing is given; needed with ``condition_embeddings``, otherwise
             unused.
           codebook_KC: the vectors of the first K ids; needed with ``codebook_embeddings``, otherwise unused.
+          taught_BL: with ``causal_frames``, tokens of which every frame of ``tokens_BL`` sees the prefix and the frames
+            before its own in place of those in ``tokens_BL``, so that one call learns what sampling one frame after
+            another asks for (complete teacher forcing, MAGI, arXiv 2501.12389). ``start`` is then the prefix's length.
           train: whether to drop; needs an rng "dropout" unless both rates are 0.
           start: the first position whose logits are asked for.
           ids: how many ids' logits, from 0 on; None for all V.
         """
-        return self._forward(tokens_BL, segments_BL, conditions_BL, codebook_KC, train, start=start, ids=ids)[0]
+        inputs = self._inputs(tokens_BL, segments_BL, conditions_BL)
+        if taught_BL is None:
+            return self._forward(*inputs, codebook_KC, train, start=start, ids=ids)[0]
+        self._check_taught(taught_BL, start)
+        taught = self._inputs(taught_BL, segments_BL, conditions_BL)
+        twice = (both if both is None else jnp.concatenate([both, single[:, start:]], axis=1)
+                 for both, single in zip(taught, inputs))
+        return self._forward(*twice, codebook_KC, train, start=self.sequence_length, ids=ids, taught=True)[0]
 
     def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
-        return jnp.stack(self._forward(tokens_BL, segments_BL, conditions_BL, codebook_KC, maps=True)[1])
+        inputs = self._inputs(tokens_BL, segments_BL, conditions_BL)
+        return jnp.stack(self._forward(*inputs, codebook_KC, maps=True)[1])
 
     @nn.compact
     def _forward(self, tokens_BL, segments_BL, conditions_BL, codebook_KC, train: bool = False, maps: bool = False,
-                 start: int = 0, ids: int | None = None):
-        tokens_BL = self._checked(tokens_BL)
-        segments_BL = self._beside("segment", segments_BL, tokens_BL.shape)
-        conditions_BL = self._beside("condition", conditions_BL, tokens_BL.shape)
+                 start: int = 0, ids: int | None = None, taught: bool = False):
         check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
         codebook_KC = codebook_KC if self.codebook_embeddings else None
+        places_L = np.arange(self.sequence_length)
+        if taught:
+            places_L = np.concatenate([places_L, places_L[self._prefix:]])
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
-            self.attention, self.dtype, self.param_dtype, train, maps, self._angles())
+            self.attention, self.dtype, self.param_dtype, train, maps, places_L,
+            angles(self.grid, self._prefix, self.hidden // self.heads)[places_L] if self.rotary else None,
+            frames_seen(self.grid, self._prefix, taught) if self.causal_frames else None)
         x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(
             tokens_BL, segments_BL, conditions_BL, codebook_KC)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
@@ -333,10 +374,20 @@ class MaskedTransformer(nn.Module):
             x_BLD = style.norm("final_ln")(x_BLD)
         return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids, codebook_KC), found
 
-    def _angles(self):
-        if not self.rotary:
-            return None
-        return angles(self.grid, self.sequence_length - math.prod(self.grid), self.hidden // self.heads)
+    @property
+    def _prefix(self) -> int:
+        return self.sequence_length - math.prod(self.grid)
+
+    def _inputs(self, tokens_BL, segments_BL, conditions_BL):
+        tokens_BL = self._checked(tokens_BL)
+        beside = {"segment": segments_BL, "condition": conditions_BL}
+        return tokens_BL, *(self._beside(kind, ids_BL, tokens_BL.shape) for kind, ids_BL in beside.items())
+
+    def _check_taught(self, taught_BL, start: int) -> None:
+        if not self.causal_frames:
+            raise ValueError("taught_BL is for networks with causal_frames, and this one sees all frames.")
+        if start != self._prefix:
+            raise ValueError(f"Found start={start} with taught_BL; expected {self._prefix}, the prefix's length.")
 
     def _checked(self, tokens_BL):
         tokens_BL = jnp.asarray(tokens_BL)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from videogvt.ops import attention_cpu
 from videogvt.ops.linear import for_cpu
@@ -11,28 +12,39 @@ from videogvt.ops.linear import for_cpu
 Implementation = Literal["xla", "cudnn"]
 
 
-def attend(query_BLAd, key_BLAd, value_BLAd, *, causal: bool = False, implementation: Implementation | None = None):
+def attend(query_BLAd, key_BLAd, value_BLAd, *, causal: bool = False, seen_LL: np.ndarray | None = None,
+           implementation: Implementation | None = None):
     """softmax(query key^T / sqrt(d)) value for every head, (B, L, A, d), over one sequence of L positions.
 
     Args:
       query_BLAd, key_BLAd, value_BLAd: of a head's width d each; bfloat16 or float16 where cuDNN computes.
       causal: whether a position sees itself and those before it alone.
+      seen_LL: whether the position of the row sees that of the column, which is some position for each; None for all.
       implementation: of ``jax.nn.dot_product_attention``; None lets the backend choose, which on CPUs takes
         the formulas of ``attention_cpu`` unless it is causal. jax trains cuDNN's attention on even
         lengths only, so that odd ones get a position more.
     """
     if implementation is None and not causal and for_cpu(query_BLAd):
-        return attention_cpu.attend(query_BLAd, key_BLAd, value_BLAd)
+        hidden_LL = None if seen_LL is None else np.where(seen_LL, 0, -1e30).astype(np.float32)
+        return attention_cpu.attend(query_BLAd, key_BLAd, value_BLAd, hidden_LL)
     if implementation == "cudnn" and query_BLAd.shape[1] % 2:
-        return attend_padded(query_BLAd, key_BLAd, value_BLAd, causal=causal, implementation=implementation)
+        return attend_padded(
+            query_BLAd, key_BLAd, value_BLAd, causal=causal, seen_LL=seen_LL, implementation=implementation)
     return jax.nn.dot_product_attention(
-        query_BLAd, key_BLAd, value_BLAd, is_causal=causal, implementation=implementation)
+        query_BLAd, key_BLAd, value_BLAd, is_causal=causal, mask=_mask(seen_LL), implementation=implementation)
 
 
-def attend_padded(query_BLAd, key_BLAd, value_BLAd, *, causal: bool, implementation: Implementation | None):
+def attend_padded(query_BLAd, key_BLAd, value_BLAd, *, causal: bool, seen_LL: np.ndarray | None = None,
+                  implementation: Implementation | None):
     """``attend`` by way of one position more at the end, which no other sees and which is cut off again."""
     batch, length = query_BLAd.shape[:2]
     padded = (jnp.pad(array, ((0, 0), (0, 1), (0, 0), (0, 0))) for array in (query_BLAd, key_BLAd, value_BLAd))
     hidden = {} if causal else {"key_value_seq_lengths": jnp.full(batch, length, jnp.int32)}
+    if seen_LL is not None:
+        hidden["mask"] = _mask(np.pad(seen_LL, ((0, 1), (0, 1))) | (np.arange(length + 1) == length)[:, None])
     mixed = jax.nn.dot_product_attention(*padded, is_causal=causal, implementation=implementation, **hidden)
     return mixed[:, :length]
+
+
+def _mask(seen_LL: np.ndarray | None):
+    return None if seen_LL is None else jnp.asarray(seen_LL)[None, None]

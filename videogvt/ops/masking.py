@@ -168,7 +168,8 @@ class Masking:
         if len(self.block) != 3 or min(self.block) < 1:
             raise ValueError(f"masking.block={self.block} must be three positive integers: time, rows, columns.")
 
-    def sample(self, key, target_Bthw, condition_Bthw, visible_Bthw, mask_id: int) -> Masked:
+    def sample(self, key, target_Bthw, condition_Bthw, visible_Bthw, mask_id: int, *,
+               frame: int | None = None, every_frame: bool = False) -> Masked:
         """Masks a batch.
 
         Args:
@@ -177,22 +178,37 @@ class Masking:
           condition_Bthw: codes of the padded condition videos; they count only where something is visible.
           visible_Bthw: whether a supervoxel holds a condition pixel; all False where there is no condition.
           mask_id: the id of MASK.
+          frame, every_frame: see ``select``.
 
         Raises:
           ValueError: the block does not divide the latent grid.
         """
-        return self.apply(self.select(key, visible_Bthw), target_Bthw, condition_Bthw, visible_Bthw, mask_id)
+        masked_Bthw = self.select(key, visible_Bthw, frame=frame, every_frame=every_frame)
+        return self.apply(masked_Bthw, target_Bthw, condition_Bthw, visible_Bthw, mask_id)
 
-    def select(self, key, visible_Bthw):
-        """Marks the positions to mask: gamma(u) of those that may be, at least one, by the lowest random scores."""
+    def select(self, key, visible_Bthw, *, frame: int | None = None, every_frame: bool = False):
+        """Marks the positions to mask: gamma(u) of those that may be, at least one, by the lowest random scores.
+
+        Args:
+          key: of this step.
+          visible_Bthw: as in ``sample``.
+          frame: parts what is shown from what is hidden in all clips, see ``frames_before``; None leaves it to chance.
+          every_frame: whether each frame of a clip is masked for itself, with its own u, at least one of its codes.
+        """
+        if every_frame:
+            frames_F1hw = visible_Bthw.reshape(-1, 1, *visible_Bthw.shape[2:])
+            alone = dataclasses.replace(self, frames_before=0.0)
+            return alone.select(key, frames_F1hw).reshape(visible_Bthw.shape)
         batch, *grid = visible_Bthw.shape
         if any(n % b for n, b in zip(grid, self.block)):
             raise ValueError(f"masking.block={self.block} must divide the latent grid {tuple(grid)}.")
         allowed_Bthw = ~self._kept(visible_Bthw)
         hidden_Bthw = jnp.zeros_like(allowed_Bthw)
-        if self.frames_before:
+        if self.frames_before or frame is not None:
             key, frames_key = jax.random.split(key)
             frame_B111, chosen_B111 = self._frame_of_interest(frames_key, batch, grid[0])
+            if frame is not None:
+                frame_B111, chosen_B111 = jnp.full_like(frame_B111, frame), jnp.ones_like(chosen_B111)
             frames_t11 = jnp.arange(grid[0])[:, None, None]
             hidden_Bthw = allowed_Bthw & chosen_B111 & (frames_t11 > frame_B111)
             allowed_Bthw &= ~chosen_B111 | (frames_t11 == frame_B111)

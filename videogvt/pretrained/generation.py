@@ -121,8 +121,8 @@ class MaskedGeneration(Stage):
                                      codebook_KC=self.blank_codebook())["params"]
 
     def logits(
-        self, params, tokens_BN, prefix_BP, segments_BN, conditions_BN, codebook_KC=None, *, train: bool = False,
-        rngs=None,
+        self, params, tokens_BN, prefix_BP, segments_BN, conditions_BN, codebook_KC=None, *, taught_BN=None,
+        train: bool = False, rngs=None,
     ) -> jax.Array:
         """The logits (B, N, K) of the codes at the positions after the prefix; what is no code has none.
 
@@ -134,12 +134,15 @@ class MaskedGeneration(Stage):
           conditions_BN: condition tokens, MASK where nothing is given; used by networks with ``condition_embeddings``
             alone.
           codebook_KC: see ``codebook``; used by networks with ``codebook_embeddings`` alone.
+          taught_BN: the codes that frames after theirs see, for networks with ``causal_frames`` alone; None for
+            ``tokens_BN`` themselves.
           train, rngs: of the network.
         """
         start = prefix_BP.shape[1]
         before = ((0, 0), (start, 0))
+        taught_BL = None if taught_BN is None else jnp.concatenate([prefix_BP, taught_BN], axis=1)
         return self.transformer.apply(
-            {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1),
+            {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1), taught_BL=taught_BL,
             segments_BL=jnp.pad(segments_BN.astype(jnp.int32), before),
             conditions_BL=jnp.pad(conditions_BN.astype(jnp.int32), before, constant_values=self.vocabulary.mask),
             codebook_KC=codebook_KC, train=train, rngs=rngs, start=start, ids=self.vocabulary.num_codes,

@@ -70,6 +70,8 @@ def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
 
     def forward(params, tokens_BL):
         beside = {"segments_BL": tokens_BL, "conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
+        if recipe.network == "transformer" and network.causal_frames:
+            beside |= {"taught_BL": tokens_BL, "start": generation.vocabulary.prefix_length}
         return network.apply({"params": params}, tokens_BL, codebook_KC=generation.blank_codebook(), **beside)
 
     total = TRAINED * count_flops(forward, state.params[recipe.network], tokens_BL)

@@ -50,14 +50,16 @@ class LanguageRecipe(StageRecipe):
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy of each clip's codes, without label smoothing, weights and dropout.
 
-        Where ``losses.empty`` is known the same of the codes that say something, "speaking".
+        Where ``losses.empty`` is known the same of the codes that say something, "speaking". "clip_loss" is the
+        negative log-likelihood of all codes of a clip.
         """
         del keys_B  # nothing here is random
         codes_Bthw, _ = self.generation.tokens(state.frozen["tokenizer"], batch, task_B)
         labels_B, codebook_KC = self._labels(batch, task_B), self.generation.codebook(state.frozen["tokenizer"])
         logits_BLV, targets_BL = self._answers(self.weights(state), codes_Bthw, task_B, labels_B, codebook_KC)
         targets_BN = targets_BL[:, 1:]
-        return self._answered(logits_BLV[:, 1:], targets_BN, jnp.ones_like(targets_BN, bool))
+        answered = self._answered(logits_BLV[:, 1:], targets_BN, jnp.ones_like(targets_BN, bool))
+        return answered | {"clip_loss": answered["loss"] * targets_BN.shape[1]}
 
     def _answers(self, params, codes_Bthw, task_B, label_B, codebook_KC, **network):
         """The logits (B, 1 + N, V) of class and codes, and what they are, (B, 1 + N)."""

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from videogvt.decode import changed
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
-from videogvt.ops.masking import Masking
+from videogvt.ops.masking import Masked, Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
@@ -240,14 +241,36 @@ class TransformerRecipe(StageRecipe):
                 "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
                 "codes' vectors. Set transformer.codebook_embeddings = True, or leave it at 0."
             )
+        if self._causal:
+            self._check_causal()
         block, grid = self.masking.block, self.generation.latent_shape
         if any(cells % side for side, cells in zip(block, grid)):
             raise ValueError(f"masking.block is {block}, which does not divide the grid {grid} of codes; take another.")
 
+    def _check_causal(self) -> None:
+        if self.masking.frames_before:
+            raise ValueError(
+                f"masking.frames_before is {self.masking.frames_before} and transformer.causal_frames is on, which "
+                "shows every frame those before it in any case. Set masking.frames_before = 0.")
+        visible_nthw = self.generation.tasks.visible_nthw
+        hidden_nt, given_nt = ~visible_nthw.all((2, 3)), visible_nthw.any((2, 3))
+        late_n = (given_nt & (np.cumsum(hidden_nt, axis=1) - hidden_nt > 0)).any(1)
+        if late_n.any():
+            names = [name for name, late in zip(self.generation.tasks.names, late_n) if late]
+            raise ValueError(
+                f"transformer.causal_frames is on, whose codes see no frame after their own, and the tasks {names} "
+                "give pixels of frames after some that are to be told. Turn it off, or leave these tasks out.")
+
+    @property
+    def _causal(self) -> bool:
+        """Whether all frames of a clip are learned at once, each from the true ones before it."""
+        return self.generation.transformer.causal_frames
+
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         mask_key, dropout_key = jax.random.split(key)
         vocabulary, visible_Bthw = self.generation.vocabulary, self.generation.tasks.visible(task_B)
-        masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, vocabulary.mask)
+        masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, vocabulary.mask,
+                                     every_frame=self._causal)
         masked = self.masking.corrupt(jax.random.fold_in(mask_key, 1), masked, vocabulary.num_codes)
         conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         return (masked, conditions_BN, task_B, label_B), dropout_key
@@ -260,8 +283,8 @@ class TransformerRecipe(StageRecipe):
         masked, conditions_BN, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
-            params, masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC, train=True,
-            rngs={"dropout": key},
+            params, masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC,
+            taught_BN=masked.targets_BN if self._causal else None, train=True, rngs={"dropout": key},
         )
         entropy_BN = self._entropy(logits_BNK, masked.targets_BN, codebook_KC)
         weights_BN = masked.weights_BN * self._emphasis(masked.targets_BN)
@@ -283,20 +306,57 @@ class TransformerRecipe(StageRecipe):
 
         Without label smoothing, dropout, withheld classes and whatever else makes learning harder. The masks follow
         from the keys. Where ``losses.empty`` is known the same of the positions that say something, "speaking".
+        "clip_loss" is of all codes, frame after frame.
         """
         generation, by_ratio = self.generation, {}
         codes_Bthw, condition_Bthw = generation.tokens(state.frozen["tokenizer"], batch, task_B)
-        visible_Bthw, mask = generation.tasks.visible(task_B), generation.vocabulary.mask
+        visible_Bthw = generation.tasks.visible(task_B)
         conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         prefix_BP = generation.tasks.prefix(task_B, self._labels(batch, task_B))
         codebook_KC = generation.codebook(state.frozen["tokenizer"])
+        grids = codes_Bthw, condition_Bthw, visible_Bthw
+
+        def logits(masked: Masked):
+            return generation.logits(self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN,
+                                     conditions_BN, codebook_KC, taught_BN=masked.targets_BN if self._causal else None)
+
         for ratio in RATIOS:
             masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}", frames_before=0.0)
-            alone = jax.vmap(lambda key, *grids, masking=masking: masking.sample(key, *(g[None] for g in grids), mask))
-            masked = jax.tree.map(lambda rows: rows[:, 0], alone(keys_B, codes_Bthw, condition_Bthw, visible_Bthw))
-            logits_BNK = generation.logits(
-                self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC)
-            by_ratio[ratio] = self._answered(logits_BNK, masked.targets_BN, masked.masked_BN)
+            masked = self._sampled(masking, keys_B, grids, every_frame=self._causal)
+            by_ratio[ratio] = self._answered(logits(masked), masked.targets_BN, masked.masked_BN)
         means = jax.tree.map(lambda *rows: jnp.mean(jnp.stack(rows), axis=0), *by_ratio.values())
+        means["clip_loss"] = self._clip_loss(logits, grids, keys_B)
         return means | {f"masked_{ratio:.2f}/{name}": value_B
                         for ratio, found in by_ratio.items() for name, value_B in found.items()}
+
+    def _clip_loss(self, logits, grids, keys_B):
+        """Nats for all codes of each clip (B,), frame after frame and within a frame in random order.
+
+        With m of a frame's n codes hidden, m drawn evenly from 1 to n, n times their mean loss is in expectation the
+        loss of saying them one after another (Uria et al., arXiv 1310.1757). An upper bound of the
+        negative log-likelihood, to be read beside the causal network's exact one.
+        """
+        frames, rows, columns = self.generation.latent_shape
+        evenly = dataclasses.replace(self.masking, schedule="between:0,1", rounding="ceil", block=(1, 1, 1))
+        if self._causal:
+            masked = self._sampled(evenly, keys_B, grids, every_frame=True)
+            each_Bt, hidden_Bt = (rows_BN.reshape(-1, rows * columns) for rows_BN in (
+                token_cross_entropy(logits(masked), masked.targets_BN), masked.masked_BN))
+            return rows * columns * weighted_mean(each_Bt, hidden_Bt).reshape(-1, frames).sum(-1)
+        total_B = 0.0
+        for frame in range(frames):
+            keys_of_frame_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, frame)
+            masked = self._sampled(evenly, keys_of_frame_B, grids, frame=frame)
+            entropy_BN = token_cross_entropy(logits(masked), masked.targets_BN)
+            now_BN = masked.masked_BN & (jnp.arange(masked.masked_BN.shape[1]) // (rows * columns) == frame)
+            total_B += rows * columns * weighted_mean(entropy_BN, now_BN)
+        return total_B
+
+    def _sampled(self, masking: Masking, keys_B, grids, **which) -> Masked:
+        """Masks of clips that follow from each one's own key alone."""
+        mask = self.generation.vocabulary.mask
+
+        def alone(key, *grids):
+            return masking.sample(key, *(grid[None] for grid in grids), mask, **which)
+
+        return jax.tree.map(lambda rows: rows[:, 0], jax.vmap(alone)(keys_B, *grids))
