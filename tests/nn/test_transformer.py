@@ -1,5 +1,6 @@
 """The masked transformer against its equations in NumPy, its parameters, its precision and its paths."""
 
+import functools
 import json
 import math
 import pathlib
@@ -367,6 +368,23 @@ def test_all_frames_taught_at_once_are_those_told_one_after_another(fields):
     other[:, 1:3] = (other[:, 1:3] + 1) % 10
     changed = np.abs(apply({"params": params}, other, taught_BL=jnp.asarray(true), start=1) - at_once).max(axis=(0, 2))
     assert (changed[:2] > 1e-4).all() and (changed[2:] == 0).all()
+
+
+@pytest.mark.parametrize("fields", [{}, {"rotary": True, "hidden": 16}])
+def test_steps_of_a_frame_at_a_time_say_what_a_whole_call_does(fields):
+    model = tiny(sequence_length=8, grid=(3, 1, 2), causal_frames=True, **fields)
+    params, rng = {"params": params_of(model)}, np.random.default_rng(4)
+    tokens = rng.integers(0, 10, (2, 8))
+    step, cache = quick_jit(functools.partial(model.apply, method="step")), model.init_cache(2)
+    parts = []
+    for place in (0, 2, 4, 6):
+        step(params, jnp.asarray(rng.integers(0, 10, (2, 2))), place, cache)  # what is not kept leaves no trace
+        logits, cache = step(params, jnp.asarray(tokens[:, place : place + 2]), place, cache)
+        parts.append(logits)
+    whole = logits_of(model, params["params"], tokens)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="step is for networks with causal_frames"):
+        tiny().apply({"params": params_of(tiny())}, TOKENS[:, :2], 0, tiny().init_cache(3), method="step")
 
 
 def test_maps_of_causal_frames_see_nothing_later():

@@ -1,14 +1,15 @@
 """Samplers that finish one frame of codes after another: the masked transformer, autoregressive in time."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.decode.loop import Look, MaskedSampler
+from videogvt.decode.loop import Decoded, Look, MaskedSampler, Steps
 from videogvt.decode.parallel import check_choice, check_empty, left_unknown
 from videogvt.ops import sampling
 from videogvt.ops.masking import Rounding, select_lowest
@@ -61,6 +62,36 @@ class FrameDecoding(MaskedSampler):
         """The order of the frames."""
         return tuple(range(self.grid[0]))
 
+    def framewise(
+        self, step_fn: Callable, cache: Any, condition_BN, visible_BN, *, mask_id: int, num_codes: int, keys_B,
+        keep_steps: bool = False,
+    ) -> Decoded:
+        """What ``__call__`` does, for networks whose codes see no later frame: a pass looks at one frame's codes alone.
+
+        Args:
+          step_fn: function of (tokens (B, n) of a frame, its number, cache) with logits (B, n, num_codes or more) and
+            the cache with these tokens. See ``nn.transformer.MaskedTransformer.step``.
+          cache: of the prefix.
+          condition_BN, visible_BN, mask_id, num_codes, keys_B: see ``MaskedSampler.__call__``.
+          keep_steps: whether to return what each step did; frames that were not begun are shown as the one at hand.
+        """
+        sampling.check_keys(keys_B, len(condition_BN))
+        self._check_grid(condition_BN.shape[1])
+        frames, rows, columns = self.grid
+        alone = dataclasses.replace(self, grid=(1, rows, columns))
+        by_frame = lambda array_BN: array_BN.reshape(len(array_BN), frames, -1).swapaxes(0, 1)  # noqa: E731
+
+        def frame(cache, given):
+            index, condition_Bn, visible_Bn = given
+            decoded = alone(
+                lambda tokens_Bn: step_fn(tokens_Bn, index, cache)[0], condition_Bn, visible_Bn, mask_id=mask_id,
+                num_codes=num_codes, keys_B=sampling.fold_in(keys_B, index), keep_steps=keep_steps)
+            return step_fn(decoded.codes_BN, index, cache)[1], decoded
+
+        _, decoded = jax.lax.scan(frame, cache, (jnp.arange(frames), by_frame(condition_BN), by_frame(visible_BN)))
+        codes_BN = decoded.codes_BN.swapaxes(0, 1).reshape(condition_BN.shape)
+        return Decoded(codes_BN, _whole_steps(codes_BN, decoded.steps) if keep_steps else None)
+
     def _hidden(self, look: Look) -> jax.Array:
         turn_N = jnp.asarray(np.repeat(rank_of(self.frames), self.grid[1] * self.grid[2]))
         turn, within = look.index // self.steps, look.index % self.steps
@@ -80,6 +111,17 @@ class FrameDecoding(MaskedSampler):
         else:
             scores_BN = sampling.log_probability(look.logits_BNK, look.drawn_BN)
         return scores_BN + self.choice_temperature * (1 - progress) * noise_BN
+
+
+def _whole_steps(codes_BN, steps: Steps) -> Steps:
+    """The steps (B, t S, N) of whole clips from those of frames, (t, B, S, n)."""
+    frames, batch, count, cells = steps.tokens.shape
+    codes_Bttn = jnp.broadcast_to(codes_BN.reshape(batch, 1, 1, frames, cells), (batch, frames, count, frames, cells))
+    now, other = np.arange(frames)[:, None, None, None], np.arange(frames)[:, None]
+    tokens, masked = (rows.swapaxes(0, 1)[:, :, :, None] for rows in steps)
+    tokens = jnp.where(other < now, codes_Bttn, tokens)
+    masked = jnp.where(other == now, masked, other > now)
+    return Steps(*(rows.reshape(batch, frames * count, -1) for rows in (tokens, masked)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

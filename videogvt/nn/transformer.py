@@ -110,8 +110,9 @@ class Style:
     param_dtype: Any
     train: bool
     maps: bool
-    places_L: np.ndarray
-    angles_Lp: np.ndarray | None = None
+    length: int
+    places_L: np.ndarray | jax.Array
+    angles_Lp: np.ndarray | jax.Array | None = None
     seen_LL: np.ndarray | None = None
 
     def dense(self, features, name: str, axis=-1):
@@ -148,7 +149,7 @@ class BertEmbed(nn.Module):
             rows_KD = CodebookProjection(style.hidden, 0.1, style.param_dtype, name="codebook_embeddings")(codebook_KC)
             words = with_rows(table, rows_KD)
         x_BLD = lookup(words, tokens_BL)
-        x_BLD += style.embed(1 + int(style.places_L.max()), "position_embeddings")(jnp.asarray(style.places_L))
+        x_BLD += style.embed(style.length, "position_embeddings")(jnp.asarray(style.places_L))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
         if conditions_BL is not None:
@@ -157,7 +158,8 @@ class BertEmbed(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention to what a position sees; returns its output, and its probabilities (B, A, L, L) if asked for, or None.
+    """Attention to what a position sees; returns its output, its probabilities (B, A, L, L) if asked for, or None, and
+    its cache, None where none was given. With a cache the inputs stand after those that it holds.
 
     ``jax.nn.dot_product_attention`` knows no dropout, and does not hand out probabilities. Where they are to be dropped
     or returned they are computed here, in the open: O(L^2) memory per head. ``attention_dropout=0`` trains fused.
@@ -166,34 +168,40 @@ class SelfAttention(nn.Module):
     style: Style
 
     @nn.compact
-    def __call__(self, x_BLD):
+    def __call__(self, x_BLD, cache=None):
         style = self.style
         heads = (style.heads, style.hidden // style.heads)
         query, key, value = (style.dense(heads, name)(x_BLD) for name in ("query", "key", "value"))
         if style.angles_Lp is not None:
             query, key = rotate(query, style.angles_Lp), rotate(key, style.angles_Lp)
-        if style.maps or (style.train and style.attention_dropout):
+        if cache is not None:
+            cache = {name: jax.lax.dynamic_update_slice_in_dim(cache[name], rows, style.places_L[0], axis=1)
+                     for name, rows in (("key", key), ("value", value))}
+            seen_L = jnp.arange(style.length) <= style.places_L[-1]
+            maps_BALL = None
+            mixed = jax.nn.dot_product_attention(query, cache["key"], cache["value"], mask=seen_L[None, None, None])
+        elif style.maps or (style.train and style.attention_dropout):
             maps_BALL = attention_probabilities(query, key, style.seen_LL)
             dropped_BALL = nn.Dropout(style.attention_dropout)(maps_BALL, deterministic=not style.train)
             mixed = jnp.einsum("BAQK,BKAd->BQAd", dropped_BALL.astype(value.dtype), value)
         else:
             maps_BALL = None
             mixed = attend(query, key, value, seen_LL=style.seen_LL, implementation=style.attention)
-        return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL
+        return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL, cache
 
 
 class BertAttention(nn.Module):
-    """The attention half of a layer."""
+    """The attention half of a layer; see ``SelfAttention``."""
 
     style: Style
 
     @nn.compact
-    def __call__(self, x_BLD):
+    def __call__(self, x_BLD, cache=None):
         style = self.style
         inputs_BLD = style.norm("attention_input_ln")(x_BLD) if style.pre_norm else x_BLD
-        mixed_BLD, maps_BALL = SelfAttention(style, name="self_attention")(inputs_BLD)
+        mixed_BLD, maps_BALL, cache = SelfAttention(style, name="self_attention")(inputs_BLD, cache)
         x_BLD += style.drop(mixed_BLD)
-        return x_BLD if style.pre_norm else style.norm("attention_output_ln")(x_BLD), maps_BALL
+        return x_BLD if style.pre_norm else style.norm("attention_output_ln")(x_BLD), maps_BALL, cache
 
 
 class BertMlp(nn.Module):
@@ -212,14 +220,14 @@ class BertMlp(nn.Module):
 
 
 class BertLayer(nn.Module):
-    """Attention, then the MLP; returns the attention's probabilities beside the vectors where asked for."""
+    """Attention, then the MLP; returns beside the vectors what ``SelfAttention`` does."""
 
     style: Style
 
     @nn.compact
-    def __call__(self, x_BLD):
-        x_BLD, maps_BALL = BertAttention(self.style, name="BertAttention_0")(x_BLD)
-        return BertMlp(self.style, name="BertMlp_0")(x_BLD), maps_BALL
+    def __call__(self, x_BLD, cache=None):
+        x_BLD, maps_BALL, cache = BertAttention(self.style, name="BertAttention_0")(x_BLD, cache)
+        return BertMlp(self.style, name="BertMlp_0")(x_BLD), maps_BALL, cache
 
 
 class Bias(nn.Module):
@@ -345,6 +353,35 @@ class MaskedTransformer(nn.Module):
                  for both, single in zip(taught, inputs))
         return self._forward(*twice, codebook_KC, train, start=self.sequence_length, ids=ids, taught=True)[0]
 
+    def init_cache(self, batch: int):
+        """Keys and values of no inputs yet: for every layer two zero arrays (batch, L, A, D / A)."""
+        shape = (batch, self.sequence_length, self.heads, self.hidden // self.heads)
+        return tuple({name: jnp.zeros(shape, self.dtype) for name in ("key", "value")} for _ in range(self.layers))
+
+    def step(self, tokens_Bk, position, cache, *, segments_BL=None, conditions_BL=None, codebook_KC=None,
+             ids: int | None = None):
+        """What ``__call__`` says at the prefix, or at one frame of codes, for networks with ``causal_frames``.
+
+        Pure, so that a scan can go through it: ``model.apply(variables, tokens_Bk, position, cache, method="step")``.
+
+        Args:
+          tokens_Bk: the prefix, or a frame's codes.
+          position: of the first of them, an integer or a traced one. All before it were stepped through, in order.
+          cache: of ``init_cache``, or what the last step of what comes before returned.
+          segments_BL, conditions_BL, codebook_KC, ids: see ``__call__``; those beside tokens of these k alone.
+
+        Returns:
+          Logits (B, k, ids), float32, and the cache with these tokens.
+        """
+        if not self.causal_frames:
+            raise ValueError("step is for networks with causal_frames, and this one sees all frames at once.")
+        tokens_Bk = jnp.asarray(tokens_Bk)
+        check_tokens(tokens_Bk, self.vocab_size)
+        beside = {"segment": segments_BL, "condition": conditions_BL}
+        beside = (self._beside(kind, ids_BL, tokens_Bk.shape) for kind, ids_BL in beside.items())
+        logits, _, cache = self._forward(tokens_Bk, *beside, codebook_KC, ids=ids, position=position, cache=cache)
+        return logits, cache
+
     def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
         inputs = self._inputs(tokens_BL, segments_BL, conditions_BL)
@@ -352,27 +389,32 @@ class MaskedTransformer(nn.Module):
 
     @nn.compact
     def _forward(self, tokens_BL, segments_BL, conditions_BL, codebook_KC, train: bool = False, maps: bool = False,
-                 start: int = 0, ids: int | None = None, taught: bool = False):
+                 start: int = 0, ids: int | None = None, taught: bool = False, position=None, cache=None):
         check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
         codebook_KC = codebook_KC if self.codebook_embeddings else None
-        places_L = np.arange(self.sequence_length)
+        places_L, caches = np.arange(self.sequence_length), list(cache or [None] * self.layers)
         if taught:
             places_L = np.concatenate([places_L, places_L[self._prefix:]])
+        if cache is not None:
+            places_L = position + jnp.arange(tokens_BL.shape[1])
+        angles_Lp = angles(self.grid, self._prefix, self.hidden // self.heads) if self.rotary else None
+        if angles_Lp is not None:
+            angles_Lp = angles_Lp[places_L] if cache is None else jnp.asarray(angles_Lp)[places_L]
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
-            self.attention, self.dtype, self.param_dtype, train, maps, places_L,
-            angles(self.grid, self._prefix, self.hidden // self.heads)[places_L] if self.rotary else None,
-            frames_seen(self.grid, self._prefix, taught) if self.causal_frames else None)
+            self.attention, self.dtype, self.param_dtype, train, maps, self.sequence_length, places_L, angles_Lp,
+            frames_seen(self.grid, self._prefix, taught) if self.causal_frames and cache is None else None)
         x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(
             tokens_BL, segments_BL, conditions_BL, codebook_KC)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []
         for index in range(self.layers):
-            x_BLD, maps_BALL = layer(style, name=f"BertLayer_{index}")(x_BLD)
+            x_BLD, maps_BALL, caches[index] = layer(style, name=f"BertLayer_{index}")(x_BLD, caches[index])
             found.append(maps_BALL)
         if style.pre_norm:
             x_BLD = style.norm("final_ln")(x_BLD)
-        return BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids, codebook_KC), found
+        logits_BLK = BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids, codebook_KC)
+        return logits_BLK, found, tuple(caches)
 
     @property
     def _prefix(self) -> int:

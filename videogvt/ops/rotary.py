@@ -37,6 +37,7 @@ def angles(grid: tuple[int, int, int], prefix: int, width: int) -> np.ndarray:
 
 def rotate(x_BLAd, angles_Lp):
     """The vectors, float (B, L, A, d), with pair p, entries p and p + d / 2, turned by its angle (L, d / 2)."""
-    cosine, sine = (jnp.asarray(function(angles_Lp)[:, None], x_BLAd.dtype) for function in (np.cos, np.sin))
+    module = np if isinstance(angles_Lp, np.ndarray) else jnp
+    cosine, sine = (jnp.asarray(function(angles_Lp)[:, None], x_BLAd.dtype) for function in (module.cos, module.sin))
     first, second = jnp.split(x_BLAd, 2, axis=-1)
     return jnp.concatenate([first * cosine - second * sine, first * sine + second * cosine], axis=-1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from videogvt.core.sections import check_keys, configure
 from videogvt.core.trees import frozen
 from videogvt.core.vocabulary import Vocabulary
-from videogvt.decode import AutoregressiveDecoding, MaskedSampler, sampler_of
+from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.tokenizer import VideoTokenizer, as_float
 from videogvt.nn.transformer import MaskedTransformer
@@ -171,6 +171,11 @@ class MaskedGeneration(Stage):
         in_place_BN = visible_BN & (not self.transformer.condition_embeddings)
         prefix_BP = self.tasks.prefix(task_B, label_B)
 
+        if self._framewise:
+            decoded = self._by_frame(params, prefix_BP, condition_BN, in_place_BN, conditions_BN, codebook_KC, keys_B,
+                                     keep_steps)
+            return self._made(tokenizer_params, decoded)
+
         def conditional(tokens_BN):
             shown_BN = in_place_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
             return self.logits(params, tokens_BN, prefix_BP, shown_BN, conditions_BN, codebook_KC)
@@ -185,9 +190,38 @@ class MaskedGeneration(Stage):
             conditional, condition_BN, in_place_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
             keys_B=keys_B, unconditional_fn=unconditional, keep_steps=keep_steps,
         )
+        return self._made(tokenizer_params, decoded)
+
+    @property
+    def _framewise(self) -> bool:
+        """Whether each pass need look at one frame alone, and guidance, which has no cache, is off."""
+        in_order = type(self.decoding) is FrameDecoding
+        return self.transformer.causal_frames and in_order and not self.decoding.guidance
+
+    def _by_frame(self, params, prefix_BP, condition_BN, in_place_BN, conditions_BN, codebook_KC, keys_B, keep_steps):
+        start, cells = prefix_BP.shape[1], self.latent_shape[1] * self.latent_shape[2]
+
+        def step(tokens_Bk, position, cache, segments_Bk, conditions_Bk):
+            return self.transformer.apply(
+                {"params": params}, tokens_Bk, position, cache, segments_BL=segments_Bk, conditions_BL=conditions_Bk,
+                codebook_KC=codebook_KC, ids=self.vocabulary.num_codes, method="step")
+
+        def of_frame(tokens_Bn, frame, cache):
+            at_hand = lambda rows_BN: jax.lax.dynamic_slice_in_dim(rows_BN, frame * cells, cells, axis=1)  # noqa: E731
+            shown_Bn = at_hand(in_place_BN) & (tokens_Bn == at_hand(condition_BN))
+            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), at_hand(conditions_BN))
+
+        nothing_BP = jnp.zeros_like(prefix_BP)
+        _, cache = step(prefix_BP, 0, self.transformer.init_cache(len(prefix_BP)), nothing_BP,
+                        jnp.full_like(prefix_BP, self.vocabulary.mask))
+        return self.decoding.framewise(
+            of_frame, cache, condition_BN, in_place_BN, mask_id=self.vocabulary.mask,
+            num_codes=self.vocabulary.num_codes, keys_B=keys_B, keep_steps=keep_steps)
+
+    def _made(self, tokenizer_params, decoded: Decoded) -> dict[str, Any]:
         codes_Bthw = decoded.codes_BN.reshape(-1, *self.latent_shape)
-        result = {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
-        return result | {"steps": decoded.steps} if keep_steps else result
+        made = {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
+        return made if decoded.steps is None else made | {"steps": decoded.steps}
 
     def beside(self, condition_BN, visible_BN) -> jax.Array:
         """What networks with ``condition_embeddings`` are told of conditions: their tokens, MASK where none is."""
