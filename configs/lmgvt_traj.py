@@ -54,7 +54,6 @@ def _default() -> ConfigDict:
 
     config.losses = ConfigDict()
     config.losses.empty = "most_frequent"
-    config.losses.empty_weight = 0.3
     config.losses.label_smoothing = 1e-4
     config.losses.class_dropout = 0.0
     config.losses.ema_decay = 0.99
@@ -75,7 +74,7 @@ def _default() -> ConfigDict:
     config.train.steps = 2000
     config.train.log_every = 50
     config.train.save_every = 500
-    config.train.best = "eval/validation/speaking_loss"
+    config.train.best = "eval/validation/clip_loss"  # nats for all codes of a clip
     config.train.best_mode = "min"
     config.train.show = ("loss", "accuracy", "speaking_loss")
 
@@ -102,7 +101,7 @@ def _motion() -> ConfigDict:
     config.data.batch_size = 64
     config.tokenizer.run = "runs/vqvae_traj-spectrum"
     config.lm.codebook_embeddings = False
-    del config.losses["empty"], config.losses["empty_weight"]
+    del config.losses["empty"]
     config.decoding.temperature = 0.7
     config.train.steps = 4000
     config.train.save_every = 1000

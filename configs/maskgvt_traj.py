@@ -76,25 +76,25 @@ def _default() -> ConfigDict:
     config.transformer.norm = "pre"  # the paper's is "post", with 5,000 steps of warm-up
     config.transformer.rotary = True  # ours, beside the paper's learned positions
     config.transformer.codebook_embeddings = True  # ours: codes that look alike are read, and said, alike
+    config.transformer.causal_frames = True  # as MAGI's: each frame of codes is told from those before it, all at once
 
     config.tasks = ConfigDict()
     config.tasks.names = ("CG",)
 
     config.masking = ConfigDict()
-    config.masking.schedule = "between:0.5,1"  # three quarters on average; the paper's is "cosine"
-    config.masking.frames_before = 0.5  # half of the clips as the sampler of frame after frame sees them
+    config.masking.schedule = "between:0.5,1"  # of each frame; three quarters on average; the paper's is "cosine"
 
     config.decoding = ConfigDict()
     config.decoding.sampler = "frames"
     config.decoding.cells = "speaking"  # the object before the empty cells around it
     config.decoding.empty = "most_frequent"
-    config.decoding.steps = 8  # for each frame of codes
-    config.decoding.schedule = "exp"  # one or two codes at a time while they say something, the empty ones at once
+    config.decoding.steps = 12  # for each frame of codes
+    config.decoding.schedule = "exp"  # one code at a time while they say something, the empty ones at once
+    config.decoding.rounding = "ceil"
     config.decoding.temperature = 1.0
 
     config.losses = ConfigDict()
     config.losses.empty = "most_frequent"
-    config.losses.empty_weight = 0.3  # of 256 codes 240 are empty
     config.losses.label_smoothing = 1e-4
     config.losses.class_dropout = 0.0
     config.losses.ema_decay = 0.99  # ours; the paper has none
@@ -113,17 +113,17 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 2000
+    config.train.steps = 1200
     config.train.log_every = 50
-    config.train.save_every = 500
-    config.train.best = "eval/validation/speaking_loss"  # the mean over all tokens hides it
+    config.train.save_every = 300
+    config.train.best = "eval/validation/clip_loss"  # nats for all codes of a clip, frame after frame
     config.train.best_mode = "min"
     config.train.show = ("loss", "masked_accuracy", "speaking_loss")
 
     config.evals = ConfigDict()
-    config.evals.every = 500
+    config.evals.every = 300
     config.evals.limit = 128  # clips of each split
-    config.evals.batch_size = 20
+    config.evals.batch_size = 25
     config.evals.generation = ConfigDict()  # what the last step generates, measured
     config.evals.generation.judge = "runs/classifier_traj-judge"  # a second opinion on classes; "" for none
     config.evals.generation.per_class = 100
@@ -148,12 +148,14 @@ def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
 
 
 def _long() -> ConfigDict:
-    """Longer, on more clips."""
+    """Longer, on more clips, and on codes of 2 x 16 x 16 pixels, of which a clip has half as many."""
     config = _default()
-    config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
+    config.data.options.clips = 100_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
+    config.tokenizer.run = "runs/vqvae_traj-8x4x4"
     config.train.steps = 10_000
     config.train.save_every = 1000
     config.evals.every = 1000
+    config.evals.limit = 256
     return config
 
 
@@ -162,7 +164,7 @@ def _motion() -> ConfigDict:
     config = _default()
     config.data.batch_size = 64
     config.tokenizer.run = "runs/vqvae_traj-spectrum"  # or "motion64", which ships
-    config.transformer.codebook_embeddings = False
+    del config.transformer["codebook_embeddings"], config.transformer["causal_frames"]
     config.masking = ConfigDict({"schedule": "fixed:0.75"})
     config.decoding = ConfigDict({
         "steps": 16,  # one for each code; with the paper's 12 fewer clips are named right (docs/results.md)
@@ -170,13 +172,14 @@ def _motion() -> ConfigDict:
         "temperature": 0.7,  # less noise than in life: every level of an amplitude bends the path a little
         "choice_temperature": 0.0,  # the surest first; the paper's 4.5 lets chance have a say
     })
-    del config.losses["empty"], config.losses["empty_weight"]
+    del config.losses["empty"]
     config.init_from.words = "codebook"  # words begin as the vectors of their codes
     config.train.steps = 4000
     config.train.save_every = 1000
     config.train.best = "eval/validation/loss"
     config.train.show = ("loss", "masked_loss", "masked_accuracy")
     config.evals.every = 1000
+    config.evals.batch_size = 20
     return config
 
 
