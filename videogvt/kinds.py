@@ -30,6 +30,7 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained import tokenizer as pretrained
+from videogvt.pretrained.codes import independent_codes
 from videogvt.pretrained.examples import ExampleData, Examples
 from videogvt.pretrained.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
 from videogvt.pretrained.split_tables import Opened
@@ -327,7 +328,8 @@ def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened)
         weights="ema" if recipe.losses.ema_decay else "params", batch_size=evals["batch_size"],
         judge=load_judge(judge, data.source.class_names) if judge else None,
         published=published, watch=masked, **section,
-        independent=recipe.with_decoding(steps=1).predict_fns["generate"] if masked else None,
+        independent=lambda: independent_codes(
+            data.tokenizer, opened("train", ("video", "label")), recipe.predict_fns["video"]),
     )
 
 

@@ -158,7 +158,7 @@ def test_figures_of_several_seeds_are_means_with_their_range():
 
 
 def test_codes_drawn_independently_stand_beside_the_generators_own():
-    numbers, _ = run(bank.real, independent=bank.trembling, seeds=(0, 1), per_class=3)
+    numbers, _ = run(bank.real, independent=lambda: bank.trembling, seeds=(0, 1), per_class=3)
     assert numbers["independent/jerk_vs_real"] > 3 > numbers["jerk_vs_real"]
     assert numbers["independent/clips"] == numbers["clips"] == 15
     assert "independent/jerk_vs_real_low" in numbers and "independent/frechet_traj" not in numbers

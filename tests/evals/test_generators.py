@@ -61,12 +61,13 @@ def test_choosing_shares_neither_clips_nor_seeds_with_reporting():
     def made(**options):
         return evaluators_of(FNS, table(("FP:3", "CG")), opened(), seed=3, weights="ema", batch_size=8, **options)
 
-    reported, chosen = made(), made(split="validation", seeds=2, independent=bank.white)
+    control = lambda: bank.white  # noqa: E731
+    reported, chosen = made(), made(split="validation", seeds=2, independent=control)
     for evaluator in reported.values():
         assert evaluator.split == "test" and evaluator.seeds == (3, 4, 5)
     for evaluator in chosen.values():
         assert evaluator.split == "validation" and not set(evaluator.seeds) & set(reported["generation"].seeds)
         assert len(evaluator.seeds) == 2
-    assert chosen["generation"].independent is bank.white and reported["generation"].independent is None
+    assert chosen["generation"].independent is control and reported["generation"].independent is None
     with pytest.raises(ValueError, match="seeds is 0; expected at least 1"):
         made(seeds=0)

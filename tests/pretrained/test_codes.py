@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -89,3 +90,29 @@ def test_clips_without_texts_have_none(tokenizer, tmp_path):
     assert set(tfds.builder_from_directory(folder).info.features) == {"codes"}
     (path,) = codes_lib.write_jsonl(folder)
     assert set(json.loads(path.read_text().splitlines()[0])) == {"codes", "grid", "tokenizer"}
+
+
+def test_independent_codes_are_those_of_training_clips_of_the_class_in_their_place(tokenizer, clips):
+    source = clips["test"]
+    rows, keys_B = source.read(range(20)), jax.random.split(jax.random.key(0), 64)
+    known, label_B = tokenizer.codes(rows["video"]), np.arange(64) % 5
+    generate = codes_lib.independent_codes(tokenizer, source, lambda state, codes_Bthw: codes_Bthw + state)
+    made = jax.jit(generate)(1, None, label_B, None, keys_B)
+    codes = np.asarray(made["codes"])
+    np.testing.assert_array_equal(made["video"], codes + 1)
+    mixed = 0
+    for label in range(5):
+        same_BMthw = codes[label_B == label][:, None] == known[rows["label"] == label]
+        assert same_BMthw.any(1).all()
+        mixed += (~same_BMthw.all((2, 3, 4)).any(1)).sum()
+    assert mixed > 0  # clips that are none of the training clips as they are
+    again = generate(1, None, label_B[:2], None, keys_B[:2])["codes"]
+    np.testing.assert_array_equal(again, codes[:2])  # each clip follows from its own key
+
+
+def test_independent_codes_need_clips_of_every_class(tokenizer, clips):
+    rows = clips["test"].read(range(20))
+    some = {name: rows[name][rows["label"] != 2] for name in ("video", "label")}
+    source = ArraySource(some, clips["test"].class_names)
+    with pytest.raises(ValueError, match="codes of every class are asked for"):
+        codes_lib.independent_codes(tokenizer, source, None)

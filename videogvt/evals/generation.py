@@ -1,7 +1,7 @@
 """Whether generated clips show what was asked for, beside real clips and beside answers that must fail.
 
 Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe``): the generator's clips;
-its ``independent`` codes, all drawn in one decoding step, in which no code knows of another; ``real`` ones of the
+``independent`` codes of its class, each that of another training clip in the same place; ``real`` ones of the
 split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones under ``shuffled``
 labels, which is chance; training clips ``copied`` out, which have no distance to the training set; and the
 ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad. FVD and
@@ -69,7 +69,8 @@ class GenerationEval:
         Real and reconstructed clips are measured once: the tokenizer is frozen.
       judge: a trained classifier; or None for no figures of its.
       published: measures FVD and Inception Score against ``train``; or None for neither.
-      independent: ``generate`` in a single step; or None for no such row.
+      independent: makes, when it is first needed, a function like ``generate`` whose codes know nothing of each other;
+        or None for no such row.
       unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
       samples: clips of each class to keep for the report.
       train_limit: only so many training clips; or None for all.
@@ -89,7 +90,7 @@ class GenerationEval:
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
     judge: Judge | None = None
     published: Published | None = None
-    independent: Generate | None = None
+    independent: Callable[[], Generate] | None = None
     unfold: Generate | None = None
     seeds: tuple[int, ...] | None = None
     samples: int = 4
@@ -285,8 +286,8 @@ class GenerationEval:
     ) -> Clips:
         """Generated clips of these classes, of the generator or its control; None for all classes in turn."""
         mesh, seed = mesh_of(state), np.uint32(self.seeds[0] if seed is None else seed)
-        maker = self.independent if row else self.generate
         if row not in self._forwards:
+            maker = self.independent() if row else self.generate
             self._forwards[row] = self._jit(mesh, lambda state, place_B, label_B, seed: _as_bytes(
                 maker(state, *self.inputs(place_B, label_B, seed))["video"]))
 

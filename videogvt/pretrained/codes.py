@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -140,6 +141,46 @@ def most_frequent_code(tokenizer: VideoTokenizer, source: ClipSource, clips: int
     """
     codes_Nthw = tokenizer.codes(source.read(range(min(clips, len(source))))["video"])
     return int(np.bincount(codes_Nthw.ravel()).argmax())
+
+
+def independent_codes(
+    tokenizer: VideoTokenizer, source: ClipSource, video: Callable[..., jax.Array], clips: int = 2000
+) -> Callable[..., dict[str, jax.Array]]:
+    """A generator whose codes know nothing of each other: a control of those that model them.
+
+    Each code of a clip is that which some training clip of its class has in this place, another one for every place.
+
+    Args:
+      tokenizer: reads the training clips.
+      source: of them, with labels.
+      video: ``(state, codes_Bthw) -> video_BTHWC``, as a recipe's.
+      clips: so many of the first training clips, the same number of each class.
+
+    Returns:
+      A function like a recipe's "generate": of (state, task_B, label_B, video_BTHWC, keys_B), of which labels and keys
+      count, with "video" and "codes" (B, t, h, w).
+
+    Raises:
+      ValueError: a class has none of these clips.
+    """
+    rows = source.read(range(min(clips, len(source))))
+    codes_Mthw, label_M = tokenizer.codes(rows["video"]), np.asarray(rows["label"])
+    counts_C = np.bincount(label_M, minlength=len(source.class_names))
+    if not counts_C.all():
+        raise ValueError(f"The first {len(label_M)} training clips have {counts_C.tolist()} of the classes "
+                         f"{list(source.class_names)}; codes of every class are asked for.")
+    grid = codes_Mthw.shape[1:]
+    table_CMN = np.stack([codes_Mthw[label_M == label][: counts_C.min()] for label in range(len(counts_C))])
+    table_CMN = table_CMN.reshape(*table_CMN.shape[:2], -1)
+
+    def generate(state, task_B, label_B, video_BTHWC, keys_B):
+        del task_B, video_BTHWC
+        clips, places_N = table_CMN.shape[1], np.arange(table_CMN.shape[2])
+        clip_BN = jax.vmap(lambda key: jax.random.randint(key, places_N.shape, 0, clips))(keys_B)
+        codes_Bthw = jnp.asarray(table_CMN)[label_B[:, None], clip_BN, places_N].reshape(-1, *grid)
+        return {"video": video(state, codes_Bthw), "codes": codes_Bthw}
+
+    return generate
 
 
 def write_jsonl(folder: os.PathLike) -> list[pathlib.Path]:

@@ -49,13 +49,13 @@ FIGURES = {
     "inception_score_clips": ("clips of a fold of the score", "{:,.0f}"),
 }
 NOTE = (
-    "Of several seeds the mean, with their range in brackets. Codes drawn independently: one decoding step, in which "
-    "no code knows of another. Medians of clips: misfit, acceleration, jerk, changes, distance to training. Without "
-    "a track a clip is named by nobody, is not plausible, adds nothing to the spread, its misfit is half the picture's "
-    "diagonal; its hue drifts by 180 degrees. Distances of distributions (Wasserstein-1) are to other real clips than "
-    "those of the column 'real clips', which is the floor. Speed and radius are as in training between the 1st and the "
-    "99th percentile of the training clips of the class. frechet_traj is a Fréchet distance on our own classifier's "
-    "features, no FVD."
+    "Of several seeds the mean, with their range in brackets. Codes drawn independently: each is that of another "
+    "training clip of the class in the same place. Medians of clips: misfit, acceleration, jerk, changes, distance to "
+    "training. Without a track a clip is named by nobody, is not plausible, adds nothing to the spread, its misfit is "
+    "half the picture's diagonal; its hue drifts by 180 degrees. Distances of distributions (Wasserstein-1) are to "
+    "other real clips than those of the column 'real clips', which is the floor. Speed and radius are as in training "
+    "between the 1st and the 99th percentile of the training clips of the class. frechet_traj is a Fréchet distance on "
+    "our own classifier's features, no FVD."
 )
 PUBLISHED_FOLDS = (4, 10_000)
 """Folds and their clips in the figures of UCF-101 (arXiv 2212.05199)."""
