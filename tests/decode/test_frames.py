@@ -99,3 +99,27 @@ def test_what_later_frames_would_say_is_never_shown():
     assert len(seen) == 12
     for number, tokens in enumerate(seen):
         np.testing.assert_array_equal(tokens.reshape(8, 6, 2)[:, number // 2 + 1:], shown[:, number // 2 + 1:])
+
+
+def test_speaking_codes_alone_are_drawn_with_less_noise():
+    """Of a network that is alike everywhere, the share of the empty code stays, and the likeliest other gains."""
+    values = np.full(CODES, 0.08)
+    values[4], values[2] = 0.5, 0.1
+
+    def network(tokens_BN):
+        return jnp.broadcast_to(jnp.log(values), (*tokens_BN.shape, CODES))
+
+    def shares(**fields):
+        sampler = FrameDecoding(steps=1, grid=GRID, **fields)
+        keys = jax.random.split(jax.random.key(0), 2000)
+        nothing = jnp.zeros((2000, TOKENS), jnp.int32)
+        codes = jax.jit(lambda keys: sampler(network, nothing, nothing > 0, keys_B=keys, **CALL).codes_BN)(keys)
+        return np.bincount(np.ravel(codes), minlength=CODES) / codes.size
+
+    plain, sharp = shares(), shares(empty=4, speaking_temperature=0.02)
+    assert abs(plain[4] - 0.5) < 0.02 and abs(sharp[4] - 0.5) < 0.02
+    assert abs(plain[2] - 0.1) < 0.02 and abs(sharp[2] - 0.5) < 0.02
+    with pytest.raises(ValueError, match="speaking_temperature=0 must be more than 0"):
+        FrameDecoding(grid=GRID, empty=4, speaking_temperature=0)
+    with pytest.raises(ValueError, match="asks which code is the empty one"):
+        FrameDecoding(grid=GRID, speaking_temperature=0.5)

@@ -88,3 +88,11 @@ def test_margin_and_the_probability_of_all_codes_but_one():
     np.testing.assert_allclose(sampling.log_probability_of_others(sure, 1), -60 + np.log1p(np.exp(-10)), rtol=1e-6)
     with pytest.raises(ValueError, match="no code 4 among 4"):
         sampling.log_probability_of_others(LOGITS, 4)
+
+
+def test_sharpened_codes_by_hand():
+    """0.5 for the code that keeps its own; 0.4 and 0.1 of the rest, squared, are 16 to 1."""
+    found = sampling.sharpen_others(jnp.log(jnp.array([0.4, 0.5, 0.1])), 1, 0.5)
+    np.testing.assert_allclose(np.exp(found), [0.5 * 16 / 17, 0.5, 0.5 / 17], rtol=1e-5)
+    logits = jnp.array([3.0, -1.0, 0.5])
+    np.testing.assert_allclose(sampling.sharpen_others(logits, 0, 1.0), jax.nn.log_softmax(logits), rtol=1e-5)

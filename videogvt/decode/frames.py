@@ -28,8 +28,10 @@ class FrameDecoding(MaskedSampler):
         ("random"), or those most probably not empty ("speaking", as in ``SpeakingDecoding``).
       schedule, rounding: of the share of a frame's cells that stays hidden, as for whole clips.
       choice_temperature: of the noise on the scores, which fades out within each frame.
-      empty: the most frequent code of the training clips, which "speaking" asks for; a config says "most_frequent", and
-        the run finds it.
+      speaking_temperature: of the codes that say something among themselves: whether a cell is empty is drawn as the
+        network has it, and what another one says with less noise. Ours; 1 for none.
+      empty: the most frequent code of the training clips, which "speaking" and ``speaking_temperature`` ask for; a
+        config says "most_frequent", and the run finds it.
       (others: see ``MaskedSampler``)
 
     Raises:
@@ -41,6 +43,7 @@ class FrameDecoding(MaskedSampler):
     schedule: str = "cosine"
     rounding: Rounding = "floor"
     choice_temperature: float = 0.0
+    speaking_temperature: float = 1.0
     empty: int | Literal["most_frequent"] | None = None
 
     needs_grid = True
@@ -50,8 +53,10 @@ class FrameDecoding(MaskedSampler):
         check_choice(self)
         if self.cells not in Cells.__args__:
             raise ValueError(unknown_name("decoding.cells", self.cells, Cells.__args__))
-        if self.cells == "speaking" or self.empty is not None:
-            check_empty(self.empty, f"decoding.cells={self.cells!r}")
+        if not self.speaking_temperature > 0:
+            raise ValueError(f"decoding.speaking_temperature={self.speaking_temperature} must be more than 0.")
+        if self.cells == "speaking" or self.speaking_temperature != 1 or self.empty is not None:
+            check_empty(self.empty, f"decoding.cells={self.cells!r}, or a speaking_temperature,")
 
     @property
     def passes(self) -> int:
@@ -101,6 +106,12 @@ class FrameDecoding(MaskedSampler):
                               unknown_BN.sum(-1), within + 1 >= self.steps)
         chosen_BN = select_lowest(self._scores(look, progress), left_B, unknown_BN)
         return chosen_BN | look.unknown_BN & (turn_N > turn)
+
+    def _logits(self, *arguments) -> jax.Array:
+        logits_BNK = super()._logits(*arguments)
+        if self.speaking_temperature == 1:
+            return logits_BNK
+        return sampling.sharpen_others(logits_BNK, self.empty, self.speaking_temperature)
 
     def _scores(self, look: Look, progress) -> jax.Array:
         noise_BN = sampling.gumbel(look.noise_B(), look.unknown_BN.shape[1])

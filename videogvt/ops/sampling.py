@@ -110,6 +110,17 @@ def log_probability_of_others(logits, code: int):
     return others - jax.nn.logsumexp(logits, axis=-1)
 
 
+def sharpen_others(logits, code: int, temperature: float):
+    """Logits (..., K) that give a code the probability that it had, and divide the others' by ``temperature``.
+
+    Raises:
+      ValueError: there is no such code.
+    """
+    rest = log_probability_of_others(logits, code)[..., None]
+    others = jax.nn.log_softmax(logits.at[..., code].set(-jnp.inf) / temperature, axis=-1) + rest
+    return others.at[..., code].set(jax.nn.log_softmax(logits, axis=-1)[..., code])
+
+
 def gumbel(keys_B, count: int):
     """Standard Gumbel noise (B, count), each row from its own key."""
     return jax.vmap(lambda key: jax.random.gumbel(key, (count,)))(keys_B)
