@@ -9,7 +9,7 @@
 Variants by argument:
 
     default     generation by class from codes of places, minutes on two cores
-    long        longer, on more clips
+    long        an hour, on more clips and on the codes of configs/vqvae_traj.py:8x4x4; ships as maskgvt64_8x4x4
     motion, motion_long, multitask
                 on codes of whole motions (configs/vqvae_traj.py:spectrum, or motion64, which ships): generation by
                 class; that with prediction from 8 frames, which ships as maskgvt64; all ten tasks from one checkpoint
@@ -20,13 +20,15 @@ To grow a trained single-task run into the multi-task one:
 
     python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-motion
 
-docs/results.md has hardware, time and figures of those on whole motions, and what is known of codes of places so far:
-default and long were not trained to their ends, B and L not at all.
+docs/results.md has hardware, time and figures of all but B and L, which were not trained.
 
-``masking.schedule`` says how many of the tokens of a clip are masked. "between:0.5,1" masks evenly from a half to all,
-three quarters on average; "fixed:0.75" always three quarters, "pow3" 1 - u^3 of them for an even u, and "cosine" is the
-paper's curve. Where tasks see pixels, the paper's COMMIT shows a masked token's condition in its place. Codes of whole
-motions have no places; ``transformer.condition_embeddings`` tells the network all of the condition beside the tokens.
+``transformer.causal_frames`` lets each frame of codes see itself and those before it, so that all frames of a clip are
+learned at once, each from the true ones before it; tasks that give pixels of later frames need it off.
+``masking.schedule`` says how many of the tokens of a clip, or then of each of its frames, are masked.
+"between:0.5,1" masks evenly from a half to all, three quarters on average; "fixed:0.75" always three quarters, "pow3"
+1 - u^3 of them for an even u, and "cosine" is the paper's curve. Where tasks see pixels, the paper's COMMIT shows a
+masked token's condition in its place. Codes of whole motions have no places; ``transformer.condition_embeddings`` tells
+the network all of the condition beside the tokens.
 ``decoding.sampler`` names how tokens are chosen, and the section's other fields are that sampler's own: "confidence"
 (the paper's), "margin", "speaking", "random", "halton", "frames", "bisection", "draft_and_revise" or "remasking";
 ``videogvt/decode`` has their fields and sources. Where a rule asks for the empty code, ``empty`` is "most_frequent":
