@@ -154,7 +154,8 @@ def independent_codes(
       tokenizer: reads the training clips.
       source: of them, with labels.
       video: ``(state, codes_Bthw) -> video_BTHWC``, as a recipe's.
-      clips: so many of the first training clips, the same number of each class.
+      clips: so many training clips, evenly spread over all, for these may be in the order of their classes; of each
+        class as many as the rarest has.
 
     Returns:
       A function like a recipe's "generate": of (state, task_B, label_B, video_BTHWC, keys_B), of which labels and keys
@@ -163,12 +164,12 @@ def independent_codes(
     Raises:
       ValueError: a class has none of these clips.
     """
-    rows = source.read(range(min(clips, len(source))))
+    rows = source.read(np.linspace(0, len(source) - 1, min(clips, len(source))).astype(int).tolist())
     codes_Mthw, label_M = tokenizer.codes(rows["video"]), np.asarray(rows["label"])
     counts_C = np.bincount(label_M, minlength=len(source.class_names))
     if not counts_C.all():
-        raise ValueError(f"The first {len(label_M)} training clips have {counts_C.tolist()} of the classes "
-                         f"{list(source.class_names)}; codes of every class are asked for.")
+        raise ValueError(f"Of {len(label_M)} training clips the classes {list(source.class_names)} have "
+                         f"{counts_C.tolist()}; codes of every class are asked for.")
     grid = codes_Mthw.shape[1:]
     table_CMN = np.stack([codes_Mthw[label_M == label][: counts_C.min()] for label in range(len(counts_C))])
     table_CMN = table_CMN.reshape(*table_CMN.shape[:2], -1)
