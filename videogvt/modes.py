@@ -225,7 +225,7 @@ def generate(
         decoding = {name: value for name, value in own["decoding"].items() if name != "keep_condition"} | decoding
     generator = VideoGenerator.load(source, data_dir=data_dir)
     if decoding.get("empty") == "most_frequent":  # the run has found out which one it is
-        decoding["empty"] = generator.config["decoding"].get("empty")
+        decoding["empty"] = generator.config["decoding"].get("empty", generator.config["losses"].get("empty"))
     task = request.task or generator.tasks[0]
     given = _given(generator, request, data_dir, own)
     made = generator.generate(

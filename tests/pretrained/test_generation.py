@@ -13,7 +13,8 @@ PASSES = 3
 
 def made(recipe, **options):
     state, batch = state_of(recipe), clips(4)
-    arguments = jnp.ones(4, jnp.int32), jnp.arange(4) % CLASSES, jnp.asarray(batch["video"]) / 255
+    task_B = jnp.arange(4) % len(recipe.generation.tasks.names)
+    arguments = task_B, jnp.arange(4) % CLASSES, jnp.asarray(batch["video"]) / 255
     keys_B = jax.random.split(jax.random.key(7), 4)
     return jax.jit(lambda state: recipe.predict_fns["generate"](state, *arguments, keys_B, **options))(state)
 

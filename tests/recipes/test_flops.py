@@ -103,3 +103,14 @@ def test_products_of_attention_count_whoever_computes_it():
     batch = {"codes": jax.ShapeDtypeStruct((2, *plain.generation.latent_shape), jnp.int32)}
     state = jax.eval_shape(plain.init, jax.random.key(0), batch)
     assert step_flops(other, state, batch) == step_flops(plain, state, batch)
+
+
+def test_frames_that_are_taught_all_at_once_cost_the_codes_twice():
+    """Each code stands there as it is and as it is to be told; only the head's logits are asked for once."""
+    batch = {"codes": jax.ShapeDtypeStruct((2, 2, 4, 4), jnp.int32)}
+    plain, taught = (flops(masked_recipe(causal_frames=causal), batch) for causal in (False, True))
+    recipe = masked_recipe(causal_frames=True)
+    example = batch | {"label": jax.ShapeDtypeStruct((2,), jnp.int32)}
+    written = count_flops(recipe.step, state_of(recipe), example, jax.random.key(0))
+    assert 1.3 < taught / plain < 2.5
+    assert written == pytest.approx(taught, rel=0.1)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from videogvt.nn.codebook import CodebookProjection, check_codebook, with_rows
 from videogvt.nn.transformer import check_tokens, lookup
-from videogvt.ops.attention import attend
+from videogvt.ops.attention import attend, attend_cached, empty_cache
 
 XAVIER = nn.initializers.xavier_uniform()
 
@@ -42,12 +42,7 @@ class CausalSelfAttention(nn.Module):
         if cache is None:
             mixed = attend(query, key, value, causal=True, implementation=self.attention)
         else:
-            cache = {
-                name: jax.lax.dynamic_update_slice_in_dim(cache[name], row, position, axis=1)
-                for name, row in (("key", key), ("value", value))
-            }
-            seen_L = jnp.arange(cache["key"].shape[1]) <= position
-            mixed = jax.nn.dot_product_attention(query, cache["key"], cache["value"], mask=seen_L[None, None, None])
+            mixed, cache = attend_cached(query, key, value, cache, position)
         return self._dense(self.hidden, "out", axis=(-2, -1))(mixed), cache
 
     def _dense(self, features, name: str, axis=-1):
@@ -133,9 +128,9 @@ class CausalTransformer(nn.Module):
         return self._forward(tokens_BL, jnp.arange(tokens_BL.shape[1]), None, codebook_KC, train)[0]
 
     def init_cache(self, batch: int):
-        """Keys and values of no inputs yet: for every layer two zero arrays (batch, L, A, D / A)."""
+        """Keys and values of no inputs yet; see ``ops.attention.empty_cache``."""
         shape = (batch, self.sequence_length, self.heads, self.hidden // self.heads)
-        return tuple({name: jnp.zeros(shape, self.dtype) for name in ("key", "value")} for _ in range(self.layers))
+        return empty_cache(self.layers, shape, self.dtype)
 
     def step(self, tokens_B, position, cache, codebook_KC=None):
         """What ``__call__`` says at one position, at a cost that is linear in ``sequence_length``.

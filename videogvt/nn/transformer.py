@@ -25,7 +25,7 @@ import numpy as np
 from videogvt.core.registry import unknown_name
 from videogvt.nn.codebook import CodebookProjection, added, check_codebook, with_rows
 from videogvt.nn.linear import Dense, Norm
-from videogvt.ops.attention import attend
+from videogvt.ops.attention import attend, attend_cached, empty_cache
 from videogvt.ops.linear import linear
 from videogvt.ops.rotary import angles, rotate
 
@@ -175,11 +175,8 @@ class SelfAttention(nn.Module):
         if style.angles_Lp is not None:
             query, key = rotate(query, style.angles_Lp), rotate(key, style.angles_Lp)
         if cache is not None:
-            cache = {name: jax.lax.dynamic_update_slice_in_dim(cache[name], rows, style.places_L[0], axis=1)
-                     for name, rows in (("key", key), ("value", value))}
-            seen_L = jnp.arange(style.length) <= style.places_L[-1]
             maps_BALL = None
-            mixed = jax.nn.dot_product_attention(query, cache["key"], cache["value"], mask=seen_L[None, None, None])
+            mixed, cache = attend_cached(query, key, value, cache, style.places_L[0])
         elif style.maps or (style.train and style.attention_dropout):
             maps_BALL = attention_probabilities(query, key, style.seen_LL)
             dropped_BALL = nn.Dropout(style.attention_dropout)(maps_BALL, deterministic=not style.train)
@@ -354,9 +351,9 @@ class MaskedTransformer(nn.Module):
         return self._forward(*twice, codebook_KC, train, start=self.sequence_length, ids=ids, taught=True)[0]
 
     def init_cache(self, batch: int):
-        """Keys and values of no inputs yet: for every layer two zero arrays (batch, L, A, D / A)."""
+        """Keys and values of no inputs yet; see ``ops.attention.empty_cache``."""
         shape = (batch, self.sequence_length, self.heads, self.hidden // self.heads)
-        return tuple({name: jnp.zeros(shape, self.dtype) for name in ("key", "value")} for _ in range(self.layers))
+        return empty_cache(self.layers, shape, self.dtype)
 
     def step(self, tokens_Bk, position, cache, *, segments_BL=None, conditions_BL=None, codebook_KC=None,
              ids: int | None = None):
@@ -397,9 +394,10 @@ class MaskedTransformer(nn.Module):
             places_L = np.concatenate([places_L, places_L[self._prefix:]])
         if cache is not None:
             places_L = position + jnp.arange(tokens_BL.shape[1])
-        angles_Lp = angles(self.grid, self._prefix, self.hidden // self.heads) if self.rotary else None
-        if angles_Lp is not None:
-            angles_Lp = angles_Lp[places_L] if cache is None else jnp.asarray(angles_Lp)[places_L]
+        angles_Lp = None
+        if self.rotary:
+            of_all_Lp = angles(self.grid, self._prefix, self.hidden // self.heads)
+            angles_Lp = of_all_Lp[places_L] if cache is None else jnp.asarray(of_all_Lp)[places_L]
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
             self.attention, self.dtype, self.param_dtype, train, maps, self.sequence_length, places_L, angles_Lp,

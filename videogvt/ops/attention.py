@@ -48,3 +48,26 @@ def attend_padded(query_BLAd, key_BLAd, value_BLAd, *, causal: bool, seen_LL: np
 
 def _mask(seen_LL: np.ndarray | None):
     return None if seen_LL is None else jnp.asarray(seen_LL)[None, None]
+
+
+def empty_cache(layers: int, shape: tuple[int, int, int, int], dtype) -> tuple[dict[str, jax.Array], ...]:
+    """Keys and values of no inputs yet: for every layer two zero arrays of a shape (B, L, A, d)."""
+    return tuple({name: jnp.zeros(shape, dtype) for name in ("key", "value")} for _ in range(layers))
+
+
+def attend_cached(query_BkAd, key_BkAd, value_BkAd, cache, position):
+    """``attend`` of k positions to themselves and to all before them, whose keys and values are in the cache.
+
+    Args:
+      query_BkAd, key_BkAd, value_BkAd: of these positions.
+      cache: {"key", "value"}, each (B, L, A, d); see ``empty_cache``.
+      position: of the first of the k, an integer or a traced one.
+
+    Returns:
+      What they mix, (B, k, A, d), and the cache with them.
+    """
+    cache = {name: jax.lax.dynamic_update_slice_in_dim(cache[name], rows, position, axis=1)
+             for name, rows in (("key", key_BkAd), ("value", value_BkAd))}
+    seen_L = jnp.arange(cache["key"].shape[1]) < position + query_BkAd.shape[1]
+    mixed = jax.nn.dot_product_attention(query_BkAd, cache["key"], cache["value"], mask=seen_L[None, None, None])
+    return mixed, cache

@@ -140,6 +140,7 @@ class Masking:
         paper has none.
       corruption: a visible code is replaced by one drawn from all, with a probability that is drawn for each clip,
         evenly up to this one: what a sampler's own mistakes look like, as in 1X's world model (the repository 1xgpt).
+        The true frames that networks with ``causal_frames`` are taught from stay as they are.
       condition: what happens at positions with condition pixels. "commit" (released as "cond->input") replaces a
         selected token by the condition token, the others stay true; "input->input" shows the true tokens and
         "cond->cond" the condition tokens, in the target too, neither selected nor in the loss; "none" ignores them.
