@@ -110,8 +110,7 @@ class Style:
     param_dtype: Any
     train: bool
     maps: bool
-    length: int
-    places_L: np.ndarray | jax.Array
+    places_L: np.ndarray | jax.Array | None = None
     angles_Lp: np.ndarray | jax.Array | None = None
     seen_LL: np.ndarray | None = None
 
@@ -138,6 +137,7 @@ class BertEmbed(nn.Module):
     """
 
     vocab_size: int
+    sequence_length: int
     style: Style
 
     @nn.compact
@@ -149,7 +149,7 @@ class BertEmbed(nn.Module):
             rows_KD = CodebookProjection(style.hidden, 0.1, style.param_dtype, name="codebook_embeddings")(codebook_KC)
             words = with_rows(table, rows_KD)
         x_BLD = lookup(words, tokens_BL)
-        x_BLD += style.embed(style.length, "position_embeddings")(jnp.asarray(style.places_L))
+        x_BLD += style.embed(self.sequence_length, "position_embeddings")(jnp.asarray(style.places_L))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
         if conditions_BL is not None:
@@ -400,9 +400,9 @@ class MaskedTransformer(nn.Module):
             angles_Lp = of_all_Lp[places_L] if cache is None else jnp.asarray(of_all_Lp)[places_L]
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
-            self.attention, self.dtype, self.param_dtype, train, maps, self.sequence_length, places_L, angles_Lp,
+            self.attention, self.dtype, self.param_dtype, train, maps, places_L, angles_Lp,
             frames_seen(self.grid, self._prefix, taught) if self.causal_frames and cache is None else None)
-        x_BLD, words_VD = BertEmbed(self.vocab_size, style, name="BertEmbed_0")(
+        x_BLD, words_VD = BertEmbed(self.vocab_size, self.sequence_length, style, name="BertEmbed_0")(
             tokens_BL, segments_BL, conditions_BL, codebook_KC)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []

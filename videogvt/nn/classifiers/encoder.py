@@ -36,5 +36,5 @@ class Encoder(nn.Module):
             self.hidden, self.heads, self.mlp, self.dropout, 0.0, True, None, jnp.dtype(self.dtype),
             jnp.dtype(self.param_dtype), train, False)
         for index in range(self.layers):
-            x_BLD, _ = BertLayer(style, name=f"layer_{index}")(x_BLD)
+            x_BLD, _, _ = BertLayer(style, name=f"layer_{index}")(x_BLD)
         return style.norm("norm")(x_BLD)
