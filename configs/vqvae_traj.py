@@ -5,9 +5,9 @@
 
 Variants by argument:
 
-    default     codes of 4 x 8 x 8 pixels that know their own cell alone, so that a transformer can model them
+    default     codes of 2 x 16 x 16 pixels that know their own cell alone, so that a transformer can model them
     quality     codes that know their neighbours and their clip: sharper, and hard to model
-    8x4x4, 4x4x4  the default with cells of 2 x 16 x 16 and of 4 x 16 x 16 pixels
+    4x8x8, 4x4x4  the default with cells of 4 x 8 x 8 and of 4 x 16 x 16 pixels, named by the codes of a clip
     cells       the default with cells of 1 x 16 x 16: a per-frame tokenizer, whose decoder alone sees time
     fsq         the default with 1,000 codes of finite scalars, [8, 5, 5, 5]
     gan         quality's run, taken further with a discriminator and a perceptual network (trained by
@@ -27,7 +27,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
     variants = {
         "default": _default, "quality": _quality, "cells": lambda: _cells((1, 16, 16), 512),
-        "8x4x4": lambda: _cells((2, 16, 16)), "4x4x4": lambda: _cells((4, 16, 16)), "fsq": _fsq, "gan": _gan,
+        "4x8x8": lambda: _cells((4, 8, 8)), "4x4x4": lambda: _cells((4, 16, 16)), "fsq": _fsq, "gan": _gan,
         "spectrum": _spectrum,
         "B": _paper_b, "L": _paper_l, "B64": _paper_b64, "L64": _paper_l64, "tiny": _tiny,
     }
@@ -50,10 +50,10 @@ def _default() -> ConfigDict:
     config.data.transforms = ConfigDict()
     config.data.batch_size = 8
 
-    config.tokenizer = ConfigDict()  # every code is of 4 x 8 x 8 pixels alone: 4 x 8 x 8 codes for 16 x 64 x 64
+    config.tokenizer = ConfigDict()  # every code is of 2 x 16 x 16 pixels alone: 8 x 4 x 4 codes for 16 x 64 x 64
     config.tokenizer.conv = "point"
-    config.tokenizer.decoder_reach = (7, 3, 3)  # the decoder hears a cell's neighbours, and all of its clip's time
-    config.tokenizer.stem = (4, 8, 8)
+    config.tokenizer.decoder_reach = (7, 3, 3)  # the decoder hears a cell's neighbours, in time three on each side
+    config.tokenizer.stem = (2, 16, 16)
     config.tokenizer.filters = 192
     config.tokenizer.channel_multipliers = (1,)
     config.tokenizer.temporal_downsample = ()
@@ -78,10 +78,10 @@ def _default() -> ConfigDict:
     config.generator.restart_below = 0.02  # ours: of about 0.06 tokens a step for each code that says something
     config.generator.restart_from = "speaking"
     config.generator.input_noise = 0.016
+    config.generator.continuous_steps = 300  # hues are learned before there are codes, which would first say places
 
     config.losses = ConfigDict()
     config.losses.reconstruction = 10.0
-    config.losses.background_weight = 1.0  # ours: a dot on white counts for more; too much of it makes the dot too wide
     config.losses.gan = "none"
     config.losses.ema_decay = 0.99
 
@@ -95,15 +95,15 @@ def _default() -> ConfigDict:
     config.optimizer.muon = True
 
     config.train = ConfigDict()
-    config.train.steps = 1600
+    config.train.steps = 2400
     config.train.log_every = 100
-    config.train.save_every = 400
-    config.train.best = "eval/validation/psnr"  # place is learned first, colour last
+    config.train.save_every = 600
+    config.train.best = "eval/validation/psnr"
     config.train.best_mode = "max"
     config.train.show = ("loss", "reconstruction", "batch_perplexity")
 
     config.evals = ConfigDict()
-    config.evals.every = 800
+    config.evals.every = 1200
     config.evals.limit = 256  # validation clips per turn
     config.evals.batch_size = 32
 
@@ -134,7 +134,7 @@ def _quality() -> ConfigDict:
 
     config.generator = ConfigDict()
     config.generator.restart_below = 0.04  # ours: of 4 tokens a step that a code stands for on average
-    config.losses.background_weight = 2.0
+    config.losses.background_weight = 2.0  # ours: a dot on white counts for more
     config.data.batch_size = 4  # many small steps learn more than few large ones
     config.train.steps = 3600
     config.train.save_every = 600
@@ -242,6 +242,7 @@ def _tiny() -> ConfigDict:
     config.tokenizer.filters = 8
     config.tokenizer.quantizer.num_codes = 32
     config.tokenizer.quantizer.embedding_dim = 8
+    config.generator.continuous_steps = 1
     config.optimizer.warmup_steps = 1
     config.train.steps = 2
     config.train.log_every = 1

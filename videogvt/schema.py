@@ -207,7 +207,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
     return _common(config, TokenizerLosses) | {
         "tokenizer": Section(keys),
         "generator": _section("generator", TokenizerRecipe,
-                              only=("train_only", "restart_below", "restart_from", "input_noise")),
+                              only=("train_only", "restart_below", "restart_from", "input_noise", "continuous_steps")),
         "discriminator": _section("discriminator", Discriminator, optional=True),
         "perceptual": _perceptual(config),
         "init_from": _start("grow"),

@@ -183,6 +183,29 @@ def test_input_noise_reaches_the_encoder_and_not_the_target(batch):
         dataclasses.replace(noisy, input_noise=-1)
 
 
+def test_at_first_the_decoder_gets_latents_as_they_are(batch):
+    """Before the step ``continuous_steps`` nothing pulls latents to codes; from it on the recipe is the plain one."""
+    plain = make_recipe()
+    warm = dataclasses.replace(plain, continuous_steps=1)
+    state = plain.init(jax.random.key(0), batch)
+    params, video_BTHWC = state.params["generator"], batch["video"] / np.float32(255)
+    quantized = plain.model.apply({"params": params}, video_BTHWC, train=True)[1]
+    decoded_BTHWC = plain.model.apply({"params": params}, quantized.inputs_BthwD, method="decode")
+    step, key = jax.jit(warm.step), jax.random.key(1)
+    numbers = {name: float(mean.compute()) for name, mean in step(state, batch, key)[1].items()}
+    squares = np.square(decoded_BTHWC - video_BTHWC) * (1 + 5 * np.abs(1 - video_BTHWC).max(-1, keepdims=True))
+    np.testing.assert_allclose(numbers["reconstruction"], squares.mean(), rtol=1e-5)
+    terms = numbers["reconstruction"] + numbers["quantizer/codebook"] + numbers["quantizer/entropy"]
+    np.testing.assert_allclose(numbers["loss"], terms, rtol=1e-5)
+    assert numbers["quantizer/commitment"] > 0.005 * terms
+    later = state.replace(step=jnp.int32(1))
+    pairs = zip(*(jax.tree.leaves(jitted(later, batch, key)) for jitted in (step, jax.jit(plain.step))), strict=True)
+    for got, expected in pairs:
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="continuous_steps is 1, which needs an encoder"):
+        dataclasses.replace(warm, train_only="decoder")
+
+
 def test_the_optimizer_forgets_codes_that_start_again_and_no_others(batch):
     recipe = make_recipe(restart_below=0.1)
     state = recipe.init(jax.random.key(0), batch)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
@@ -146,17 +147,22 @@ class VideoTokenizer(nn.Module):
                 f"rows and columns; found strides {strides}. Change stem, channel_multipliers or temporal_downsample.")
         return spectrum.clip[1] // strides[1], spectrum.clip[2] // strides[2]
 
-    def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0) -> tuple[Any, Quantized]:
+    def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0,
+                 continuous: jax.Array | bool = False) -> tuple[Any, Quantized]:
         """The reconstruction, unclipped, and what the quantizer made of the latents.
 
         Args:
           video_BTHWC: in [0, 1].
           train: straight-through gradients, the quantizer's losses, and ``remat_levels``.
           entropy_scale: multiplies the weight of the quantizer's entropy loss.
+          continuous: whether the decoder gets the latents as they are, in place of their codes.
         """
         z_BthwD = self.encode(video_BTHWC, train=train)
         quantized = self._quantizer(z_BthwD, train=train, entropy_scale=entropy_scale)
-        return self.decode(quantized.latents_BthwD, train=train), quantized
+        latents_BthwD = quantized.latents_BthwD
+        if continuous is not False:
+            latents_BthwD = jnp.where(continuous, quantized.inputs_BthwD, latents_BthwD)
+        return self.decode(latents_BthwD, train=train), quantized
 
     def encode(self, video_BTHWC, *, train: bool = False):
         """Continuous latents (B, t, h, w, D), before quantization."""

@@ -93,6 +93,9 @@ class TokenizerRecipe:
         of empty cells are nearly equal; codes that begin there only tell one kind of nothing from another.
       input_noise: ours, 0 in the paper: the encoder sees every value up to so much higher or lower, at random, and the
         reconstruction is compared with the clean video. So codes learn not to depend on the noise of a camera.
+      continuous_steps: ours, 0 in the paper: for so many steps at first the decoder gets latents as they are, which no
+        loss pulls to codes, while the codebook follows them. What the first codes can't say, such as a hue, the encoder
+        otherwise forgets (data-dependent initialization after a warm-up, Łańcucki et al., arXiv 2005.08520).
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
@@ -106,6 +109,7 @@ class TokenizerRecipe:
     restart_below: float = 0.0
     restart_from: Literal["all", "speaking"] = "all"
     input_noise: float = 0.0
+    continuous_steps: int = 0
     start: Callable[[TrainState], TrainState] | None = None
     sharding_rules: Rules = RULES
 
@@ -131,6 +135,10 @@ class TokenizerRecipe:
                 f"restart_below is {self.restart_below}, which needs a codebook that is trained; found the quantizer "
                 f"{self.model.quantizer['name']!r} and train_only={self.train_only!r}. Leave it at 0."
             )
+        if self.continuous_steps and self.train_only != "all":
+            raise ValueError(
+                f"continuous_steps is {self.continuous_steps}, which needs an encoder that is trained; found "
+                f"train_only={self.train_only!r}. Leave it at 0.")
 
     @property
     def predict_fns(self) -> Mapping[str, Callable]:
@@ -194,9 +202,10 @@ class TokenizerRecipe:
     def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
         weights, video_BTHWC = self.losses, rows["video"]
         seen_BTHWC = self._noisy(video_BTHWC, key)
+        continuous = state.step < self.continuous_steps if self.continuous_steps else False
         reconstruction_BTHWC, quantized = self.model.apply(
-            {"params": params}, seen_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step)
-        )
+            {"params": params}, seen_BTHWC, train=True, entropy_scale=weights.entropy_scale(state.step),
+            continuous=continuous)
         numbers = {
             "reconstruction": losses.reconstruction(
                 video_BTHWC, reconstruction_BTHWC, background_weight=weights.background_weight
@@ -205,7 +214,7 @@ class TokenizerRecipe:
         total = weights.reconstruction * numbers["reconstruction"]
         for name, value in quantized.losses.items():
             numbers[f"quantizer/{name}"] = value
-            total += value
+            total += jnp.where(continuous, 0.0, value) if name == "commitment" else value
         if self.perceptual is not None:
             features = [self.perceptual(state.frozen["perceptual"], v) for v in (video_BTHWC, reconstruction_BTHWC)]
             numbers["perceptual"] = jnp.mean(jnp.square(features[0] - features[1]))
