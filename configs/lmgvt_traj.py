@@ -71,15 +71,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 1200
-    config.train.log_every = 50
-    config.train.save_every = 300
+    config.train.steps = 3000
+    config.train.log_every = 100
+    config.train.save_every = 750
     config.train.best = "eval/validation/clip_loss"  # nats for all codes of a clip
     config.train.best_mode = "min"
     config.train.show = ("loss", "accuracy", "speaking_loss")
 
     config.evals = ConfigDict()
-    config.evals.every = 300
+    config.evals.every = 750
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 20
     config.evals.generation = ConfigDict()

@@ -9,7 +9,7 @@
 Variants by argument:
 
     default     generation by class from codes of places, minutes on two cores
-    long        an hour, on more clips and on the codes of configs/vqvae_traj.py:8x4x4; ships as maskgvt64_8x4x4
+    long        an hour, on more clips; ships as maskgvt64_8x4x4
     motion, motion_long, multitask
                 on codes of whole motions (configs/vqvae_traj.py:spectrum, or motion64, which ships): generation by
                 class; that with prediction from 8 frames, which ships as maskgvt64; all ten tasks from one checkpoint
@@ -116,15 +116,15 @@ def _default() -> ConfigDict:
     config.optimizer.warmup_steps = 30
 
     config.train = ConfigDict()
-    config.train.steps = 1200
-    config.train.log_every = 50
-    config.train.save_every = 300
+    config.train.steps = 3000
+    config.train.log_every = 100
+    config.train.save_every = 750
     config.train.best = "eval/validation/clip_loss"  # nats for all codes of a clip, frame after frame
     config.train.best_mode = "min"
     config.train.show = ("loss", "masked_accuracy", "speaking_loss")
 
     config.evals = ConfigDict()
-    config.evals.every = 300
+    config.evals.every = 750
     config.evals.limit = 128  # clips of each split
     config.evals.batch_size = 25
     config.evals.generation = ConfigDict()  # what the last step generates, measured
@@ -151,13 +151,12 @@ def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
 
 
 def _long() -> ConfigDict:
-    """Longer, on more clips, and on codes of 2 x 16 x 16 pixels, of which a clip has half as many."""
+    """Longer, on more clips."""
     config = _default()
     config.data.options.clips = 100_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
-    config.tokenizer.run = "runs/vqvae_traj-8x4x4"
-    config.train.steps = 10_000
+    config.train.steps = 16_000
     config.train.save_every = 1000
-    config.evals.every = 1000
+    config.evals.every = 2000
     config.evals.limit = 256
     return config
 
