@@ -97,10 +97,10 @@ FULL = {
 }
 QUICK = {
     "tokenizer": Sweep(
-        Setting(1, 4, 8, 16), {"batch": (1,), "pixels": (8,), "frames": (4,), "width": (16,)},
+        Setting(1, 4, 16, 16), {"batch": (1,), "pixels": (16,), "frames": (4,), "width": (16,)},
         {"optimizer": {"muon": False}, "tokenizer": {"encoder_blocks": (1, 0), "decoder_blocks": (1, 0)}}),
     "transformer": Sweep(
-        Setting(1, 4, 8, 64), {"batch": (1, 2), "pixels": (8,), "frames": (4,), "width": (64,)},
+        Setting(1, 4, 16, 64), {"batch": (1, 2), "pixels": (16,), "frames": (4,), "width": (64,)},
         {"optimizer": {"muon": False, "adam_learning_rate": None}, "transformer": {"layers": 1}}),
 }
 
@@ -126,7 +126,8 @@ def transformer(setting: Setting, changes: Changes) -> tuple[Recipe, dict[str, n
     settings["transformer"] |= {
         "hidden": setting.width, "heads": setting.width // 64, "mlp": 4 * setting.width, "remat": setting.remat}
     clip = (setting.frames, setting.pixels, setting.pixels)
-    recipe = transformer_recipe(settings, config("vqvae_traj", {})["tokenizer"], clip, len(FAMILIES))
+    network = config("vqvae_traj", {"tokenizer": changes.get("tokenizer", {})})["tokenizer"]
+    recipe = transformer_recipe(settings, network, clip, len(FAMILIES))
     return recipe, random_codes(recipe, setting.batch)
 
 

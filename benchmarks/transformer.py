@@ -3,10 +3,10 @@
     pip install -e ".[bench]"
     python benchmarks/transformer.py [--batch_size=16] [--hidden=128] [--repeats=20] [--output=FILE.json]
 
-Ours is the step of ``configs/maskgvt_traj.py`` on the 257 tokens of a clip under the codes of
-``configs/vqvae_traj.py``, as ``run.py`` makes it: masks are drawn, positions rotated, kernels take Muon, weights are
-averaged. The PyTorch one has the same layers and number of parameters and is what one writes first: one projection for
-queries, keys and values, scaled_dot_product_attention, cross-entropy at all positions, Adam, as it comes, without
+Ours is the step of ``configs/maskgvt_traj.py`` without causal frames and codes' vectors, on the 257 tokens of a clip
+under the codes of ``configs/vqvae_traj.py:4x8x8``, as ``run.py`` makes it: masks are drawn, positions rotated, kernels take Muon, weights
+are averaged. The PyTorch one has the same layers and number of parameters and is what one writes first: one projection
+for queries, keys and values, scaled_dot_product_attention, cross-entropy at all positions, Adam, as it comes, without
 torch.compile. Its step lacks masks, rotation, Muon and average. Calls take turns, so that what else the machine does
 hits both; medians with the fastest and the slowest call, and processor time of a step, all cores together, which
 counts waiting threads where a library lets them spin. JAX and PyTorch each use every core.
@@ -26,13 +26,9 @@ import lowerings
 import pytorch
 import torch
 import torch.nn.functional as F
-from etils import epath
 from torch import nn
 
 from videogvt.bench.parts import Part, Subject
-from videogvt.experiment import Experiment
-from videogvt.inputs.sources import ArraySource
-from videogvt.inputs.training import TrainingData
 from videogvt.report.grids import as_text
 from videogvt.train.contracts import Plan
 from videogvt.train.journal import environment
@@ -80,9 +76,9 @@ class Transformer(nn.Module):
 def ours(flags: argparse.Namespace) -> tuple[Any, Part, Subject]:
     """The network, its training step, and what holds its state."""
     frames, pixels = flags.clip
-    recipe, arrays = growth.transformer(growth.Setting(flags.batch_size, frames, pixels, flags.hidden), {})
-    data = TrainingData(ArraySource(arrays), flags.batch_size, seed=0)
-    subject = Subject(Experiment("transformer", recipe, data, {}, Plan(total_steps=1), epath.Path()))
+    changes = {"transformer": {"causal_frames": False, "codebook_embeddings": False}, "tokenizer": {"stem": (4, 8, 8)}}
+    recipe, arrays = growth.transformer(growth.Setting(flags.batch_size, frames, pixels, flags.hidden), changes)
+    subject = Subject(recipe, arrays, Plan(total_steps=1))
     return recipe.generation.transformer, subject.training(), subject
 
 

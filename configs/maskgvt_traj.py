@@ -154,7 +154,7 @@ def _long() -> ConfigDict:
     """Longer, on more clips."""
     config = _default()
     config.data.options.clips = 100_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
-    config.train.steps = 16_000
+    config.train.steps = 12_000
     config.train.save_every = 1000
     config.evals.every = 2000
     config.evals.limit = 256

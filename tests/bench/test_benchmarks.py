@@ -107,8 +107,8 @@ def test_the_figures_of_scale_are_counted_and_read(script, tmp_path, capsys):
     script("scale").main([*flags, f"--output={tmp_path / 'found.json'}"])
     found = json.loads((tmp_path / "found.json").read_text())
     tokenizer, transformer = found["networks"]
-    assert tokenizer["tokens"] == 256 and transformer["tokens"] == 257  # the class comes first
-    assert 0 < tokenizer["gflop_encode"] < tokenizer["gflop"] < 2 and 5e5 < tokenizer["parameters"] < 1e6
+    assert tokenizer["tokens"] == 128 and transformer["tokens"] == 129  # the class comes first
+    assert 0 < tokenizer["gflop_encode"] < tokenizer["gflop"] < 2 and 1e6 < tokenizer["parameters"] < 2e6
     sizes = {row["name"]: row for row in found["bytes"]}
     assert [row["memory"] for row in sizes.values()] == [16 * 64 * 64 * 3, 16 * 128 * 128 * 3, 4 * 1024]
     assert all(0 < row["packed"] < row["record"] for row in list(sizes.values())[:2])
