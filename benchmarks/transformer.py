@@ -4,12 +4,12 @@
     python benchmarks/transformer.py [--batch_size=16] [--hidden=128] [--repeats=20] [--output=FILE.json]
 
 Ours is the step of ``configs/maskgvt_traj.py`` without causal frames and codes' vectors, on the 257 tokens of a clip
-under the codes of ``configs/vqvae_traj.py:4x8x8``, as ``run.py`` makes it: masks are drawn, positions rotated, kernels take Muon, weights
-are averaged. The PyTorch one has the same layers and number of parameters and is what one writes first: one projection
-for queries, keys and values, scaled_dot_product_attention, cross-entropy at all positions, Adam, as it comes, without
-torch.compile. Its step lacks masks, rotation, Muon and average. Calls take turns, so that what else the machine does
-hits both; medians with the fastest and the slowest call, and processor time of a step, all cores together, which
-counts waiting threads where a library lets them spin. JAX and PyTorch each use every core.
+under the codes of ``configs/vqvae_traj.py:4x8x8``, as ``run.py`` makes it: masks are drawn, positions rotated, kernels
+take Muon, weights are averaged. The PyTorch one has the same layers and number of parameters and is what one writes
+first: one projection for queries, keys and values, scaled_dot_product_attention, cross-entropy at all positions, Adam,
+as it comes, without torch.compile. Its step lacks masks, rotation, Muon and average. Calls take turns, so that what
+else the machine does hits both; medians with the fastest and the slowest call, and processor time of a step, all cores
+together, which counts waiting threads where a library lets them spin. JAX and PyTorch each use every core.
 """
 
 import argparse
