@@ -1,7 +1,7 @@
 """Tokenizers beside each other, from the files of their runs: quality, cost, and whether their codes can be modelled.
 
-    for variant in "" :8x4x4 :4x4x4 :cells :fsq :quality; do python run.py --config=configs/vqvae_traj.py$variant; done
-    python benchmarks/geometry.py runs/vqvae_traj runs/vqvae_traj-{8x4x4,4x4x4,cells,fsq,quality}
+    for variant in "" :4x8x8 :4x4x4 :cells :fsq :quality; do python run.py --config=configs/vqvae_traj.py$variant; done
+    python benchmarks/geometry.py runs/vqvae_traj runs/vqvae_traj-{4x8x8,4x4x4,cells,fsq,quality}
 
 Prints a Markdown table with a column for each run, in the order given. Nothing is trained or measured here.
 """

@@ -52,6 +52,13 @@ def test_a_second_process_is_refused_until_the_first_is_gone_however_it_went(tmp
     assert not (tmp_path / "run" / LOCK).exists()
 
 
+@pytest.mark.parametrize("folder, reason", [("/proc/no", "No such file or directory"), ("file/run", "Not a directory")])
+def test_a_directory_that_cannot_be_made_is_named(tmp_path, folder, reason):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match=f"{folder}: {reason}. Name another --workdir."), sole_run(tmp_path / folder):
+        pass
+
+
 def test_it_is_given_back_whatever_happens_and_leaves_nothing(tmp_path):
     with pytest.raises(ArithmeticError), sole_run(tmp_path / "run"):
         assert json.loads((tmp_path / "run" / LOCK).read_text())["process"] == os.getpid()

@@ -63,9 +63,12 @@ def sole_run(workdir: os.PathLike, steal: bool = False) -> Iterator[None]:
 
 
 def _take(path: pathlib.Path, steal: bool) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = path.open("a+")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+")
+        except OSError as error:  # told to the other processes, which wait
+            raise WorkdirError(f"{path.parent}: {error.strerror}. Name another --workdir.") from error
         try:
             free = _lock(file)
             holder = _read(file)
