@@ -89,6 +89,14 @@ def test_a_second_stages_tokenizer_is_known_by_its_hash_not_by_its_place(tmp_pat
     provenance.check_network(tmp_path, here)
 
 
+def test_what_the_run_was_to_find_out_is_no_difference():
+    asked = module("maskgvt_traj").get_config()
+    there = plain(override(asked, [("losses.empty", "7"), ("decoding.empty", "7")]))
+    assert provenance.differences(there, plain(asked)) == {}
+    asked.decoding.empty = 8
+    assert provenance.differences(there, plain(asked)) == {"decoding.empty": (7, 8)}
+
+
 def test_transforms_are_there_or_not_whatever_their_defaults(run):
     assert set(place(run, ("evals.transforms.random_flip.probability", "0.5")).differs) == {
         "evals.transforms.random_flip.probability"}

@@ -40,6 +40,9 @@ COMPUTED = ("lowering", "remat_levels", "remat", "attention")
 BY_HASH = ("tokenizer.run", "tokenizer.step", "tokenizer.keep_conditions")
 """Of second stages: where their tokenizer lies. Whether it is the same tokenizer is seen by its hash."""
 
+ASKED = "most_frequent"
+"""What a config says where the run's own has the number that was found out."""
+
 Differences = Mapping[str, tuple[Any, Any]]
 
 
@@ -60,7 +63,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Difference
     found = {}
     for key in sorted(before.keys() | now.keys()):
         pair = [values[key] if values.get(key, {}) != {} else defaults.get(key, ABSENT) for values in (before, now)]
-        if pair[0] != pair[1] and not _within(key, FREE):
+        answered = pair[1] == ASKED and isinstance(pair[0], int)
+        if pair[0] != pair[1] and not answered and not _within(key, FREE):
             found[key] = (pair[0], pair[1])
     return found
 
