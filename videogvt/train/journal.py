@@ -218,7 +218,8 @@ class Journal:
         self._rows.flush()
         os.fsync(self._rows.fileno())  # a bucket that is mounted keeps what was flushed to itself until then
         for name, value in numbers.items():
-            self._events.add_scalar(name, value, step)
+            if math.isfinite(value):  # the writer warns, at length, of what cannot be drawn
+                self._events.add_scalar(name, value, step)
 
     def progress(self, step: int, numbers: Mapping[str, float]) -> None:
         """Shows how far the run is: a bar on a terminal, a line of text elsewhere."""
