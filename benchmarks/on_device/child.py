@@ -47,11 +47,12 @@ def run(part: str, module: str, options: Mapping[str, bool], limit_s: float, row
 
         pipe.send(("about", about()))
     with contextlib.nullcontext() if bench.dry_run else compiling_anew():
-        for job in importlib.import_module(module).jobs(bench):
-            if job.name not in settled:
-                pipe.send(("begin", job.name))
-                pipe.send(("row", {"part": part, "name": job.name, **outcome(job, bench)}))
-                gc.collect()  # of programs and arrays that nothing needs any more
+        jobs = [job for job in importlib.import_module(module).jobs(bench) if job.name not in settled]
+        failed = {row["name"] for row in rows if row["part"] == part}
+        for job in sorted(jobs, key=lambda job: job.name in failed):  # what was not tried yet first
+            pipe.send(("begin", job.name))
+            pipe.send(("row", {"part": part, "name": job.name, **outcome(job, bench)}))
+            gc.collect()  # of programs and arrays that nothing needs any more
     pipe.send(("end", None))
     pipe.close()
 
@@ -60,6 +61,7 @@ def prepare(part: str, cached: bool = False) -> None:
     """Settings that must precede jax; ``cached`` where programs that were compiled before may be taken."""
     from videogvt.core.backend import prepare_backend
 
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # figures are of one
     if part in ON_HOST:
         os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
@@ -82,12 +84,8 @@ def outcome(job: Job, bench: Bench) -> Row:
 
 
 def _timed(job: Job, bench: Bench) -> dict[str, Any]:
-    import jax
-
     from videogvt.bench.rows import timed
     from videogvt.train.timing import LEAST
 
     budget = max(0.0, min(BUDGET_S, bench.deadline - time.monotonic() - 5))
-    row = timed(job.part(), job.frames, bench.ceilings, LEAST if bench.dry_run else REPEATS, budget)
-    told = jax.local_devices()[0].memory_stats() or {}
-    return row | {"peak": told.get("peak_bytes_in_use")}
+    return timed(job.part(), job.frames, bench.ceilings, LEAST if bench.dry_run else REPEATS, budget)

@@ -97,10 +97,11 @@ def train(name: str, steps: int | None = None, deadline: float = float("inf")) -
         jax.block_until_ready(last)
         done += made
         windows.append(1e3 * (time.perf_counter() - begin) / made)
+    seconds = time.perf_counter() - start
     steady = windows[1:] or windows  # the first has the start of the device in it
     flops = step_flops(recipe, state, global_shapes(rows(arrays, size, 0)))
     return {
-        "clips": size, "steps": done, "seconds": time.perf_counter() - start, "compile_s": compile_s,
+        "clips": size, "steps": done, "seconds": seconds, "compile_s": compile_s,
         "ms": float(np.median(steady)), "ms_low": min(steady), "ms_high": max(steady),
         "clips_per_s": 1e3 * size / float(np.median(steady)), "gflop": flops / 1e9,
         "losses": [loss.compute() for loss in losses], "loss_last": last.compute(),
@@ -122,13 +123,15 @@ def compared(found: list[float], expected: list[float]) -> Row:
 
 def _row(bench: Bench, name: str, share: float) -> Row:
     """Trains for a share of the time that is left, and compares."""
-    now = time.monotonic()
+    cpu = json.loads(sizes.LOSSES.read_text())[name]
+    if cpu["sections"] != sizes.digest(json.loads(sizes.SECTIONS.read_text())[name]):
+        raise ValueError(f"{sizes.LOSSES.name} has losses of another {name}; run accelerator.py --refresh on a CPU.")
+    ceiling, now = bench.ceilings["float32"], time.monotonic()
     steps = TINY_STEPS if bench.dry_run else None
     row = train(name, steps, deadline=now + share * (bench.deadline - now) - 5)
     losses = row.pop("losses")
-    expected = json.loads(sizes.LOSSES.read_text())[name]["losses"]
     rate = row["gflop"] * 1e9 / (row["ms"] / 1e3)
-    return row | compared(losses, expected) | {"matrix_share": rate / bench.ceilings["float32"], "dtype": "float32"}
+    return row | compared(losses, cpu["losses"]) | {"matrix_share": rate / ceiling, "dtype": "float32"}
 
 
 def jobs(bench: Bench) -> Iterator[Job]:

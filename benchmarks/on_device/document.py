@@ -88,7 +88,7 @@ it. Shares are of the ceilings in the first table, a program's products counted 
 
 
 def _machine(about: Mapping[str, Any]) -> Iterator[str]:
-    if not about:
+    if "device" not in about:
         yield ("**Not measured: no accelerator was at hand.** What a CPU can run of all this is run at tiny sizes in "
                "the tests.")
         return
@@ -149,7 +149,8 @@ def _estimate(estimate: Mapping[str, Any]) -> Iterator[str]:
         return
     yield ("What it is expected to take on an H200, before one was tried: tracing and compiling as many seconds as "
            "they take of a CPU's core, calls as long as their FLOP do at a share of the chip's rate, a quarter of it "
-           "for tokenizers and two fifths for transformers.")
+           "for tokenizers and two fifths for transformers; parts that compile nothing here are taken to need fixed "
+           "times. A part gets what those before it leave over, and `--resume` goes on with what was not reached.")
     lines = [["part", "programs", "tracing and compiling, s", "in all, s", "as limited, s", "limit, s"], ["---"] * 6]
     for part, row in estimate.items():
         numbers = (f"{row[name]:,.0f}" for name in ("compile_s", "unlimited_s", "seconds", "limit_s"))
@@ -164,10 +165,12 @@ def replace(document: pathlib.Path, found: Mapping[str, Any]) -> None:
     """Puts the section of these figures in the place of the one in a document.
 
     Raises:
-      ValueError: the figures are of a dry run, or the document has no place for them.
+      ValueError: the figures are of a dry run or of no known machine, or the document has no place for them.
     """
     if found["about"].get("dry_run"):
         raise ValueError("These figures are of a dry run, which says nothing; they do not go into a document.")
+    if found["rows"] and "device" not in found["about"]:
+        raise ValueError("These figures do not say which machine they are of; measure the part 'machine' too.")
     text = document.read_text()
     place = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END) + "\n", re.DOTALL)
     if len(place.findall(text)) != 1:

@@ -11,8 +11,8 @@ FILE = "accelerator.json"
 OUTSIDE = ("start", "end")
 """Names of rows that say how a part's process began or ended where no program was running."""
 
-SAME = ("device", "devices", "dry_run")
-"""What must not change when a run is taken up again, beside the version of jax."""
+SAME = ("device", "devices", "dry_run", "jax")
+"""What must not change when a run is taken up again."""
 
 
 class Ledger:
@@ -20,7 +20,8 @@ class Ledger:
 
     Args:
       file: JSON, which is read if it is there.
-      fresh: whether to begin anew.
+      fresh: whether to begin anew; what was measured before is kept beside it, in ``.old.json``, but for the estimate.
+      must: whether the file has to be there.
 
     Attributes:
       about: the machine; {} before anything ran.
@@ -29,9 +30,12 @@ class Ledger:
       estimate: seconds that each part is expected to take, {} where none was made.
     """
 
-    def __init__(self, file: pathlib.Path, fresh: bool = False):
+    def __init__(self, file: pathlib.Path, fresh: bool = False, must: bool = False):
         self.file = file
-        found = json.loads(file.read_text()) if file.exists() and not fresh else {}
+        found = self._read() if must or file.exists() else {}
+        if fresh and found.get("rows"):
+            os.replace(file, file.with_suffix(".old.json"))
+            found = {"estimate": found.get("estimate", {})}
         self.about: dict[str, Any] = found.get("about", {})
         self.rows: list[dict[str, Any]] = found.get("rows", [])
         self.estimate: dict[str, Any] = found.get("estimate", {})
@@ -42,27 +46,35 @@ class Ledger:
         Raises:
           ValueError: rows of another are here.
         """
-        if self.about and self.rows:
-            for name in SAME:
-                if self.about.get(name) != about.get(name):
-                    raise ValueError(self._mixed(name, self.about.get(name), about.get(name)))
-            versions = [found["packages"].get("jax") for found in (self.about, about)]
-            if versions[0] != versions[1]:
-                raise ValueError(self._mixed("jax", *versions))
-        self.about = {**self.about, **about}
+        told = {"jax": about["packages"].get("jax"), **about} if "packages" in about else about
+        if self.rows:
+            for name in self.about.keys() & told.keys() & set(SAME):
+                if self.about[name] != told[name]:
+                    raise ValueError(self._mixed(name, self.about[name], told[name]))
+        self.about = {**self.about, **told}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self.file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{self.file} is no JSON ({error}). Give another --output, or remove it.") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{self.file} holds no figures of this benchmark. Give another --output, or remove it.")
+        return found
 
     def _mixed(self, what: str, old: Any, new: Any) -> str:
         return (f"{self.file} has figures of {what} = {old!r}, and this is {what} = {new!r}. Give another --output, or "
                 "leave --resume out to begin anew.")
 
     def settled(self, part: str) -> set[str]:
-        """Programs of a part that need not be tried again."""
-        return {row["name"] for row in self.rows if row["part"] == part and row["status"] in ("measured", "skipped")}
+        """Programs of a part that were measured."""
+        return {row["name"] for row in self.rows if row["part"] == part and row["status"] == "measured"}
 
     def add(self, row: Row) -> None:
         """Puts a row in, in the place of an earlier one of the same program, and writes the file."""
         key = row["part"], row["name"]
-        self.rows = [old for old in self.rows if (old["part"], old["name"]) != key] + [dict(row)]
+        self.rows = [old for old in self.rows if (old["part"], old["name"]) != key]
+        self.rows.append({**row, "commit": self.about.get("commit")})
         self.write()
 
     def begin(self, part: str) -> None:

@@ -1,6 +1,5 @@
 """Writes what the benchmark knows of the shipped configs: ``sections.json``, and the losses of a CPU beside it."""
 
-import hashlib
 import json
 import re
 import runpy
@@ -61,18 +60,13 @@ def _network(run: str) -> Mapping[str, Any]:
     return _config(named[1], named[2] or "default")["tokenizer"]
 
 
-def digest(section: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that change with a section."""
-    return hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def refresh() -> None:
     """Writes both files; networks are trained for whose sections there are no losses yet."""
     found = sections()
     sizes.SECTIONS.write_text(json.dumps(found, indent=1) + "\n")
     losses = json.loads(sizes.LOSSES.read_text()) if sizes.LOSSES.exists() else {}
     for name, steps in TRAINED.items():
-        mark = digest(found[name])
+        mark = sizes.digest(found[name])
         if losses.get(name, {}).get("sections") != mark:
             print(f"{name}: {steps} steps ...", flush=True)
             trained = [float(f"{loss:.7g}") for loss in defaults.train(name, steps)["losses"]]

@@ -1,5 +1,6 @@
 """The networks that are measured, as plain values: sections of the shipped configs, which ``refresh`` writes."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ def load(name: str, dry_run: bool = False) -> dict[str, Any]:
         return load(name.replace("default", "tiny"))
     settings = json.loads(SECTIONS.read_text())[name]
     return _shrunk(settings) if dry_run else settings
+
+
+def digest(section: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that change with a section."""
+    return hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _shrunk(settings: Settings) -> dict[str, Any]:

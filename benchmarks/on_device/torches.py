@@ -65,6 +65,8 @@ def _row(bench: Bench, work: str, last: bool) -> Row:
     ours = bench.found("tokenizer", work)
     full = ours["clips"] if ours else settings["batch_size"] if bench.dry_run else 16
     for batch in dict.fromkeys((full, max(1, full // 4))):
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         try:
             call, parameters = _call(work, settings, device, batch, last)
             timing = alternate({work: call}, repeats=REPEATS, budget_s=BUDGET_S)[work]
@@ -74,7 +76,8 @@ def _row(bench: Bench, work: str, last: bool) -> Row:
             continue
         peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
         row = speed(work, batch, settings["clip"][0], timing)
-        row |= {"memory": peak, "parameters": parameters, "dtype": "bfloat16"}
+        row |= {"memory": peak, "parameters": parameters, "dtype": "bfloat16",
+                "device": torch.cuda.get_device_name() if device == "cuda" else device}
         ceiling = bench.found("machine", "bfloat16")
         if ours and ceiling:  # of the same products, counted from our network
             row["gflop"] = ours["gflop"] / ours["clips"] * batch

@@ -38,11 +38,11 @@ def flags(**changes):
 
 def test_what_goes_wrong_is_told_and_the_next_program_runs(accelerator, ledger, monkeypatch, capfd):
     monkeypatch.setitem(accelerator.child.MODULES, "pipeline", "tests.bench.broken_part")
-    accelerator.measure("pipeline", flags(), ledger)
+    accelerator.measure("pipeline", 300, flags(), ledger)
     rows = {row["name"]: row for row in json.loads(ledger.file.read_text())["rows"]}
     assert {name: row["status"] for name, row in rows.items()} == {
         "works": "measured", "is skipped": "skipped", "raises": "failed", "works after that": "measured",
-        "ends the process": "failed"}
+        "ends the process": "failed", "works in another process": "measured"}
     assert rows["works"]["clips_per_s"] == 4000.0 and rows["works"]["took_s"] >= 0
     assert rows["is skipped"]["why"] == "there is no such library"
     assert rows["raises"]["why"] == "ValueError: a | message of two lines"
@@ -52,11 +52,14 @@ def test_what_goes_wrong_is_told_and_the_next_program_runs(accelerator, ledger, 
     table = ledger.file.with_suffix(".md").read_text()
     assert "| raises | not measured: failed, ValueError: a / message of two lines | – | – |" in table
     assert "| works | 4 | 1 (0.5 to 2) | 4,000 |" in table
-    assert ledger.settled("pipeline") == {"works", "is skipped", "works after that"}  # the others are tried again
+    assert ledger.settled("pipeline") == {"works", "works after that", "works in another process"}
+    accelerator.measure("pipeline", 300, flags(), ledger)  # the others are tried again
+    tried = [row["name"] for row in ledger.rows][3:]
+    assert sorted(tried) == ["ends the process", "is skipped", "raises"]
 
 
 def test_a_part_is_stopped_at_its_limit(accelerator, ledger):
-    accelerator.measure("pipeline", flags(patience=1e-3), ledger)
+    accelerator.measure("pipeline", 0.03, flags(), ledger)
     [row] = ledger.rows
     assert (row["name"], row["status"], row["why"]) == ("start", "stopped", "at the part's limit of 0.03 s")
     ledger.begin("pipeline")
@@ -70,7 +73,62 @@ def test_a_program_that_is_tried_again_takes_its_rows_place(ledger):
     again = type(ledger)(ledger.file)
     assert [(row["name"], row["status"]) for row in again.rows] == [("float32", "measured"), ("copy", "measured")]
     assert not type(ledger)(ledger.file, fresh=True).rows
-    assert [path.name for path in ledger.file.parent.iterdir()] == ["accelerator.json"]  # no draft is left
+    assert [path.name for path in ledger.file.parent.iterdir()] == ["accelerator.old.json"]  # and no draft is left
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_file_of_something_else_is_named(ledger, text):
+    ledger.file.write_text(text)
+    with pytest.raises(ValueError, match="accelerator.json (is no JSON|holds no figures)"):
+        type(ledger)(ledger.file)
+
+
+def test_a_dry_run_is_not_taken_up_by_another_nor_put_into_documents(accelerator, ledger, monkeypatch, tmp_path):
+    ledger.identify({"dry_run": True, "commit": "abc"})
+    ledger.add({"part": "PyTorch", "name": "encode", "status": "measured", **TIMED})
+    with pytest.raises(ValueError, match="dry_run = True, and this is dry_run = False"):
+        type(ledger)(ledger.file).identify({"dry_run": False, "commit": "abc"})
+    monkeypatch.setattr(accelerator, "DOCUMENT", tmp_path / "results.md")
+    monkeypatch.setattr(accelerator, "FIGURES", tmp_path / "figures.json")
+    with pytest.raises(ValueError, match="dry run"):
+        accelerator.document(ledger.file)
+    unknown = type(ledger)(tmp_path / "unknown.json")
+    unknown.identify({"dry_run": False})
+    unknown.add({"part": "PyTorch", "name": "encode", "status": "measured", **TIMED})
+    with pytest.raises(ValueError, match="'machine'"):
+        accelerator.document(unknown.file)
+    assert not (tmp_path / "figures.json").exists()
+
+
+def test_the_figures_of_a_run_go_into_documents_beside_the_estimate(accelerator, ledger, monkeypatch, tmp_path):
+    document = importlib.import_module("on_device.document")
+    monkeypatch.setattr(accelerator, "DOCUMENT", tmp_path / "results.md")
+    monkeypatch.setattr(accelerator, "FIGURES", tmp_path / "figures.json")
+    part = {"programs": 1, "compile_s": 1.0, "unlimited_s": 2.0, "seconds": 2.0, "limit_s": 20}
+    accelerator.FIGURES.write_text(json.dumps({"estimate": {"machine": part}}))
+    accelerator.DOCUMENT.write_text(f"{document.BEGIN}\n{document.END}\n")
+    ledger.identify({"device": "H200", "devices": 1, "driver": "580", "runtime": "13", "python": "3.12",
+                     "packages": {"jax": "0.11.2"}, "dry_run": False, "commit": "abc"})
+    ledger.add({"part": "machine", "name": "bfloat16", "status": "measured", "rate": 7e14})
+    accelerator.document(ledger.file)
+    found = json.loads(accelerator.FIGURES.read_text())
+    assert found["estimate"] == {"machine": part} and found["rows"][0]["commit"] == "abc"
+    assert accelerator.DOCUMENT.read_text() == document.section(found)
+
+
+def test_being_told_to_stop_ends_the_process_of_the_part(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "accelerator.py"), "--dry_run", f"--output={tmp_path}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)  # no PYTHONPATH
+    assert process.stdout.readline().startswith("machine: ")
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.terminate()
+    assert process.wait(60) == 143
+    assert not [child for child in children if "spawn_main" in _command(child)]
+
+
+def _command(process):
+    path = pathlib.Path("/proc", process, "cmdline")
+    return path.read_text() if path.exists() else ""
 
 
 @pytest.mark.parametrize("change", [{"device": "another"}, {"dry_run": False}, {"packages": {"jax": "0.11.2"}}])

@@ -29,7 +29,7 @@ def test_sizes_are_those_of_the_configs(on_device):
     assert json.loads(sizes.SECTIONS.read_text()) == sections, REFRESH
     losses = json.loads(sizes.LOSSES.read_text())
     assert {name: found["sections"] for name, found in losses.items()} == {
-        name: refresh.digest(sections[name]) for name in refresh.TRAINED}, REFRESH
+        name: sizes.digest(sections[name]) for name in refresh.TRAINED}, REFRESH
     assert {name: len(found["losses"]) for name, found in losses.items()} == refresh.TRAINED, REFRESH
 
 
