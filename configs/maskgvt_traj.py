@@ -94,7 +94,7 @@ def _default() -> ConfigDict:
     config.decoding.schedule = "exp"  # one code at a time while they say something, the empty ones at once
     config.decoding.rounding = "ceil"
     config.decoding.temperature = 1.0
-    config.decoding.speaking_temperature = 0.3  # where the object goes with little noise, whether it is there with all
+    config.decoding.speaking_temperature = 0.1  # where the object goes with little noise, whether it is there with all
 
     config.losses = ConfigDict()
     config.losses.empty = "most_frequent"
