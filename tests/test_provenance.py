@@ -106,6 +106,7 @@ def test_a_report_is_about_the_evaluation_with_its_config(run):
     config = plain(tiny(("seed", "7")))
     assert provenance.reported(run, plain(tiny())) == (run, {})
     assert provenance.reported(run, config) == (run, {"seed": (0, 7)})
+    assert provenance.measurable({"seed": (0, 7)}) and not provenance.measurable({"tokenizer.filters": (8, 9)})
     folder = place(run, ("seed", "7")).folder
     folder.mkdir(parents=True)
     (folder / "eval.json").write_text("{}")

@@ -96,7 +96,7 @@ def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> Non
     """Writes a run's HTML page from its files, and prints its table; for a config of ``evals/``, the page there."""
     del data_dir
     from videogvt.experiment import default_workdir, plain
-    from videogvt.provenance import reported
+    from videogvt.provenance import measurable, reported
     from videogvt.report import study
 
     workdir = workdir or default_workdir(config)
@@ -105,8 +105,9 @@ def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> Non
     folder, differs = reported(workdir, plain(config.to_dict()))
     _write_report(folder)
     if differs:
+        advice = "--mode=eval measures it." if measurable(differs) else "That is another training, without a page here."
         print(f"The page is about the run's own config; the one given here has other values of {', '.join(differs)}. "
-              "--mode=eval measures it.", file=sys.stderr)
+              f"{advice}", file=sys.stderr)
 
 
 def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:

@@ -114,6 +114,11 @@ def check_network(workdir: epath.PathLike, config: Mapping[str, Any], names: tup
             )
 
 
+def measurable(found: Differences) -> bool:
+    """Whether an evaluation may have these differences from the training."""
+    return all(_may_differ(key) for key in found)
+
+
 def _may_differ(key: str) -> bool:
     return _within(key, MEASURED) or key.rpartition(".")[2] in COMPUTED or _within(key, BY_HASH)
 

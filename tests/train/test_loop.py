@@ -237,6 +237,38 @@ def test_a_run_goes_on_only_with_the_examples_it_began_with(tmp_path, capfd, who
     assert "goes on from step 7 of 12\n" in capfd.readouterr().err
 
 
+def test_a_run_goes_on_only_where_its_best_step_is_chosen_on_the_same_examples(tmp_path, whole):
+    def evaluators(digest, recipe):
+        return {"validation": ToyEvaluator(recipe, When(every=3), facts={"split_hash": digest, "weights": "ema"})}
+
+    workdir, recipe = tmp_path / "run", ToyRecipe()
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, recipe=recipe, data=ToyData(stop_at=7), evaluators=evaluators("a" * 16, recipe)), workdir)
+    with pytest.raises(WorkdirError, match="up to step 7 on other examples of 'validation' .hash a{12}; now b{12}"):
+        fit(*toy_run(12, recipe=recipe, evaluators=evaluators("b" * 16, recipe)), workdir)
+    same(whole[1], fit(*toy_run(12, recipe=recipe, evaluators=evaluators("a" * 16, recipe)), workdir))
+
+
+def test_a_finished_run_keeps_the_config_that_its_figures_are_of(tmp_path):
+    config = {"model": {"width": 8}, "evals": {"generation": 1}}
+    fit(*toy_run(4, config=config), tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_text()
+    other = {**config, "evals": {"generation": 2}}
+    fit(*toy_run(4, config=other, free=("evals.generation",)), tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+def test_a_mistake_at_the_beginning_leaves_the_directory_free(tmp_path, monkeypatch):
+    def mistaken(self, state):
+        raise ValueError("there is no such run")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="no such run"):
+        patch.setattr(ToyRecipe, "warm_start", mistaken)
+        fit(*toy_run(4, config={"init_from": "nowhere"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    fit(*toy_run(4, config={"init_from": "somewhere"}), tmp_path / "run")
+
+
 def test_a_run_from_before_splits_were_noted_goes_on_with_one_warning(tmp_path, capfd, whole):
     workdir = tmp_path / "run"
     stopped_at_7(workdir)

@@ -80,6 +80,16 @@ def claim_workdir(
     return grown
 
 
+def give_up_workdir(workdir: epath.PathLike) -> None:
+    """Takes back the claim on a directory in which nothing has been trained."""
+    if jax.process_index() == 0:
+        workdir = epath.Path(workdir)
+        (workdir / "config.json").unlink(missing_ok=True)
+        folder = workdir / "checkpoints"
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def write_config(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
     """Writes ``config.json`` unless it says the same."""
     path, text = epath.Path(workdir) / "config.json", json.dumps(config, indent=2, sort_keys=True)

@@ -20,6 +20,7 @@ that the recipe's ``warm_start`` brings; else from scratch. All that is random f
 the position of the data lies in the checkpoint: a run that was stopped and taken up again ends with the same bits.
 """
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
 from videogvt.train.evaluation import about_run, evaluate
 from videogvt.train.lock import sole_run
 from videogvt.train.program import Program
-from videogvt.train.resume import begin, described, made_again, peek, say_how_it_goes_on
+from videogvt.train.resume import begin, described, made_again, peek, say_how_it_goes_on, splits_of
 from videogvt.train.signals import Stopped, StopSignal
 from videogvt.train.state import TrainState
 
@@ -76,17 +77,26 @@ def fit(
 
 
 def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
+    new = not (workdir / "config.json").exists()
     grown = records.claim_workdir(workdir, plan.config, plan.free, plan.grows, renew=False)
-    with first_alone():  # codes are made here
-        batches = data.train()
-    program = Program(recipe, plan, peek(batches))
-    best = {"best": plan.best, "best_mode": plan.best_mode}
-    with Checkpoints(workdir, keep=plan.keep, **best) as checkpoints, StopSignal(plan.log_every) as stop:
-        state, memory = begin(program, checkpoints, batches, data)
-        records.write_config(workdir, plan.config)
+    with contextlib.ExitStack() as stack:
+        try:
+            with first_alone():  # codes are made here
+                batches = data.train()
+            program = Program(recipe, plan, peek(batches))
+            best = {"best": plan.best, "best_mode": plan.best_mode}
+            checkpoints = stack.enter_context(Checkpoints(workdir, keep=plan.keep, **best))
+            stop = stack.enter_context(StopSignal(plan.log_every))
+            state, memory = begin(program, checkpoints, batches, data, evaluators)
+        except Exception:
+            if new:  # a mistake in what was given must not bind the directory
+                stack.close()
+                records.give_up_workdir(workdir)
+            raise
         start, finished = memory.step, _finished(workdir, memory.step)
         if finished and start == plan.total_steps:
-            return state
+            return state  # of whose figures config.json stays the config
+        records.write_config(workdir, plan.config)
         if start:
             say_how_it_goes_on(workdir, plan, memory, grown, finished)
         again = made_again(evaluators, memory, plan.total_steps)
@@ -143,6 +153,7 @@ class _Run:
             "step": step, "clock": clock, "sums": dict(self.memory.sums), "seed": self.plan.seed,
             "config_hash": records.config_hash(self.plan.config), "code_version": videogvt.__version__,
             "commit": records.commit(), "frozen": self.program.frozen_hashes, "split": described(self.data),
+            "measured": splits_of(self.evaluators),
             "total_steps": self.plan.total_steps,
         })
 

@@ -38,7 +38,9 @@ class Memory:
     total_steps: int | None = None
 
 
-def begin(program: Program, checkpoints: Checkpoints, batches: Any, data: Data) -> tuple[TrainState, Memory]:
+def begin(
+    program: Program, checkpoints: Checkpoints, batches: Any, data: Data, evaluators: Mapping[str, Evaluator]
+) -> tuple[TrainState, Memory]:
     """The state that the run goes on from, with the batches of the data at their place."""
     restored = restore_newest(checkpoints, program.abstract, records.announce)
     if restored is None:
@@ -50,6 +52,7 @@ def begin(program: Program, checkpoints: Checkpoints, batches: Any, data: Data) 
             f"trained with {meta['frozen']}. Give the same weights, or another --workdir."
         )
     _check_split(checkpoints.workdir, meta, data)
+    _check_measured(checkpoints.workdir, meta, evaluators)
     batches.set_state(restored.data)
     memory = Memory(
         meta["step"], meta["clock"]["seconds"], meta["clock"]["examples"], meta["sums"], restored.judged,
@@ -78,6 +81,22 @@ def _check_split(workdir: epath.PathLike, meta: Mapping[str, Any], data: Data) -
             f"{now['hash'][:12] or 'none'}). Bring back the old examples to go on with that run; or train on the new "
             "ones in another --workdir, from its weights if you like (config.init_from, where the config has it)."
         )
+
+
+def splits_of(evaluators: Mapping[str, Evaluator]) -> dict[str, Any]:
+    """What a checkpoint says of the examples that the best one is chosen on: hashes by the names of the evaluators."""
+    return {name: evaluator.facts["split_hash"] for name, evaluator in evaluators.items()
+            if evaluator.when.every is not None and "split_hash" in evaluator.facts}
+
+
+def _check_measured(workdir: epath.PathLike, meta: Mapping[str, Any], evaluators: Mapping[str, Evaluator]) -> None:
+    now, then = splits_of(evaluators), meta.get("measured", {})
+    for name in sorted(now.keys() & then.keys()):
+        if now[name] != then[name]:
+            raise records.WorkdirError(
+                f"{workdir} was measured up to step {meta['step']} on other examples of {name!r} (hash "
+                f"{then[name][:12] or 'none'}; now {now[name][:12] or 'none'}), and its best step cannot be chosen "
+                "among figures of both. Bring back the old examples, or train in another --workdir.")
 
 
 def say_how_it_goes_on(
