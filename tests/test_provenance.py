@@ -72,6 +72,16 @@ def test_what_the_checkpoint_does_not_hold_is_refused(run, path, text):
         place(run, (path, text))
 
 
+def test_another_judge_at_the_same_place_is_another_evaluation(run):
+    def judged(digest):
+        return {"generation": SimpleNamespace(facts={"split_hash": "a", "judge": "runs/judge", "judge_hash": digest})}
+
+    journal.write_eval(run, {}, {"evaluators": {name: one.facts for name, one in judged("first").items()}})
+    assert provenance.place_of(run, plain(tiny()), judged("first")).own
+    place = provenance.place_of(run, plain(tiny()), judged("second"))
+    assert place.folder != run and place.splits == {"generation's judge": ("first", "second")}
+
+
 def test_what_changes_how_a_network_is_computed_is_another_evaluation_and_no_other_network(run):
     assert place(run, ("tokenizer.lowering", "native")).differs == {"tokenizer.lowering": ("auto", "native")}
     provenance.check_network(run, plain(tiny(("tokenizer.lowering", "native"), ("optimizer.muon", "False"))))

@@ -130,7 +130,7 @@ class Place:
     Attributes:
       folder: the run's directory, or one of its own below.
       differs: what differs from the training; {} for the training's own evaluation.
-      splits: of evaluators whose data are not those of the training's evaluation, both hashes.
+      splits: of evaluators whose data, or whose judge, are not those of the training's evaluation, both hashes.
     """
 
     folder: epath.Path
@@ -177,7 +177,7 @@ def place_of(
             f"Give the values that it was trained with. An evaluation may change {', '.join(MEASURED)} alone."
         )
     found = {key: pair for key, pair in found.items() if not _within(key, BY_HASH)}  # of which the hash is compared
-    hashes = {name: evaluator.facts.get("split_hash", "") for name, evaluator in evaluators.items()}
+    hashes = _relied_on({name: evaluator.facts for name, evaluator in evaluators.items()})
     hashes |= {"train": train_hash} if train_hash else {}
     before = _hashes(workdir)
     splits = {name: (before[name], digest) for name, digest in hashes.items() if before.get(name, digest) != digest}
@@ -191,8 +191,13 @@ def _hashes(workdir: epath.Path) -> dict[str, str]:
     """Hashes of the data that a run was trained on and measured on, as far as its files say."""
     split = read_meta(workdir, choose_step(workdir, "last")).get("split")
     measured = (journal.read_eval(workdir) or {"about": {}})["about"].get("evaluators", {})
-    found = {name: facts["split_hash"] for name, facts in measured.items() if "split_hash" in facts}
-    return found | ({"train": split["hash"]} if split else {})
+    return _relied_on(measured) | ({"train": split["hash"]} if split else {})
+
+
+def _relied_on(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Hashes of what evaluators measure on, and of the classifiers that they ask, by names for a message."""
+    found = {name: each["split_hash"] for name, each in facts.items() if "split_hash" in each}
+    return found | {f"{name}'s judge": each["judge_hash"] for name, each in facts.items() if each.get("judge_hash")}
 
 
 def reported(workdir: epath.PathLike, config: Mapping[str, Any]) -> tuple[epath.Path, Differences]:

@@ -130,7 +130,8 @@ class GenerationEval:
             "seeds": list(self.seeds), "real_clips": self.real_clips, "weights": self.weights,
             "batch_size": self.batch_size, "task": self.task, "class_names": list(self.source.class_names),
             "decoding": dict(self.settings),
-            "judge": self.judge.name if self.judge else None, "train_hash": self.train.split_hash,
+            "judge": self.judge.name if self.judge else None, "judge_hash": self.judge.hash if self.judge else "",
+            "train_hash": self.train.split_hash,
             "train_limit": self.train_limit, "published": self._published_facts,
         }
 

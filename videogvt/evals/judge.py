@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from videogvt.pretrained.judge import load_trained_judge
+from videogvt.train.state import tree_hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Judge:
         """``judged``, the class it names (B), and ``features`` (B, D), of this host's clips, uint8."""
         logits_BK, features_BD = self._compiled(self.params, video_BTHWC)
         return {"judged": np.asarray(logits_BK).argmax(-1), "features": np.asarray(features_BD, np.float32)}
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Of its weights."""
+        return tree_hash(self.params)
 
     @functools.cached_property
     def _compiled(self):

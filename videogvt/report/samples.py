@@ -12,6 +12,7 @@ from videogvt.report.images import animation, as_uint8, enlarge, merged, png, sp
 from videogvt.train.contracts import Media
 
 FPS = 12.0
+ABOUT = "about.json"
 COLUMNS = 8  # frames of a contact sheet
 
 
@@ -22,7 +23,7 @@ def write_samples(
     """Writes a GIF of each clip, an MP4 too where PyAV is installed, and of all together a WebP and a contact sheet.
 
     Args:
-      folder: made if it is not there; files of the same names are replaced.
+      folder: made if it is not there; what was written here before, by its ``about.json``, is taken away.
       videos: clips (T, H, W, 3) of one shape, in [0, 1].
       names: of the clips' files, without suffix.
       about: written to ``about.json``: what was asked for.
@@ -44,14 +45,26 @@ def write_samples(
     if steps is not None:
         files["steps.webp"] = animation(list(steps), FPS, scale=max(1, scale // 2), slow=1.0)
         files["steps.png"] = png(strip([np.stack([merged(as_uint8(step)) for step in steps])], range(len(steps))))
-    files["about.json"] = (json.dumps({"clips": list(names), **about}, indent=2) + "\n").encode()
+    films = {f"{name}.mp4": video for name, video in zip(names, videos, strict=True)}
+    films = films if importlib.util.find_spec("av") else {}
+    listed = {"clips": list(names), "files": [*files, *films], **about}
+    for name in _listed(folder / ABOUT):
+        (folder / name).unlink(missing_ok=True)
+    (folder / ABOUT).write_text(json.dumps(listed, indent=2) + "\n")
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    paths = [folder / name for name in files]
-    if importlib.util.find_spec("av"):
-        paths += [write_mp4(folder / f"{name}.mp4", enlarge(as_uint8(video), scale))
-                  for name, video in zip(names, videos, strict=True)]
-    return paths
+    for name, video in films.items():
+        write_mp4(folder / name, enlarge(as_uint8(video), scale))
+    return [folder / name for name in (*files, ABOUT, *films)]
+
+
+def _listed(path: pathlib.Path) -> list[str]:
+    """Names of the files that an earlier call wrote beside its ``about.json``; none that lie elsewhere."""
+    try:
+        found = json.loads(path.read_text()).get("files", [])
+    except (FileNotFoundError, ValueError, AttributeError):
+        return []
+    return [name for name in found if isinstance(name, str) and pathlib.Path(name).name == name]
 
 
 def write_mp4(path: pathlib.Path, video_THWC: np.ndarray, fps: float = FPS) -> pathlib.Path:
