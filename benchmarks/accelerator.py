@@ -93,10 +93,13 @@ def attempt(
 
 
 def identify(ledger: Ledger, about: Mapping[str, Any], flags: argparse.Namespace) -> None:
-    """Says what machine it is; refuses a CPU unless it is a dry run."""
+    """Says what machine it is; refuses a CPU, and several devices, unless it is a dry run."""
     if about["backend"] == "cpu" and not flags.dry_run:
         raise NoAccelerator("jax finds no accelerator here, only a CPU. Install jax with CUDA or for TPUs, or go "
                             "through every part at tiny sizes with --dry_run.")
+    if about["devices"] > 1 and not flags.dry_run:
+        raise ValueError(f"The figures are of one device, and jax sees {about['devices']}. Show it one: on TPUs "
+                         "TPU_PROCESS_BOUNDS=1,1,1 TPU_VISIBLE_CHIPS=0, on AMD's GPUs HIP_VISIBLE_DEVICES=0.")
     ledger.identify(about)
 
 

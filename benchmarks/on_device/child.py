@@ -87,5 +87,5 @@ def _timed(job: Job, bench: Bench) -> dict[str, Any]:
     from videogvt.bench.rows import timed
     from videogvt.train.timing import LEAST
 
-    budget = max(0.0, min(BUDGET_S, bench.deadline - time.monotonic() - 5))
-    return timed(job.part(), job.frames, bench.ceilings, LEAST if bench.dry_run else REPEATS, budget)
+    ceilings, repeats = bench.ceilings, LEAST if bench.dry_run else REPEATS
+    return timed(job.part(), job.frames, ceilings, repeats, BUDGET_S, deadline=bench.deadline - 5)

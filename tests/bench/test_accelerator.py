@@ -147,6 +147,11 @@ def test_a_cpu_is_refused(accelerator, ledger):
         accelerator.identify(ledger, {"backend": "cpu"}, flags(dry_run=False))
 
 
+def test_several_devices_are_refused(accelerator, ledger):
+    with pytest.raises(ValueError, match="one device, and jax sees 4"):
+        accelerator.identify(ledger, {"backend": "tpu", "devices": 4}, flags(dry_run=False))
+
+
 def test_unknown_parts_are_named(accelerator):
     assert accelerator.parts("machine,PyTorch") == ["machine", "PyTorch"]
     with pytest.raises(argparse.ArgumentTypeError, match="'gpu'; the parts are machine, tokenizer"):

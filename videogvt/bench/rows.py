@@ -12,7 +12,10 @@ from videogvt.train.timing import Timing, alternate
 Row = dict[str, Any]
 
 
-def timed(part: Part, frames: int, ceilings: Mapping[str, float], repeats: int = 10, budget_s: float = 20.0) -> Row:
+def timed(
+    part: Part, frames: int, ceilings: Mapping[str, float], repeats: int = 10, budget_s: float = 20.0,
+    deadline: float = float("inf"),
+) -> Row:
     """Compiles and times one part.
 
     Args:
@@ -20,6 +23,7 @@ def timed(part: Part, frames: int, ceilings: Mapping[str, float], repeats: int =
       frames: of a clip.
       ceilings: FLOP/s of products of the part's dtype by its name, and bytes/s under "copy"; of one device.
       repeats, budget_s: see ``timing.alternate``.
+      deadline: ``time.monotonic()`` until which calls are repeated.
 
     Returns:
       "ms" is the median and "ms_low" and "ms_high" the fastest and slowest call, "compile_s" what compiling took,
@@ -30,6 +34,7 @@ def timed(part: Part, frames: int, ceilings: Mapping[str, float], repeats: int =
     start = time.perf_counter()
     compiled = part.lowered().compile()
     compile_s = time.perf_counter() - start
+    budget_s = max(0.0, min(budget_s, deadline - time.monotonic()))
     timing = alternate({part.name: lambda: part.call(compiled)}, repeats=repeats, budget_s=budget_s)[part.name]
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
     rate, moved = part.flops / timing.median, None
