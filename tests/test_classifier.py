@@ -11,6 +11,7 @@ import pytest
 from videogvt import experiment, modes
 from videogvt.recipes import perceptual
 from videogvt.train import journal
+from videogvt.train.checkpoint import choose_step
 from videogvt.train.program import Program
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -48,6 +49,19 @@ def test_a_classifier_trains_evaluates_and_reports(run):
     confusion = np.load(run / "media" / f"{step:08d}" / "eval/test/confusion.npz")
     assert confusion["counts_KK"].sum() == 20 and confusion["counts_KK"].shape == (5, 5)
     assert "classifier_traj-judge_tiny" in (run / "report.html").read_text()
+
+
+def test_a_misspelt_number_to_choose_by_costs_no_step(tmp_path, data_dir, capfd):
+    config = variant("classifier_traj", "judge_tiny")
+    config.train.best = "eval/validation/acuracy"
+    with pytest.raises(KeyError, match="Did you mean 'eval/validation/accuracy'"):
+        modes.train(config, tmp_path / "run", data_dir)
+    saved = choose_step(tmp_path / "run", "last")
+    assert saved > 0
+    config.train.best = "eval/validation/accuracy"
+    modes.train(config, tmp_path / "run", data_dir)
+    assert f"goes on from step {saved} of" in capfd.readouterr().err
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["best"] == "eval/validation/accuracy"
 
 
 @pytest.fixture(scope="module")

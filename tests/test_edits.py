@@ -45,6 +45,16 @@ def test_an_edit_ends_in_success_or_one_message(part, edits, workshop):
     assert {"success", "refused"} == set(ended)
 
 
+@pytest.mark.parametrize(("config", "key", "value", "said"), [
+    ("maskgvt_traj:tiny", "init_from.workdir", "nowhere", "nowhere"),
+    ("vqvae_traj:tiny", "init_from.workdir", "traj64", "No parameter of the source fits the network"),
+    ("classifier_traj:judge_tiny", "train.best", "eval/judge/accuracy", "runs every so many steps: validation"),
+])
+def test_an_edit_that_only_training_can_judge(config, key, value, said, edits, workshop):
+    outcome = workshop.here(edits.Edit(config, "out of range", key, value, False), "train", 2000)
+    assert outcome.ended == "refused" and said in outcome.said, outcome.said
+
+
 def test_a_failure_is_seen(edits, workshop, monkeypatch):
     edit = edits.Edit("vqvae_traj:tiny", "missing", "train.show", None, True)
     monkeypatch.setattr(edits.run, "main", lambda arguments: print(1 / 0))

@@ -187,7 +187,8 @@ def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
     epochs = section.pop("epochs", None)
     steps = section.pop("steps") if epochs is None else epochs * (data.num_examples // data.batch_size)
     mesh = configure(MeshShape, "mesh", config["mesh"])
-    free = ("mesh", "train.log_every", "train.save_every", "train.keep", "train.show", "evals.generation")
+    free = ("mesh", "train.log_every", "train.save_every", "train.keep", "train.show", "train.best", "train.best_mode",
+            "evals.generation")
     return configure(
         Plan, "train", section, total_steps=steps, seed=config["seed"], mesh=mesh, config=plain(config), free=free,
         grows=("train.steps", "train.epochs"),
