@@ -7,7 +7,7 @@
 Variants by argument:
 
     default   attention pooling on codes with its controls, the simple 3-D CNN, boosted track features, the oracle
-    all       every row below at 50, 200, 1,200 and 8,000 labels, with learning rates chosen on validation
+    all       the rows below but local_codes at 50, 200, 1,200 and 8,000 labels, learning rates chosen on validation
     <row>     one row by its name, at the default's numbers of labels
     positions the next position: in the picture from codes, pixels and tracks, and in the world from codes
     stereo    the next position in metres, in the left camera's frame, from both cameras
@@ -16,7 +16,9 @@ Variants by argument:
     judge     not a study: a small convolution network of 96,329 parameters that looks where the ball is
     tiny, judge_tiny  a few steps, for the tests
 
-Rows on codes: codes (attention pooling), linear_probe, mlp, code_transformer; latents (attention pooling on them). On
+Rows on codes: codes (attention pooling), linear_probe, mlp, code_transformer; latents (attention pooling on them);
+local_codes (attention pooling on codes that see their cell alone, of clips and their mirror images, three passes over
+8,000 labels). On
 pixels: cnn3d, frame_cnn_attention, i3d, slowfast, vivit. On tracks: tracks (boosting), tracks_linear, and oracle, which
 fits each family's motion to a clip's track and learns from no label. In ``all`` the rows are also asked about the test
 split of hard64, which is built first: the same motions, filmed with blur and noise over a grid, behind a post.
@@ -48,7 +50,8 @@ def get_config(variant: str = "default") -> ConfigDict:
         "default": lambda: _study(DEFAULT), "all": _all, "positions": _positions,
         "stereo": _stereo, "classic4": lambda: _other_world("classic4"), "report4": lambda: _other_world("report4"),
         "judge": _judge, "tiny": _tiny, "judge_tiny": _judge_tiny,
-    } | {row: lambda row=row: _study((row,)) for row in rows}
+    } | {row: lambda row=row: _study((row,)) for row in rows} | {
+        "local_codes": lambda: _study(("local_codes",), epochs=(3, 10))}
     study, _, row = variant.partition("/")
     if study not in variants:
         raise ValueError(f"configs/classifier_traj.py has no variant {study!r}; it has {', '.join(variants)}.")
@@ -80,6 +83,10 @@ def _rows() -> dict[str, dict]:
     def tracks(kind: str) -> dict:
         return {"recipe": "tracks", "controls": (), "examples": {"input": "tracks"}, "track_model": {"kind": kind}}
 
+    local = codes("attention_pooling", 1e-3, CONTROLS, queries=2, values=2)  # chosen on validation, with 200 labels
+    local["tokenizer"]["run"] = "local64_8x4x4"
+    local["examples"]["mirrored"] = True
+    local["init_from"]["words"] = "decoded"  # what is where in its cell only the index of a local code says
     return {
         "codes": codes("attention_pooling", 1e-3, CONTROLS), "linear_probe": codes("linear_probe", 3e-3),
         "mlp": codes("mlp", 1e-3), "code_transformer": codes("code_transformer", 1e-3),
@@ -88,6 +95,7 @@ def _rows() -> dict[str, dict]:
         "slowfast": pixels("slowfast", 1e-3), "vivit": pixels("vivit", 1e-3, muon=True),
         "tracks": tracks("boosting"), "tracks_linear": tracks("linear"),
         "oracle": {"recipe": "oracle", "controls": (), "examples": {"input": "oracle"}},
+        "local_codes": local,
     }
 
 
@@ -129,7 +137,7 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: in
 
 
 def _all() -> ConfigDict:
-    config = _study(tuple(_rows()), (8000, 1200, 200, 50), (2, 8, 20, 40))
+    config = _study(tuple(name for name in _rows() if name != "local_codes"), (8000, 1200, 200, 50), (2, 8, 20, 40))
     config.study.rates = (0.3, 1, 3)
     config.study.also = ("hard64",)
     config.study.stress = 200

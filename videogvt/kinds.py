@@ -30,6 +30,7 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained import tokenizer as pretrained
+from videogvt.pretrained.code_pictures import look_vectors
 from videogvt.pretrained.codes import independent_codes
 from videogvt.pretrained.examples import ExampleData, Examples
 from videogvt.pretrained.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
@@ -47,6 +48,9 @@ from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
 WORDS_OF_CLASSIFIERS = {"share": 1.0, "deviation": 1.0, "table": "codes"}  # as inputs alone they may be alike
+
+WORDS = ("random", "codebook", "decoded")
+"""What a table of codes may begin as; the last in classifiers alone, which do not say codes."""
 
 ANSWERS_LIMIT = 256
 """Clips on which trivial answers are measured: they vary little, and all of them cost three times the tokenizer's."""
@@ -163,7 +167,8 @@ def _classifier(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Cl
     }
     coder = data.examples.coder if isinstance(data, ExampleData) and data.examples.input == "codes" else None
     check_keys("init_from", config.get("init_from", {}), ("words",))
-    _, words = _with_words(config, coder, **WORDS_OF_CLASSIFIERS)
+    codes_Bthw = data.first_batch["codes"] if coder is not None else None
+    _, words = _with_words(config, coder, codes_Bthw, **WORDS_OF_CLASSIFIERS)
     if not isinstance(data, ExampleData):
         return ClassifierRecipe(model=make_classifier(config["classifier"], len(classes)), **common)
     examples, section, frozen_params = data.examples, dict(config["classifier"]), {}
@@ -280,25 +285,27 @@ def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation
 
 
 def _with_words(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | None, **fields: Any
+    config: Mapping[str, Any], tokenizer: VideoTokenizer | None, codes_Bthw=None, **fields: Any
 ) -> tuple[Mapping[str, Any], CodebookWords | None]:
     """The config without ``init_from.words``, and the start that this asks for, a ``CodebookWords`` with ``fields``;
-    None for random words."""
+    None for random words. "decoded" needs the codes of some clips, whose most frequent one is that of blank cells."""
     if "init_from" not in config or "words" not in config["init_from"]:
         return config, None
     section = dict(config["init_from"])
     words = section.pop("words")
-    if words not in ("random", "codebook"):
-        raise ValueError(unknown_name("value of init_from.words", words, ("random", "codebook")))
-    start = None
-    if words == "codebook":
-        if tokenizer is None:
-            raise ValueError("init_from.words is 'codebook', and the inputs are no codes of a tokenizer. Ask for "
-                             "codes, or leave init_from.words out.")
-        codes_K111 = np.arange(tokenizer.num_codes).reshape(-1, 1, 1, 1)
-        vectors = tokenizer.network.apply({"params": tokenizer.params}, codes_K111, method="embed")
-        start = CodebookWords(np.asarray(vectors, np.float32).reshape(len(codes_K111), -1), **fields)
-    return {**config, "init_from": section}, start
+    if words not in WORDS:
+        raise ValueError(unknown_name("value of init_from.words", words, WORDS))
+    if words == "random":
+        return {**config, "init_from": section}, None
+    if tokenizer is None:
+        raise ValueError(f"init_from.words is {words!r}, and the inputs are no codes of a tokenizer. Ask for codes, or "
+                         "leave init_from.words out.")
+    if words == "decoded":  # which the schema allows classifiers alone
+        vectors_KD = look_vectors(tokenizer, int(np.bincount(codes_Bthw.ravel()).argmax()))
+    else:
+        vectors_KD = tokenizer.embed(np.arange(tokenizer.num_codes, dtype=np.int32).reshape(-1, 1, 1, 1))
+    vectors_KD = np.asarray(vectors_KD, np.float32).reshape(tokenizer.num_codes, -1)
+    return {**config, "init_from": section}, CodebookWords(vectors_KD, **fields)
 
 
 def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callable[..., Evaluator]:

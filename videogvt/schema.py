@@ -295,8 +295,8 @@ def _network(section: Any, path: str) -> Section:
 
 
 def _class_words() -> Section:
-    return Section({"words": Key(Literal["random", "codebook"], doc="what the table of codes begins as")},
-                   required=False)
+    words = Key(Literal["random", "codebook", "decoded"], doc="what the table of codes begins as")
+    return Section({"words": words}, required=False)
 
 
 def _examples(*without: str) -> Section:

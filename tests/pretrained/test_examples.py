@@ -1,5 +1,8 @@
 """Examples of a classifier: which clips, what is seen of them, what is asked, and what each control takes away."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 
@@ -65,10 +68,30 @@ def test_a_mirror_shows_every_training_clip_a_second_time(opened, tokenizer):
         np.testing.assert_array_equal(whole(asked.split("test"))[name], values)
 
 
+@pytest.mark.parametrize("edit", ["untrained", "shuffled_labels", "first_frame", "shuffled_time"])
+def test_a_control_does_to_the_mirror_image_what_it_does_to_the_clip(edit, opened, tokenizer):
+    asked = Examples("codes", opened, tokenizer=tokenizer, labels=20, edit=edit, mirrored=True)
+    train, plain = whole(asked.split("train")), whole(dataclasses.replace(asked, mirrored=False).split("train"))
+    seen = whole(Examples("pixels", opened, labels=20, edit="first_frame" if edit == "first_frame" else None)
+                 .split("train"))["video"]
+    for name, values in plain.items():
+        np.testing.assert_array_equal(train[name][:20], values)
+    np.testing.assert_array_equal(train["label"][20:], plain["label"])
+    of_mirror = asked.coder.codes(seen[:, :, :, ::-1])
+    if edit == "shuffled_time":  # the same order of times
+        np.testing.assert_array_equal(np.sort(train["codes"][20:], axis=1), np.sort(of_mirror, axis=1))
+        straight = whole(Examples("codes", opened, tokenizer=tokenizer, labels=20).split("train"))["codes"]
+        for clip in range(20):
+            orders = [order for order in itertools.permutations(range(straight.shape[1]))
+                      if (straight[clip][list(order)] == plain["codes"][clip]).all()]
+            assert any((of_mirror[clip][list(order)] == train["codes"][20 + clip]).all() for order in orders)
+    else:
+        np.testing.assert_array_equal(train["codes"][20:], of_mirror)
+
+
 def test_a_mirror_is_refused_where_it_shows_nothing_true(opened, tokenizer):
-    for fields in ({"input": "pixels"}, {"input": "codes", "tokenizer": tokenizer, "views": True},
-                   {"input": "codes", "tokenizer": tokenizer, "edit": "shuffled_labels"}):
-        with pytest.raises(ValueError, match="mirrored is for codes of one camera as they are"):
+    for fields in ({"input": "pixels"}, {"input": "codes", "tokenizer": tokenizer, "views": True}):
+        with pytest.raises(ValueError, match="mirrored is for codes of one camera"):
             Examples(opened=opened, mirrored=True, **fields)
     world = Examples("codes", opened, tokenizer=tokenizer, labels=20, target="next_world", mirrored=True)
     with pytest.raises(ValueError, match="places in the picture of one camera; found points in m"):

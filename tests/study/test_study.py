@@ -85,6 +85,10 @@ def test_misspelt_keys_are_named():
     config.study.epochs = (1,)
     with pytest.raises(ValueError, match="give as many passes as numbers of labels"):
         protocol.members(config)
+    config = variant("classifier_traj", "tiny")
+    config.evals.splits = ()
+    with pytest.raises(ValueError, match=r"evals.splits is \[\]; a study's verdict is about the test split"):
+        protocol.members(config)
 
 
 def test_a_mode_for_one_run_says_so(tmp_path):
@@ -175,7 +179,7 @@ def test_another_config_in_the_same_directory_is_refused(done):
 def test_a_refused_config_leaves_nothing_behind(done, tmp_path):
     _, config, data_dir = done
     wrong = config.copy_and_resolve_references()
-    wrong.evals.splits = ("tset",)
+    wrong.evals.splits = ("test", "tset")
     with pytest.raises(ValueError, match="Did you mean 'test'"):
         modes.train(wrong, tmp_path / "run", data_dir)
     assert not (tmp_path / "run").exists()

@@ -45,7 +45,8 @@ class Examples:
       target: position that is asked, one of ``inputs.targets.TARGETS``, or None.
       views: whether all cameras are seen, videos side by side and codes one after the other, or the first alone.
       mirrored: whether every training clip is there a second time, as a mirror shows it: columns reversed, and the
-        position where it is then. For codes of one camera, and positions in its picture.
+        position where it is then. For codes of one camera, and positions in its picture. What a control does to the
+        examples it does to both alike.
       edit: what a control does to the examples, one of ``EDITS``; None for nothing.
       encoder: "module:function" that makes the features; see ``encoders``. None for other inputs.
       also: worlds whose test splits are further splits, by the worlds' names; they have the data set's classes.
@@ -83,9 +84,9 @@ class Examples:
             raise ValueError("config.examples asks for no class and no target; set classes=True or name a target.")
         if self.target is not None and TARGETS[self.target].views > 1 and not self.views:
             raise ValueError(f"The target {self.target!r} needs all cameras; set config.examples.views to True.")
-        if self.mirrored and (not coded or self.views or self.edit is not None):
-            raise ValueError(f"config.examples.mirrored is for codes of one camera as they are; found input "
-                             f"{self.input!r}, views={self.views} and edit {self.edit!r}. Set it to False.")
+        if self.mirrored and (not coded or self.views):
+            raise ValueError(f"config.examples.mirrored is for codes of one camera; found input {self.input!r} and "
+                             f"views={self.views}. Set it to False.")
         if self.also and self.opened.source != "trajectories":
             raise ValueError(f"config.examples.also is {self.also} and config.data.source {self.opened.source!r}; only "
                              "'trajectories' has further worlds. Leave it empty.")
@@ -123,7 +124,7 @@ class Examples:
         if self.edit == "rolled_labels" and split == "train":
             columns["label"] = (columns["label"] + 1) % len(self._families)
         if self.edit == "shuffled_labels" and split == "train":
-            columns["label"] = self._random(split, 1).permutation(columns["label"])
+            columns["label"] = columns["label"][self._shuffled(split, len(chosen), len(rows))]
         if self.target is not None:
             mean_P, scale_P = self.scale
             position_NP = facts["position"][rows]
@@ -138,9 +139,8 @@ class Examples:
             mean_D, scale_D = self._feature_scale
             columns["codes"] = (self._features_of(split)[rows] - mean_D) / scale_D
         elif self.field == "codes":
-            columns["codes"] = self._codes(split, chosen, self.edit)
-            if mirrored:
-                columns["codes"] = np.concatenate([columns["codes"], self._codes(split, chosen, "mirrored")])
+            sides = (False, True) if mirrored else (False,)
+            columns["codes"] = np.concatenate([self._codes(split, chosen, side) for side in sides])
         elif self.input == "pixels":
             source = clips(*self._at(split), self.views, self.edit)
         about = self.source(split, ("label",))
@@ -226,8 +226,12 @@ class Examples:
         stream = self._random(split, 0)
         return np.sort(np.concatenate([stream.permutation(np.flatnonzero(label_N == k))[:each] for k in classes]))
 
-    def _codes(self, split: str, rows: np.ndarray, edit: str | None) -> np.ndarray:
-        """The codes (N, t, h, w) of clips as an edit leaves them, of all cameras one after the other in t, so that a
+    def _shuffled(self, split: str, clips: int, rows: int) -> np.ndarray:
+        """For each of the rows, which are the clips once or twice, that whose label it gets; the same for both."""
+        return np.tile(self._random(split, 1).permutation(clips), rows // clips) if clips else np.arange(0)
+
+    def _codes(self, split: str, rows: np.ndarray, mirrored: bool) -> np.ndarray:
+        """The codes (N, t, h, w) of clips as the edit leaves them, of all cameras one after the other in t, so that a
         network which treats every time alike treats every camera alike."""
         label = ("label",) if self.source(split, ("video",)).class_names else ()
         sources = [self.source(split, ("video", *label))]
@@ -235,11 +239,11 @@ class Examples:
             both = self.source(split, ("video", "views", *label))
             count = both.read([0])["views"].shape[1]
             sources += [EditedSource(both, f"view {v}", functools.partial(one_view, v)) for v in range(count)]
-        if edit in ("first_frame", "mirrored"):
+        for edit in (*(["first_frame"] if self.edit == "first_frame" else []), *(["mirrored"] if mirrored else [])):
             sources = [edited(source, edit) for source in sources]
         name, root = self._at(split)[1], self.opened.data_dir
         cameras = [coded(self.coder, source, name, root)[rows] for source in sources]
-        if edit == "shuffled_time":
+        if self.edit == "shuffled_time":
             order = np.argsort(self._random(split, 2).random(cameras[0].shape[:2]), axis=1)
             cameras = [np.take_along_axis(codes, order[..., None, None], axis=1) for codes in cameras]
         return np.concatenate(cameras, axis=1)

@@ -169,6 +169,9 @@ def _checked(config: ConfigDict) -> dict[str, Any]:
                          f"{study['labels']}.")
     if study["rates"] and plain["train"].get("best") is None:
         raise ValueError(f"study.rates is {study['rates']}; rates are chosen by config.train.best, which is missing.")
+    if "test" not in plain["evals"].get("splits", experiment.LAST):
+        raise ValueError(f"evals.splits is {plain['evals']['splits']}; a study's verdict is about the test split. Add "
+                         "'test'.")
     if study["subject"] not in plain["rows"]:
         raise ValueError(unknown_name("row in study.subject", study["subject"], plain["rows"]))
     for row, section in plain["rows"].items():
