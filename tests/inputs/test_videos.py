@@ -318,4 +318,4 @@ def test_the_tfds_command_line_builds_a_folder(ucf, tmp_path):
     door = pathlib.Path(__file__).parents[2] / "data" / "videos"
     tfds_build = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main", "build", str(door)]
     subprocess.run([*tfds_build, "--config", config, "--data_dir", str(tmp_path)], check=True)
-    assert len(list(tmp_path.glob("videos/in-4x64x64-*/1.0.0/dataset_info.json"))) == 1
+    assert len(list(tmp_path.glob("videos/in-4x64x64-*/1.1.0/dataset_info.json"))) == 1

@@ -5,79 +5,34 @@ examined before anything is written, so that what cannot be used is known by nam
 build or it is left out and recorded in the data set's metadata.
 """
 
-import bisect
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from videogvt.inputs import splitting
 from videogvt.inputs.builders import ClipBuilder
-from videogvt.inputs.frames import Framing
+from videogvt.inputs.footage import Clips, Footage
+from videogvt.inputs.frames import Framing, Unusable
+from videogvt.inputs.paths import digest, find, printable, printable_name
 from videogvt.inputs.shards import Splits
 
 SHARES = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
 SAME_RECORDING = r"_c\d+$"  # UCF-101 calls the clips cut from one recording ..._g01_c01, ..._g01_c02
 NO_CLASSES = "all"
 NAMED = 20  # files in a message
-
-
-class Unusable(Exception):
-    """Why a file cannot be read."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Footage:
-    """What a readable file offers.
-
-    Attributes:
-      frames_NT: int32, for each of its N clips the numbers of the T frames that it consists of, never decreasing.
-      start_N: float32, when each clip begins, in seconds.
-      fps: frames a second of the clips.
-    """
-
-    frames_NT: np.ndarray
-    start_N: np.ndarray
-    fps: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    """The clips of a split, file after file: a function from an index to an example."""
-
-    read: Callable[[str, np.ndarray, str], np.ndarray]  # path, numbers of the frames, name of the clip
-    folder: str
-    files: tuple[tuple[str, int, Footage], ...]  # path in the folder, label
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @functools.cached_property
-    def _ends(self) -> list[int]:
-        return np.cumsum([len(footage.start_N) for _, _, footage in self.files]).tolist()
-
-    def __call__(self, index: int) -> dict[str, object]:
-        number = bisect.bisect_right(self._ends, index)
-        path, label, footage = self.files[number]
-        clip = index - self._ends[number] + len(footage.start_N)
-        name = f"{path}#{clip}"
-        return {
-            "video": self.read(os.path.join(self.folder, path), footage.frames_NT[clip], name),
-            "label": label,
-            "id": name,
-            "fps": np.float32(footage.fps),
-            "start": np.float32(footage.start_N[clip]),
-        }
+NAME = 150  # letters of the folder's name in that of the data set, of 255 that a file system allows
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -88,9 +43,10 @@ class FolderConfig(tfds.core.BuilderConfig):
     files or settings never share a data set.
 
     Attributes:
-      folder: of the files; every file below it with a known suffix counts, hidden ones excepted.
+      folder: of the files; every file below it with a known suffix counts, hidden ones excepted. Links are followed.
       height, width, crop, seed: see ``Framing``.
-      shares: (split, share) pairs, or a mapping, that sum to 1. A file's split follows from a hash of its path.
+      shares: (split, share) pairs, or a mapping, that sum to 1. A file's split follows from a hash of its path; how few
+        files are shared out is said in ``splitting``.
       same_recording: a regular expression that is removed from the path before hashing (less its suffix), so that files
         that differ only there share a split. The default suits UCF-101.
       split_lists: instead of shares: split to a text file with one path per line, relative to the folder; anything
@@ -124,17 +80,22 @@ class FolderConfig(tfds.core.BuilderConfig):
         self.shares = tuple(self.shares.items()) if isinstance(self.shares, Mapping) else tuple(map(tuple, self.shares))
         if abs(sum(share for _, share in self.shares) - 1) > 1e-6:
             raise ValueError(f"The shares of the splits are {self.shares}; they must sum to 1.")
-        self.paths = self._find()
+        self._found = find(self.root, self.suffixes)
+        self.paths = self._found.paths
+        if not self.paths:
+            raise FileNotFoundError(f"{printable(str(self.root))} holds no {self.kind} ({', '.join(self.suffixes)}).")
         self.class_names = self._classes()
-        settings = _digest(json.dumps(self.metadata(), sort_keys=True))
-        plain = re.sub(r"[^A-Za-z0-9]+", "_", self.root.name)
+        settings = digest(json.dumps(self.metadata(), sort_keys=True))
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", self.root.name)[:NAME]
         self.name = f"{plain}-{self.num_frames}x{self.height}x{self.width}-{settings[:12]}"
-        self.description = self.description or f"{len(self.paths)} {self.kind} of the folder {self.root.name}."
+        named = printable(self.root.name)
+        self.description = self.description or f"{len(self.paths)} {self.kind} of the folder {named}."
 
-    def examine(self, path: os.PathLike) -> Footage:
-        """Reads a whole file to see what it offers; ``Unusable``, or an error of its decoder, if it cannot be read.
+    def examiner(self, threads: int) -> contextlib.AbstractContextManager[Callable[[os.PathLike], Footage]]:
+        """A context with a function, for so many threads, that reads a whole file to see what it offers.
 
-        A file that is whole but too short has no clips.
+        It raises ``Unusable``, or an error of its decoder, if the file cannot be read. One that is whole but too short
+        has no clips.
         """
         raise NotImplementedError
 
@@ -150,7 +111,7 @@ class FolderConfig(tfds.core.BuilderConfig):
             "framing": dataclasses.asdict(self.framing),
             "shares": [list(share) for share in self.shares],
             "same_recording": self.same_recording,
-            "split_lists": {split: pathlib.Path(path).expanduser().read_text() for split, path in lists.items()},
+            "split_lists": {split: _text(path) for split, path in lists.items()},
         }
 
     def metadata(self) -> dict[str, object]:
@@ -160,7 +121,7 @@ class FolderConfig(tfds.core.BuilderConfig):
     @functools.cached_property
     def _files_sha256(self) -> str:
         """SHA-256 of the paths and sizes of the files."""
-        return _digest("".join(f"{path}\0{(self.root / path).stat().st_size}\n" for path in self.paths))
+        return digest("".join(f"{path}\0{_size(self.root / path)}\n" for path in self.paths))
 
     def features(self) -> tfds.features.FeaturesDict:
         """What an example holds."""
@@ -175,48 +136,71 @@ class FolderConfig(tfds.core.BuilderConfig):
 
     def splits(self) -> Splits:
         """Split name to (size, example function)."""
-        by_split = self._assigned()
         clips = {}
-        for split, paths in by_split.items():
-            ordered = sorted((path for path in paths if path in self.footage), key=_digest)  # mixes the classes
-            files = tuple((path, self._label(path), self.footage[path]) for path in ordered)
+        for split, footage in self._shared.footage.items():
+            ordered = sorted(footage, key=digest)  # mixes the classes
+            files = tuple((path, self._label(path), footage[path]) for path in ordered)
             clips[split] = Clips(self.reader(), os.fspath(self.root), files)
         if empty := [split for split in clips if not len(clips[split])]:
-            sizes = {split: f"{len(clips[split])} clips of {len(paths)} files" for split, paths in by_split.items()}
+            sizes = ", ".join(f"{split}: {len(table)} clips of {len(table.files)}" for split, table in clips.items())
             raise ValueError(
-                f"Nothing is left for {', '.join(empty)} of {self.root}: {sizes}. Use more or longer {self.kind}, "
-                "or other `shares` (a split may be left out) or `split_lists`."
+                f"Nothing is left for {', '.join(empty)} of {printable(str(self.root))} ({sizes} {self.kind}). "
+                f"{self._advice()}"
             )
         return {split: (len(table), table) for split, table in clips.items()}
+
+    def _advice(self) -> str:
+        """What to do where a split is empty."""
+        if self.split_lists:
+            return f"Name {self.kind} in `split_lists` that can be read and are long enough, or leave the split out."
+        need = len(self.shares)
+        longer = f", or fewer that have {splitting.least(need)} clips or more" if self.num_frames > 1 < need else ""
+        return (f"Needed are {need} or more {self.kind} that can be read and have a clip{longer}; or name fewer splits "
+                "in `shares`, each with a share above 0.")
+
+    @functools.cached_property
+    def _shared(self) -> splitting.Shared:
+        """The usable files of each split."""
+        if self.split_lists:
+            return splitting.Shared({split: {path: self.footage[path] for path in paths if path in self.footage}
+                                     for split, paths in self._listed_files().items()})
+        return splitting.shared(self.footage, self.shares, self.same_recording)
 
     @functools.cached_property
     def footage(self) -> dict[str, Footage]:
         """What each usable file offers, by path; examines every file, in threads."""
         readable = {path: found for path, found in self._examined.items() if isinstance(found, Footage)}
-        return {path: found for path, found in readable.items() if len(found.start_N)}
+        return {path: found for path, found in readable.items() if len(found)}
 
     @property
     def left_out(self) -> dict[str, object]:
         """The files that give no clips: ``unreadable`` with the reasons, and ``too_short``."""
-        unreadable = {path: found for path, found in self._examined.items() if isinstance(found, str)}
-        too_short = sorted(set(self._examined) - set(self.footage) - set(unreadable))
-        return {"unreadable": unreadable, "too_short": too_short}
+        unreadable = {printable(path): found for path, found in self._examined.items() if isinstance(found, str)}
+        too_short = [path for path, found in self._examined.items() if not isinstance(found, str) and not len(found)]
+        return {"unreadable": unreadable, "too_short": sorted(map(printable, too_short))}
 
     @functools.cached_property
     def _examined(self) -> dict[str, Footage | str]:
         def attempt(path: str) -> Footage | str:
             try:
-                return self.examine(self.root / path)
+                if not (self.root / path).is_file():
+                    return "it is no file, and no link to one"  # a pipe would be waited for
+                return examine(self.root / path)
             except (Unusable, OSError, ValueError) as error:
-                return str(error) or type(error).__name__
+                said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                return printable(said)
 
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        threads = min(os.cpu_count(), len(self.paths))
+        with self.examiner(threads) as examine, concurrent.futures.ThreadPoolExecutor(threads) as pool:
             found = tqdm(pool.map(attempt, self.paths), total=len(self.paths), unit=" files", desc="Examining",
                          mininterval=0.1 if sys.stderr.isatty() else 10.0)  # fmt: skip
             return dict(zip(self.paths, found, strict=True))
 
     def check_files(self) -> None:
-        """Names the unreadable files; raises where they are too many."""
+        """Names what is not used, and files whose split is not that of their hash; raises where too many are
+        unreadable."""
+        for line in self._notes():
+            print(line, file=sys.stderr)
         unreadable, short = self.left_out["unreadable"], self.left_out["too_short"]
         listed = "".join(f"\n  {path}: {reason}" for path, reason in list(unreadable.items())[:NAMED])
         listed += f"\n  and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
@@ -230,50 +214,50 @@ class FolderConfig(tfds.core.BuilderConfig):
         if short:
             print(f"Left out {len(short)} of {len(self.paths)} {self.kind}, shorter than a clip.", file=sys.stderr)
 
-    def _find(self) -> tuple[str, ...]:
-        files = (path.relative_to(self.root) for path in self.root.rglob("*") if path.suffix.lower() in self.suffixes)
-        found = tuple(sorted(path.as_posix() for path in files if not any(part[0] == "." for part in path.parts)))
-        if not found:
-            raise FileNotFoundError(f"{self.root} holds no {self.kind} ({', '.join(self.suffixes)}).")
-        return found
+    def _notes(self) -> Iterator[str]:
+        """What a user should know of folders and splits, a line each."""
+        for path, why in self._found.skipped:
+            yield f"The link {printable(path)} in {printable(str(self.root))} {why}; it is skipped."
+        if self._found.barren and self.class_names != (NO_CLASSES,):
+            named = ", ".join(map(printable, self._found.barren[:NAMED]))
+            yield f"These subfolders hold no {self.kind} ({', '.join(self.suffixes)}) and are no classes: {named}."
+        yield from self._shared.notes
 
     def _classes(self) -> tuple[str, ...]:
-        tops = {path.partition("/")[0] if "/" in path else "" for path in self.paths}
-        if "" in tops and len(tops) > 1:
+        self._tops = sorted({path.partition("/")[0] if "/" in path else "" for path in self.paths})
+        if "" in self._tops and len(self._tops) > 1:
             stray = [path for path in self.paths if "/" not in path]
             raise ValueError(
-                f"{self.root} holds {self.kind} in subfolders, which name the classes, and {len(stray)} beside them "
-                f"({stray[0]}, ...). Put every file into a subfolder, or none."
+                f"{printable(str(self.root))} holds {self.kind} in subfolders, which name the classes, and "
+                f"{len(stray)} beside them ({printable(stray[0])}, ...). Put every file into a subfolder, or none."
             )
-        return tuple(sorted(tops)) if tops != {""} else (NO_CLASSES,)
+        for kind, names in (("classes", tuple(map(printable_name, self._tops))),
+                            (self.kind, tuple(map(printable, self.paths)))):
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"Two {kind} in {printable(str(self.root))} are called {twice} when bytes that are "
+                                 "not UTF-8 are written as text. Rename one of them.")
+        return tuple(map(printable_name, self._tops)) if self._tops != [""] else (NO_CLASSES,)
 
     def _label(self, path: str) -> int:
-        return self.class_names.index(path.partition("/")[0]) if "/" in path else 0
+        return self._tops.index(path.partition("/")[0]) if "/" in path else 0
 
-    def _assigned(self) -> dict[str, list[str]]:
-        """The files of each split."""
-        if self.split_lists:
-            listed = {split: self._listed(path) for split, path in self.split_lists.items()}
-            count = collections.Counter(path for paths in listed.values() for path in paths)
-            if twice := sorted(path for path in count if count[path] > 1):
-                raise ValueError(f"The split lists name {len(twice)} files twice, such as {twice[0]!r}.")
-            return listed
-        names, shares = zip(*self.shares)
-        bounds = np.cumsum(shares)[:-1].tolist()
-        by_split = {name: [] for name in names}
-        for path in self.paths:
-            stem = pathlib.PurePosixPath(path).with_suffix("").as_posix()
-            draw = int(_digest(re.sub(self.same_recording, "", stem))[:16], 16) / 2**64
-            by_split[names[bisect.bisect_right(bounds, draw)]].append(path)
-        return by_split
+    def _listed_files(self) -> dict[str, list[str]]:
+        """The files of each split, by the lists."""
+        listed = {split: self._listed(path) for split, path in self.split_lists.items()}
+        count = collections.Counter(path for paths in listed.values() for path in paths)
+        if twice := sorted(path for path in count if count[path] > 1):
+            raise ValueError(f"The split lists name {len(twice)} files twice, such as {printable(twice[0])!r}.")
+        return listed
 
     def _listed(self, path: os.PathLike) -> list[str]:
         """The files that a list names."""
-        lines = [line.strip() for line in pathlib.Path(path).expanduser().read_text().splitlines() if line.strip()]
+        lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
         known = set(self.paths)
         named = [line if line in known else line.rsplit(maxsplit=1)[0] for line in lines]
         if missing := [name for name in named if name not in known]:
-            raise ValueError(f"{path} names {len(missing)} files that are not in {self.root}, such as {missing[0]!r}.")
+            raise ValueError(f"{path} names {len(missing)} files that are not in {self.root}, such as "
+                             f"{printable(missing[0])!r}.")
         return named
 
 
@@ -306,5 +290,14 @@ class FolderBuilder(ClipBuilder, skip_registration=True):
         self.info.metadata["left_out"] = self.builder_config.left_out
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _size(path: pathlib.Path) -> int:
+    """Bytes of a file; -1 where there is none, which is told when it is examined."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _text(path: os.PathLike) -> str:
+    """A list of paths, in which bytes that are not UTF-8 are kept as those of paths are."""
+    return pathlib.Path(path).expanduser().read_text(encoding="utf-8", errors="surrogateescape")

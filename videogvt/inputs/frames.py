@@ -9,6 +9,10 @@ from PIL import Image
 CROPS = ("center", "random")
 
 
+class Unusable(Exception):
+    """Why a file cannot be read."""
+
+
 def resize(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
     """The uint8 frame at another size (Pillow: bicubic, with antialiasing when it shrinks)."""
     if frame_HWC.shape[:2] == (height, width):

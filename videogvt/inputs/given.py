@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageSequence
 
+from videogvt.inputs.decoding import decode_frames
 from videogvt.inputs.frames import Framing, on_white
-from videogvt.inputs.videos import decode_frames
 
 PICTURES = (".gif", ".webp", ".png", ".apng")
 ARRAYS = (".npy", ".npz")

@@ -4,6 +4,7 @@ Pictures are read with Pillow: the first frame of an animated one, turned as its
 white. A file is unreadable, and left out by name, if Pillow cannot decode all of it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -14,8 +15,8 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 from videogvt.inputs.builders import data_root
-from videogvt.inputs.folders import FolderBuilder, FolderConfig, Footage, NoFolder, Unusable
-from videogvt.inputs.frames import Framing, on_white
+from videogvt.inputs.folders import FolderBuilder, FolderConfig, Footage, NoFolder
+from videogvt.inputs.frames import Framing, Unusable, on_white
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -28,9 +29,8 @@ class ImageFolderConfig(FolderConfig):
     kind = "pictures"
     about = "The pictures of a folder at one size, as clips of one frame."
 
-    def examine(self, path: os.PathLike) -> Footage:
-        _picture(path)
-        return Footage(np.zeros((1, 1), np.int32), np.zeros(1, np.float32), 1.0)
+    def examiner(self, threads: int) -> contextlib.AbstractContextManager[Callable[[os.PathLike], Footage]]:
+        return contextlib.nullcontext(_examine)
 
     def reader(self) -> Callable[[str, np.ndarray, str], np.ndarray]:
         return functools.partial(read_picture, framing=self.framing)
@@ -62,6 +62,12 @@ def prepared_images(
 def read_picture(path: str, frames_T: np.ndarray, name: str, framing: Framing) -> np.ndarray:
     """The picture as a clip, uint8 (1,H,W,3)."""
     return framing(_picture(path), framing.place(name))[None]
+
+
+def _examine(path: os.PathLike) -> Footage:
+    """One clip, if the picture can be read."""
+    _picture(path)
+    return Footage(np.zeros((1, 1), np.int32), np.zeros(1, np.float32), 1.0)
 
 
 def _picture(path: os.PathLike) -> np.ndarray:

@@ -8,30 +8,35 @@ The rules, which ``data/videos/README.md`` repeats for readers of the data:
   evenly spaced at the rate that the container states.
 * Clips are consecutive, without overlap, ``num_frames`` frames ``stride`` samples apart; what is left at the end is not
   used. A video shorter than one clip is left out and counted, or with ``short="repeat"`` its last frame is repeated.
-* Transparent pixels are laid over white. Rotation by quarter turns that the container asks for is done.
+* What players show counts. Frames that an edit list leaves out, or that end before the time 0, are not there.
+* Transparent pixels are laid over white. Quarter turns and mirror images that the container asks for are done, and
+  pixels that are not square are made so.
 * A file is unreadable, and left out by name, if it cannot be opened, has no picture stream, or a frame fails to decode
-  or is marked corrupt, or if fewer than nine tenths of the duration or frames that it promises are there.
+  or is marked corrupt, if fewer than nine tenths of the duration or frames that it promises are there, if it asks for
+  another display matrix or pixels more than ten times as wide as high, or if its decoder crashes, takes 60 s for a
+  frame or more than 4 GiB.
 """
 
+import contextlib
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from videogvt.inputs.builders import data_root
-from videogvt.inputs.folders import FolderBuilder, FolderConfig, Footage, NoFolder, Unusable
-from videogvt.inputs.frames import Framing, on_white
+from videogvt.inputs.decoding import Frame, shown
+from videogvt.inputs.folders import FolderBuilder, FolderConfig, Footage, NoFolder
+from videogvt.inputs.frames import Framing, Unusable
+from videogvt.inputs.paths import printable
+from videogvt.inputs.probing import probing
 
 SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 SHORT = ("drop", "repeat")
 GRACE = 0.25  # of the mean interval between frames
-PROMISE = 0.9  # of a file's promised length
-ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the alpha channel
+MOST_MOMENTS = 10**7  # of a video; some 90 hours, while a damaged timestamp may be a thousand years off
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -53,7 +58,7 @@ class VideoFolderConfig(FolderConfig):
 
     suffixes = SUFFIXES
     kind = "videos"
-    about = "Clips cut from a folder of videos, at one size and without a video in two splits."
+    about = "Clips cut from a folder of videos, at one size and without a frame in two splits."
 
     def __post_init__(self):
         if self.short not in SHORT:
@@ -68,8 +73,12 @@ class VideoFolderConfig(FolderConfig):
     def settings(self) -> dict[str, object]:
         return super().settings() | {"stride": self.stride, "fps": self.fps, "short": self.short}
 
-    def examine(self, path: os.PathLike) -> Footage:
-        times_N, stated_rate = _timeline(path)
+    @contextlib.contextmanager
+    def examiner(self, threads: int) -> Iterator[Callable[[os.PathLike], Footage]]:
+        with probing(threads) as timeline:
+            yield lambda path: self._footage_of(*timeline(path))
+
+    def _footage_of(self, times_N: np.ndarray, stated_rate: float | None) -> Footage:
         numbers_N, rate = sample(times_N, stated_rate, self.fps)
         span = (self.num_frames - 1) * self.stride + 1
         if len(numbers_N) < span and self.short == "repeat":
@@ -86,8 +95,9 @@ class Videos(FolderBuilder, skip_registration=True):
     """Clips cut from a folder of videos; the config is a ``VideoFolderConfig``."""
 
     name = "videos"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.0.0": "First release.",
+                     "1.1.0": "Edit lists, mirror images and the aspect of pixels are followed."}
     BUILDER_CONFIGS = [NoFolder(example="/my/videos")]
     builder_config_cls = VideoFolderConfig
 
@@ -121,6 +131,8 @@ def sample(times_N: np.ndarray, stated_rate: float | None, fps: float | None) ->
     times_N = np.maximum.accumulate(times_N - times_N[0])
     mean_rate = (count - 1) / times_N[-1] if count > 1 else stated_rate or 1.0
     rate = fps or mean_rate
+    if not times_N[-1] * rate < MOST_MOMENTS:
+        raise Unusable(f"by its timestamps it lasts {times_N[-1]:.3g} s, too long for {rate:g} frames a second")
     grace = GRACE / mean_rate
     moments_M = np.arange(int((times_N[-1] + grace) * rate) + 1) / rate
     return np.searchsorted(times_N, moments_M + grace, side="right") - 1, float(rate)
@@ -130,15 +142,6 @@ def read_clip(path: str, frames_T: np.ndarray, name: str, framing: Framing) -> n
     """The frames of these numbers (never decreasing), uint8 (T,H,W,3)."""
     place = framing.place(name)
     return np.stack([framing(frame_HWC, place) for frame_HWC in _Player.of(path).show(frames_T.tolist())])
-
-
-def decode_frames(path: os.PathLike, count: int) -> list[np.ndarray]:
-    """The first frames of a video file, at most ``count``, each uint8 RGB (H, W, 3); needs PyAV."""
-    av = _av()
-    try:
-        return [_rgb(frame) for frame in itertools.islice(_decoded(path), count)]
-    except (av.error.FFmpegError, Unusable) as error:
-        raise ValueError(f"{path} cannot be read as a video: {error}.") from error
 
 
 class _Player:
@@ -154,78 +157,23 @@ class _Player:
         return _Player(path)
 
     def _rewind(self) -> None:
-        self._frames, self._number, self._frame = _decoded(self._path), -1, None
+        self._frames, self._number, self._frame = shown(self._path), -1, None
 
     def show(self, numbers: list[int]) -> Iterator[np.ndarray]:
         """RGB frames of these numbers, (H,W,3)."""
-        shown, picture_HWC = -1, None
+        last, picture_HWC = -1, None
         for number in numbers:
             if number < self._number:
                 self._rewind()
             while self._number < number:
-                self._frame, self._number = next(self._frames), self._number + 1
-            if shown != number:
-                shown, picture_HWC = number, _rgb(self._frame)
+                self._frame, self._number = self._next(), self._number + 1
+            if last != number:
+                last, picture_HWC = number, self._frame.picture()
             yield picture_HWC
 
-
-def _timeline(path: os.PathLike) -> tuple[np.ndarray, float | None]:
-    """Decodes a whole video: the timestamps of its frames in seconds (NaN for none), and the rate it states."""
-    av = _av()
-    try:
-        with av.open(os.fspath(path)) as container:
-            stream = _picture_stream(container)
-            rate = float(stream.average_rate or stream.guessed_rate or 0) or None
-            frames, duration = stream.frames, (container.duration or 0) / av.time_base
-        times = []
-        for frame in _decoded(path):
-            if frame.is_corrupt:
-                raise Unusable(f"frame {len(times)} is corrupt")
-            times.append(float("nan") if frame.time is None else frame.time)
-    except av.error.FFmpegError as error:
-        raise Unusable(error.strerror or type(error).__name__) from error
-    if not times:
-        raise Unusable("it holds no frame")
-    if len(times) < PROMISE * frames:
-        raise Unusable(f"it promises {frames} frames, but only {len(times)} are there")
-    lasted = times[-1] - times[0] + (1 / rate if rate else 0)
-    if not frames and lasted < PROMISE * duration:
-        raise Unusable(f"it promises {duration:.2f} s, but only {lasted:.2f} s are there")
-    return np.array(times), rate
-
-
-def _decoded(path: os.PathLike) -> Iterator:
-    """The frames of a video in the order in which they are shown."""
-    av = _av()
-    with av.open(os.fspath(path)) as container:
-        stream = _picture_stream(container)
-        decoder = ALPHA_DECODERS.get(stream.codec_context.name) if stream.metadata.get("alpha_mode") == "1" else None
-        if decoder is None:
-            yield from container.decode(stream)
-            return
-        context = av.CodecContext.create(decoder, "r")
-        for packet in container.demux(stream):
-            yield from context.decode(packet)
-
-
-def _picture_stream(container):
-    if not container.streams.video:
-        raise Unusable("it has no picture stream")
-    return container.streams.video[0]
-
-
-def _rgb(frame) -> np.ndarray:
-    """A decoded frame as uint8 (H,W,3), on white, turned as its container asks."""
-    if any(component.is_alpha for component in frame.format.components):
-        frame_HWC = on_white(frame.to_ndarray(format="rgba"))
-    else:
-        frame_HWC = frame.to_ndarray(format="rgb24")
-    return np.rot90(frame_HWC, frame.rotation // 90) if frame.rotation % 90 == 0 else frame_HWC
-
-
-def _av() -> ModuleType:
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError("Reading videos needs PyAV: pip install 'videogvt[video]'.") from error
-    return av
+    def _next(self) -> Frame:
+        frame = next(self._frames, None)
+        if frame is None:
+            raise ValueError(f"{printable(self._path)} had {self._number + 1} frames more when it was examined: it "
+                             "changed while its data set was built. Start again.")
+        return frame

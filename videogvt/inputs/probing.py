@@ -1,0 +1,147 @@
+"""Trying videos in processes of their own, where a decoder that crashes, hangs or wants all memory does no harm.
+
+Decoders are native code, and a damaged file can do to them what no exception tells. Each file is therefore decoded once
+in a child process with a limit on its memory; what came through there is decoded by the caller without fear. A child
+goes on to the next file; one that has died is replaced. What it says is JSON, since a process that a hostile file has
+taken over may say anything.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from videogvt.inputs.decoding import pyav, reason, timeline
+from videogvt.inputs.frames import Unusable
+
+PATIENCE_S = 60.0
+"""So long a decoder may take for the next frame, or to open a file."""
+MEMORY = 4 * 2**30
+"""Bytes of address space that a decoder may have; 8K video takes less than half of it."""
+BEAT_S = 1.0
+GONE = (EOFError, BrokenPipeError, ConnectionResetError)
+
+
+class Prober:
+    """A child process that decodes files. It starts with the first one and ends with ``close``."""
+
+    def __init__(self):
+        self._process: subprocess.Popen | None = None
+        self._pipe: Connection | None = None
+
+    def timeline(self, path: os.PathLike) -> tuple[np.ndarray, float | None]:
+        """What ``decoding.timeline`` says of a file; ``Unusable`` too where the decoder came to no end."""
+        if self._process is None:
+            self._start()
+        try:
+            self._pipe.send_bytes(os.fsencode(path))
+            said = self._answer()
+        except GONE:
+            said = {"reason": f"its decoder crashed ({self._end()})"}
+        if "reason" in said:
+            raise Unusable(said["reason"])
+        return np.array(said["times"], np.float64), said["rate"]
+
+    def close(self) -> None:
+        """Ends the child."""
+        if self._process is not None:
+            self._end()
+
+    def _answer(self) -> dict:
+        while self._pipe.poll(PATIENCE_S):
+            said = json.loads(self._pipe.recv_bytes())
+            if said:
+                return said
+        self._end()
+        return {"reason": f"its decoder came to no next frame in {PATIENCE_S:g} s"}
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
+                       "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        code = "import sys; from videogvt.inputs.probing import serve; serve(int(sys.argv[1]))"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=environment,
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
+        self._pipe = ours
+
+    def _end(self) -> str:
+        """Ends the child, and says how it had ended by itself."""
+        process, self._process = self._process, None
+        self._pipe.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        process.kill()
+        status = process.wait()
+        return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+@contextlib.contextmanager
+def probing(processes: int) -> Iterator[Callable[[os.PathLike], tuple[np.ndarray, float | None]]]:
+    """A context in which so many threads can ask for timelines at once, each of a child; they end with it."""
+    pyav()  # whose absence is no file's fault
+    probers = [Prober() for _ in range(processes)]
+    idle: queue.SimpleQueue[Prober] = queue.SimpleQueue()
+    for prober in probers:
+        idle.put(prober)
+
+    def ask(path: os.PathLike) -> tuple[np.ndarray, float | None]:
+        prober = idle.get()
+        try:
+            return prober.timeline(path)
+        finally:
+            idle.put(prober)
+
+    try:
+        yield ask
+    finally:
+        for prober in probers:
+            prober.close()
+
+
+def serve(handle: int) -> None:
+    """A child's life: decode file after file until the caller hangs up."""
+    _limit_memory()
+    pipe = Connection(handle)
+    with contextlib.suppress(*GONE):
+        while True:
+            path, last = os.fsdecode(pipe.recv_bytes()), time.monotonic()
+
+            def beat() -> None:
+                nonlocal last
+                if time.monotonic() - last > BEAT_S:
+                    pipe.send_bytes(b"{}")
+                    last = time.monotonic()
+
+            pipe.send_bytes(json.dumps(_tried(path, beat)).encode())
+
+
+def _tried(path: str, beat: Callable[[], None]) -> dict[str, object]:
+    """The answer about a file. Whatever goes wrong here, with PyAV at hand, the file is to blame."""
+    try:
+        times_N, rate = timeline(path, beat)
+    except GONE:
+        raise
+    except MemoryError:
+        return {"reason": f"decoding it takes more than {MEMORY >> 30} GiB"}
+    except Exception as error:
+        return {"reason": reason(error)}
+    return {"times": times_N.tolist(), "rate": rate}
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere is there such a limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most < 0 else min(MEMORY, most), most))
