@@ -17,6 +17,7 @@ from videogvt.train.state import TrainState
 NAMES = ("line", "circle", "wave")
 LABELS = [0, 0, 0, 1, 1, 2]
 ANSWERS = [0, 0, 1, 1, 0, 2]
+IDS = ["line/été.mp4#0", *(f"{'long' * 60}{number}.mp4#0" for number in range(5))]
 SURE = 4.0  # the logit of the answer; the others' is 0
 
 
@@ -24,7 +25,7 @@ def source() -> ArraySource:
     """Clips whose first pixel says what the classifier will answer."""
     video = np.zeros((6, 2, 4, 4, 3), np.uint8)
     video[:, 0, 0, 0, 0] = ANSWERS
-    return ArraySource({"video": video, "label": np.array(LABELS, np.int32), "id": np.arange(6).astype(str)}, NAMES)
+    return ArraySource({"video": video, "label": np.array(LABELS, np.int32), "id": np.array(IDS)}, NAMES)
 
 
 def classify(state, video_BTHWC):
@@ -67,6 +68,7 @@ def test_confusion_has_a_row_for_each_true_class(measured):
 
 def test_the_table_has_a_row_for_each_clip_in_order(measured):
     table = measured[1]["table"]
+    assert table["id"].tolist() == IDS
     assert table["prediction"].tolist() == ANSWERS and table["index"].tolist() == list(range(6))
     assert table["named_right"].tolist() == [answer == label for answer, label in zip(ANSWERS, LABELS, strict=True)]
     np.testing.assert_allclose(table["probability"], np.exp(SURE) / (np.exp(SURE) + 2), rtol=1e-5)

@@ -166,3 +166,12 @@ def test_object_error_counts_the_objects_own_pixels_alone():
 def test_disc_holds_the_pixels_within_the_radius():
     disc = np.asarray(object_disc(jnp.array([[[2.0, 1.0]]]), jnp.array([[1.5]]), (4, 5)))[0, 0]
     assert disc.sum() == 9 and disc[0:3, 1:4].all()
+
+
+def test_ids_are_texts_of_any_length():
+    data = source()
+    ids = np.array([f"été/{'long' * 60}{number}.mp4#0" for number in range(CLIPS)])
+    data = ArraySource({**data._arrays, "id": ids}, SPEC.families)
+    results = dict(make_eval(data, samples=1).run(make_state(1.0)))
+    assert np.load(io.BytesIO(results["table"].data))["id"].tolist() == ids.tolist()
+    assert set(np.load(io.BytesIO(results["samples"].data))["id"]) <= set(ids)

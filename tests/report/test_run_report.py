@@ -26,7 +26,7 @@ def samples(truth: bool, size: int = 1) -> dict[str, np.ndarray]:
     video = np.stack([item["video"] for item in items]).repeat(size, axis=2).repeat(size, axis=3)
     noise = np.random.default_rng(0).normal(0, 6, video.shape)
     arrays = {
-        "id": np.array([item["id"] for item in items]).astype("S64"), "index": np.arange(8),
+        "id": np.array([item["id"] for item in items]), "index": np.arange(8),
         "psnr": np.linspace(25, 35, 8), "choice": np.repeat(CHOICES, 2), "original": video,
         "reconstruction": np.clip(video + noise, 0, 255).astype(np.uint8),
     }
@@ -198,3 +198,12 @@ def test_report_of_a_classifier(tmp_path):
     assert report.picture is None
     html = report.page.read_text()
     assert "Confusions" in html and "dversarial" not in html
+
+
+def test_ids_of_earlier_versions_are_read(tmp_path):
+    write_run(tmp_path)
+    place = next(tmp_path.glob("media/*/eval/test/samples.npz"))
+    with np.load(place) as arrays:
+        kept = dict(arrays) | {"id": np.array([("é" * 40).encode()[:63]] * 8)}  # cut in a letter
+    np.savez_compressed(place, **kept)
+    assert "é" * 31 in read_run(tmp_path).files["test"]["samples"]["id"][0]

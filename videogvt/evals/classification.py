@@ -76,7 +76,7 @@ class ClassificationEval:
         for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
             seen = place_batch({self.field: batch[self.field]}, mesh)[self.field]
             heads = {name: local_rows(head) for name, head in self._forward(state, seen).items()}
-            part = {"id": np.asarray(batch["id"]).astype("S64"), "index": index_B, "mask": batch["mask"] > 0,
+            part = {"id": np.asarray(batch["id"]).astype(str), "index": index_B, "mask": batch["mask"] > 0,
                     "label": batch["label"]}
             if "logits" in heads:
                 part |= named(heads["logits"], batch["label"])

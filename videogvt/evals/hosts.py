@@ -37,14 +37,25 @@ def stack(batches: list[Columns]) -> Columns:
 def gather(columns: Columns) -> Columns:
     """The tables of all hosts, one below the other; they have the same columns and the same number of rows.
 
-    Columns travel as bytes, since jax has no texts and would make 32 bits of 64. Text columns are byte strings (dtype
-    ``S``) of one width on all hosts.
+    Columns travel as bytes, since jax has no texts and would make 32 bits of 64. Texts are as wide as the longest on
+    any host.
     """
     if jax.process_count() == 1:
         return columns
+    columns = _of_one_width(columns)
     whole = multihost_utils.process_allgather({name: _as_bytes(column) for name, column in columns.items()}, tiled=True)
     return {name: np.ascontiguousarray(whole[name]).view(column.dtype).reshape(-1, *column.shape[1:])
             for name, column in columns.items()}
+
+
+def _of_one_width(columns: Columns) -> Columns:
+    """The tables with every column of texts (dtype ``U``) in the widest type that a host has for it."""
+    widths = {name: np.array([max(column.dtype.itemsize // 4, 1)]) for name, column in columns.items()
+              if column.dtype.kind == "U"}
+    if not widths:
+        return columns
+    widths = multihost_utils.process_allgather(widths, tiled=True)
+    return columns | {name: columns[name].astype(f"U{int(np.max(width_N))}") for name, width_N in widths.items()}
 
 
 def _as_bytes(column: np.ndarray) -> np.ndarray:

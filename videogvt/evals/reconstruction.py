@@ -110,7 +110,7 @@ class ReconstructionEval:
         counts: dict[str, np.ndarray] = {}
         for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
             mask_B = batch["mask"] > 0
-            common = {"id": _as_bytes(batch["id"]), "index": index_B}
+            common = {"id": np.asarray(batch["id"]).astype(str), "index": index_B}
             common |= {name: batch[name] for name in ("label", "fps") if name in batch}
             originals = Originals.of(batch, self.families) if self.has_truth else None
             if originals:
@@ -204,11 +204,6 @@ def _as_float(video: jax.Array) -> jax.Array:
 
 def _as_uint8(video: np.ndarray) -> np.ndarray:
     return video if video.dtype == np.uint8 else np.round(video * 255.0).astype(np.uint8)
-
-
-def _as_bytes(names_B: np.ndarray, width: int = 128) -> np.ndarray:
-    """Texts as UTF-8 byte strings of one width, so that hosts can exchange them; what is longer is cut off."""
-    return np.char.encode(np.asarray(names_B).astype(str), "utf-8").astype(f"S{width}")
 
 
 def _without_codes(answer: Answer) -> Contestant:

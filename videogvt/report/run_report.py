@@ -196,7 +196,7 @@ def _clips(run: Run, name: str, clips: int) -> Iterator[str]:
 
 def describe(samples: Arrays, row: int) -> str:
     """Which clip it is and how well it was reconstructed."""
-    words = [samples["id"][row].decode(errors="replace"), f"{samples['psnr'][row]:.1f} dB"]
+    words = [str(samples["id"][row]), f"{samples['psnr'][row]:.1f} dB"]
     if "track_error_px" in samples and np.isfinite(samples["track_error_px"][row]).any():
         words.append(f"{np.nanmean(samples['track_error_px'][row]):.2f} px off")
         words.append(f"found in {samples['found'][row].sum()} of {samples['found'].shape[1]} frames")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,13 @@ class Run:
         return series
 
 
+def with_texts(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Named arrays, ids as texts; runs of earlier versions have bytes, and may have cut them in a letter."""
+    arrays = dict(arrays)
+    return arrays | {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
+                     if array.dtype.kind == "S"}
+
+
 def read_run(workdir: pathlib.Path | str) -> Run:
     """Reads a run; a directory that holds none is a ``FileNotFoundError``."""
     workdir = pathlib.Path(workdir)
@@ -80,7 +88,7 @@ def read_run(workdir: pathlib.Path | str) -> Run:
     files: dict[str, dict[str, Arrays]] = {}
     for path in sorted(folder.glob("*/*.npz")) if folder else ():
         with np.load(path) as arrays:
-            files.setdefault(path.parent.name, {})[path.stem] = dict(arrays)
+            files.setdefault(path.parent.name, {})[path.stem] = with_texts(arrays)
     environment = workdir / "environment.json"
     return Run(
         workdir=workdir, config=json.loads((workdir / "config.json").read_text()),

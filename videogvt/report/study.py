@@ -14,6 +14,7 @@ from videogvt.report.figures import as_png
 from videogvt.report.grids import as_text
 from videogvt.report.images import animation
 from videogvt.report.run_report import Report
+from videogvt.report.runs import with_texts
 from videogvt.study import stress
 from videogvt.study.findings import ENSEMBLE, Finished, finished_members
 from videogvt.study.showcase import FILE
@@ -267,7 +268,7 @@ def _clips(workdir: pathlib.Path) -> Iterator[str]:
     if not (workdir / FILE).exists():
         return
     with np.load(workdir / FILE) as arrays:
-        samples = dict(arrays)
+        samples = with_texts(arrays)
     names = samples["class_names"]
     for choice, title in (("mistake", "Worst mistakes"), ("example", "Where it looks")):
         cards = []
@@ -276,7 +277,7 @@ def _clips(workdir: pathlib.Path) -> Iterator[str]:
             clips = [video]
             if "attention" in samples:
                 clips.append(study_figures.lit(video, samples["attention"][row]))
-            words = (f"{samples['id'][row].decode()}: {names[samples['label'][row]]}, named "
+            words = (f"{samples['id'][row]}: {names[samples['label'][row]]}, named "
                      f"{names[samples['prediction'][row]]} with {samples['probability'][row]:.1%}")
             clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), most=200_000)
             cards.append(page.picture(clip, words, words))

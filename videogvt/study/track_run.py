@@ -127,7 +127,7 @@ class TrackRun:
     def _table(self, split: str) -> Columns:
         source, features = self.examples.split(split), self.examples.features(split)
         known = source.read(range(len(source)))
-        table = {"id": known["id"].astype("S64"), "index": np.arange(len(source)), "label": known["label"]}
+        table = {"id": known["id"].astype(str), "index": np.arange(len(source)), "label": known["label"]}
         if self.examples.classes:
             share_NK = np.maximum(self.model.predict_proba(features), LEAST)
             table |= named(np.log(share_NK / share_NK.sum(1, keepdims=True)), known["label"])
