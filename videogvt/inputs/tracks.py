@@ -8,12 +8,13 @@ import hashlib
 import os
 import pathlib
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from videogvt.core.arrays import Damaged, read_npz
+from videogvt.inputs.paths import printable_name
 from videogvt.inputs.shards import file_sha256
 
 MIN_FRAMES = 8
@@ -66,10 +67,9 @@ def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is no .npz file; {NEEDED}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("trajectories", "labels", "class_names") if name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        if "Object arrays" in str(error):
+        return read_npz(path, ("trajectories", "labels", "class_names"))
+    except Damaged as error:
+        if "Python objects" in str(error):
             raise ValueError(
                 f"{path} holds an object array (Python objects, or trajectories of unequal lengths), which is not"
                 f" loaded; {NEEDED}."
@@ -115,10 +115,13 @@ def _classes(
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """The name of a class as TFDS can store it."""
+    return printable_name(value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value))
 
 
 def _check_counts(path: pathlib.Path, label_N: np.ndarray, class_names: tuple[str, ...]) -> None:
+    if "" in class_names or len(set(class_names)) < len(class_names):
+        raise ValueError(f"{path}: the names of the classes are {class_names[:20]}; each must have one of its own.")
     counts = np.bincount(label_N, minlength=len(class_names))
     if len(class_names) < 2 or counts.min() < MIN_CLIPS:
         found = ", ".join(f"{name}: {count}" for name, count in zip(class_names[:20], counts))

@@ -5,7 +5,6 @@ Modules that take such weights name their submodules as the PyTorch module does;
 
 import pathlib
 import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+
+from videogvt.core.arrays import Damaged, read_npz
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 COUNTERS = "num_batches_tracked"  # batch normalization's, of no use once it is trained
@@ -77,6 +78,9 @@ def convert(
         if found != shape:
             wrong.append(f"{names[path]}: {found}, expected {shape}")
             continue
+        if np.asarray(state_dict[names[path]]).dtype.kind not in "fiub":
+            wrong.append(f"{names[path]}: {np.asarray(state_dict[names[path]]).dtype}, expected numbers")
+            continue
         value = np.asarray(state_dict[names[path]], np.float32)
         if path[-1] == "kernel":  # from (out, in, ...) to (..., in, out)
             value = value.transpose(*range(2, value.ndim), 1, 0)
@@ -135,10 +139,9 @@ def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} is damaged, or no .npz file of plain arrays. Fetch it again.") from error
+        return read_npz(file)
+    except Damaged as error:
+        raise ValueError(f"{file} is damaged, or no .npz file of plain arrays ({error}). Fetch it again.") from error
 
 
 READERS = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".npz": _read_npz}

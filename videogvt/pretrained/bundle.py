@@ -20,8 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from videogvt.core.arrays import Damaged, read_npz
+
 HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
+REMEDY = "Install the package anew, or export the network again."
 
 
 class Bundle(NamedTuple):
@@ -63,13 +66,17 @@ def read_bundle(folder: pathlib.Path) -> Bundle:
     Raises:
       ValueError: a file is not the one that was written.
     """
-    config = json.loads((folder / CONFIG).read_text())
-    return Bundle(config, unflatten_dict(_read(folder, WEIGHTS, config), sep="/"))
+    config = _config(folder)
+    leaves = _read(folder, WEIGHTS, config)
+    inner = {path[: end] for path in leaves for end, letter in enumerate(path) if letter == "/"}
+    if both := sorted(inner & leaves.keys()):
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {both[0]!r} is an array and holds arrays. {REMEDY}")
+    return Bundle(config, unflatten_dict(leaves, sep="/"))
 
 
 def read_golden(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """The golden clips of a bundle: ``video`` uint8 (B,T,H,W,3), ``codes`` int32, and ``decoded`` uint8 from them."""
-    return _read(folder, GOLDEN, json.loads((folder / CONFIG).read_text()))
+    return _read(folder, GOLDEN, _config(folder))
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -78,13 +85,23 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
+def _config(folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        if {WEIGHTS, GOLDEN} <= config["sha256"].keys():
+            return config
+        why = "it has no SHA-256 sums of both files"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise ValueError(f"{folder / CONFIG} is damaged ({why}). {REMEDY}")
+
+
 def _read(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     data, expected = (folder / name).read_bytes(), config["sha256"][name]
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
-        raise ValueError(
-            f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. Install the package anew, "
-            "or export the tokenizer again."
-        )
-    with np.load(io.BytesIO(data)) as arrays:
-        return dict(arrays)
+        raise ValueError(f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. {REMEDY}")
+    try:
+        return read_npz(io.BytesIO(data))
+    except Damaged as error:
+        raise ValueError(f"{folder / name} is damaged: {error}. {REMEDY}") from error

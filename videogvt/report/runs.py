@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from videogvt.core.arrays import Damaged, read_npz
 from videogvt.train import journal
 
 Arrays = dict[str, np.ndarray]
@@ -70,9 +70,12 @@ class Run:
         return series
 
 
-def with_texts(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Named arrays, ids as texts; runs of earlier versions have bytes, and may have cut them in a letter."""
-    arrays = dict(arrays)
+def read_texts(path: pathlib.Path) -> Arrays:
+    """The arrays of a run's file, ids as texts; earlier versions kept bytes, and may have cut them in a letter."""
+    try:
+        arrays = read_npz(path)
+    except Damaged as error:
+        raise ValueError(f"{path} is damaged: {error}. Evaluate the run again: --mode=eval.") from error
     return arrays | {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
                      if array.dtype.kind == "S"}
 
@@ -87,8 +90,7 @@ def read_run(workdir: pathlib.Path | str) -> Run:
     folder = workdir / "media" / f"{about['step']:08d}" / "eval" if about else None
     files: dict[str, dict[str, Arrays]] = {}
     for path in sorted(folder.glob("*/*.npz")) if folder else ():
-        with np.load(path) as arrays:
-            files.setdefault(path.parent.name, {})[path.stem] = with_texts(arrays)
+        files.setdefault(path.parent.name, {})[path.stem] = read_texts(path)
     environment = workdir / "environment.json"
     return Run(
         workdir=workdir, config=json.loads((workdir / "config.json").read_text()),

@@ -14,7 +14,7 @@ from videogvt.report.figures import as_png
 from videogvt.report.grids import as_text
 from videogvt.report.images import animation
 from videogvt.report.run_report import Report
-from videogvt.report.runs import with_texts
+from videogvt.report.runs import read_texts
 from videogvt.study import stress
 from videogvt.study.findings import ENSEMBLE, Finished, finished_members
 from videogvt.study.showcase import FILE
@@ -267,8 +267,7 @@ def _clips(workdir: pathlib.Path) -> Iterator[str]:
     """Attention over space and time laid over clips, and the worst mistakes."""
     if not (workdir / FILE).exists():
         return
-    with np.load(workdir / FILE) as arrays:
-        samples = with_texts(arrays)
+    samples = read_texts(workdir / FILE)
     names = samples["class_names"]
     for choice, title in (("mistake", "Worst mistakes"), ("example", "Where it looks")):
         cards = []

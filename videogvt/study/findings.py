@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from videogvt.core.arrays import Damaged, read_npz
 from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
 from videogvt.evals.hosts import Columns
 from videogvt.experiment import LAST
@@ -47,8 +48,11 @@ class Finished:
             return None
         tables = {}
         for split in numbers["about"]["evaluators"]:
-            with np.load(folder / "media" / f"{numbers['about']['step']:08d}" / "eval" / split / "table.npz") as arrays:
-                tables[split] = dict(arrays)
+            path = folder / "media" / f"{numbers['about']['step']:08d}" / "eval" / split / "table.npz"
+            try:
+                tables[split] = read_npz(path)
+            except Damaged as error:
+                raise ValueError(f"{path} is damaged: {error}. Remove {folder}, and run the study again.") from error
         return cls(member, numbers, tables)
 
     def fact(self, split: str, name: str) -> Any:
