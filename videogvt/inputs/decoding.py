@@ -4,7 +4,6 @@ It imports neither TFDS nor jax, so that the process that tries files (``probing
 """
 
 import dataclasses
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -55,25 +54,19 @@ class Frame:
         return with_square_pixels(*upright(stored_HWC, self.matrix, self.aspect))
 
 
-def decode_frames(path: os.PathLike, count: int) -> list[np.ndarray]:
-    """The first frames of a video file, at most ``count``, each uint8 RGB (H, W, 3); needs PyAV."""
-    av = pyav()
-    try:
-        return [frame.picture() for frame in itertools.islice(shown(path), count)]
-    except (av.error.FFmpegError, Unusable) as error:
-        raise ValueError(f"{path} cannot be read as a video: {reason(error)}.") from error
-
-
 def shown(path: os.PathLike) -> Iterator[Frame]:
     """The frames that players show of a video, in their order: none before the time 0 that the container sets."""
     return (frame for frame, before in _decoded(path) if not before)
 
 
-def timeline(path: os.PathLike, tell: Callable[[], None] = lambda: None) -> tuple[np.ndarray, float | None]:
+def timeline(
+    path: os.PathLike, most: int | None = None, tell: Callable[[], None] = lambda: None
+) -> tuple[np.ndarray, float | None]:
     """Decodes a whole video: the timestamps of its frames in seconds (NaN for none), and the rate that it states.
 
     Args:
       path: of the file.
+      most: only the first so many frames, whatever becomes of the others.
       tell: called after every frame.
 
     Raises:
@@ -94,6 +87,8 @@ def timeline(path: os.PathLike, tell: Callable[[], None] = lambda: None) -> tupl
                 layouts.add(frame.layout)
             times.append(frame.time)
             last = frame.decoded.duration * float(frame.decoded.time_base or 0)
+            if len(times) == most:
+                return np.array(times), None
         if not decoded:
             raise Unusable("it holds no frame")
         if not times:
@@ -173,7 +168,8 @@ def upright(
     if flat and max(abs(a), abs(d)) <= slack < min(abs(b), abs(c)):
         turned_HWC = stored_HWC.transpose(1, 0, 2)
         return turned_HWC[:: 1 if b > 0 else -1, :: 1 if c > 0 else -1], 1 / aspect
-    rows = "; ".join(" ".join(f"{value / 65536:g}" for value in row) for row in ((a, b), (c, d)))
+    units = (1 << 16, 1 << 16, 1 << 30)
+    rows = "; ".join(" ".join(f"{value / unit:g}" for value, unit in zip(row, units)) for row in matrix[:2].tolist())
     raise Unusable(f"its display matrix ({rows}) asks for more than quarter turns and mirror images; write it anew "
                    "with upright frames")
 

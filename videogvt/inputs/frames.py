@@ -2,11 +2,14 @@
 
 import dataclasses
 import hashlib
+import math
 
 import numpy as np
 from PIL import Image
 
 CROPS = ("center", "random")
+ROWS = 64  # that are floats at once
+MOST_SCALED = 2**26  # pixels of a frame that is scaled whole; a strip of 65,535 x 1 would become a giant
 
 
 class Unusable(Exception):
@@ -29,8 +32,12 @@ def resize_short_side(frame_HWC: np.ndarray, size: int) -> np.ndarray:
 
 def on_white(frame_HWC: np.ndarray) -> np.ndarray:
     """An RGBA frame (straight alpha, uint8) laid over white: RGB."""
-    alpha_HW1 = frame_HWC[..., 3:].astype(np.float32) / 255
-    return np.rint(frame_HWC[..., :3] * alpha_HW1 + 255 * (1 - alpha_HW1)).astype(np.uint8)
+    laid_HWC = np.empty((*frame_HWC.shape[:2], 3), np.uint8)
+    for row in range(0, len(frame_HWC), ROWS):
+        part_HWC = frame_HWC[row : row + ROWS]
+        alpha_HW1 = part_HWC[..., 3:].astype(np.float32) / 255
+        laid_HWC[row : row + ROWS] = np.rint(part_HWC[..., :3] * alpha_HW1 + 255 * (1 - alpha_HW1))
+    return laid_HWC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +73,11 @@ class Framing:
         """The frame, ``height`` x ``width``, cropped at the place."""
         rows, columns = frame_HWC.shape[:2]
         scale = max(self.height / rows, self.width / columns)
+        if rows * scale * columns * scale > MOST_SCALED:
+            needed = min(rows, math.ceil(self.height / scale)), min(columns, math.ceil(self.width / scale))
+            top, left = int(place[0] * (rows - needed[0])), int(place[1] * (columns - needed[1]))
+            frame_HWC = frame_HWC[top : top + needed[0], left : left + needed[1]]
+            rows, columns = needed
         scaled = resize(frame_HWC, max(self.height, round(rows * scale)), max(self.width, round(columns * scale)))
         top = int(place[0] * (scaled.shape[0] - self.height))
         left = int(place[1] * (scaled.shape[1] - self.width))

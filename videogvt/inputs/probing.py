@@ -7,6 +7,7 @@ taken over may say anything.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -19,7 +20,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from videogvt.inputs.decoding import pyav, reason, timeline
+from videogvt.inputs.decoding import pyav, reason, shown, timeline
 from videogvt.inputs.frames import Unusable
 
 PATIENCE_S = 60.0
@@ -31,24 +32,31 @@ GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
 
 class Prober:
-    """A child process that decodes files. It starts with the first one and ends with ``close``."""
+    """A child process that decodes files. It starts with the first one and ends with ``close``, or with its parent."""
 
     def __init__(self):
+        self._parent = os.getpid()
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
-    def timeline(self, path: os.PathLike) -> tuple[np.ndarray, float | None]:
+    def timeline(self, path: os.PathLike, most: int | None = None) -> tuple[np.ndarray, float | None]:
         """What ``decoding.timeline`` says of a file; ``Unusable`` too where the decoder came to no end."""
         if self._process is None:
             self._start()
         try:
-            self._pipe.send_bytes(os.fsencode(path))
+            where = os.path.abspath(path)  # the child may have been started in another folder
+            self._pipe.send_bytes(json.dumps([where, most]).encode())
             said = self._answer()
         except GONE:
             said = {"reason": f"its decoder crashed ({self._end()})"}
         if "reason" in said:
             raise Unusable(said["reason"])
         return np.array(said["times"], np.float64), said["rate"]
+
+    @property
+    def mine(self) -> bool:
+        """Whether this process has made it, and not one that this was forked from."""
+        return self._parent == os.getpid()
 
     def close(self) -> None:
         """Ends the child."""
@@ -86,27 +94,56 @@ class Prober:
         return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
+def decode_frames(path: os.PathLike, count: int) -> list[np.ndarray]:
+    """The first frames of a video file, at most ``count``, each uint8 RGB (H, W, 3); needs PyAV.
+
+    Raises:
+      ValueError: it cannot be read so far.
+    """
+    try:
+        with probing(1) as ask:
+            ask(path, count)
+        return [frame.picture() for frame in itertools.islice(shown(path), count)]
+    except Unusable as error:
+        raise ValueError(f"{path} cannot be read as a video: {reason(error)}.") from error
+
+
 @contextlib.contextmanager
-def probing(processes: int) -> Iterator[Callable[[os.PathLike], tuple[np.ndarray, float | None]]]:
-    """A context in which so many threads can ask for timelines at once, each of a child; they end with it."""
+def probing(processes: int) -> Iterator[Callable[..., tuple[np.ndarray, float | None]]]:
+    """A context in which so many threads can call ``Prober.timeline`` at once, each of a child; they end with it."""
     pyav()  # whose absence is no file's fault
-    probers = [Prober() for _ in range(processes)]
+    probers = [_kept(), *(Prober() for _ in range(processes - 1))]
     idle: queue.SimpleQueue[Prober] = queue.SimpleQueue()
     for prober in probers:
         idle.put(prober)
 
-    def ask(path: os.PathLike) -> tuple[np.ndarray, float | None]:
+    def ask(path: os.PathLike, most: int | None = None) -> tuple[np.ndarray, float | None]:
         prober = idle.get()
         try:
-            return prober.timeline(path)
+            return prober.timeline(path, most)
         finally:
             idle.put(prober)
 
     try:
         yield ask
     finally:
-        for prober in probers:
+        _KEPT.append(probers.pop(0))
+        for prober in (*probers, *_KEPT[1:]):
             prober.close()
+        del _KEPT[1:]
+
+
+_KEPT: list[Prober] = []
+"""One child is kept for the next file, since starting it takes as long as decoding a short video."""
+
+
+def _kept() -> Prober:
+    """The prober that is kept, if this process has started it; or a new one."""
+    with contextlib.suppress(IndexError):
+        prober = _KEPT.pop()
+        if prober.mine:
+            return prober
+    return Prober()
 
 
 def serve(handle: int) -> None:
@@ -115,7 +152,7 @@ def serve(handle: int) -> None:
     pipe = Connection(handle)
     with contextlib.suppress(*GONE):
         while True:
-            path, last = os.fsdecode(pipe.recv_bytes()), time.monotonic()
+            (path, most), last = json.loads(pipe.recv_bytes()), time.monotonic()
 
             def beat() -> None:
                 nonlocal last
@@ -123,13 +160,13 @@ def serve(handle: int) -> None:
                     pipe.send_bytes(b"{}")
                     last = time.monotonic()
 
-            pipe.send_bytes(json.dumps(_tried(path, beat)).encode())
+            pipe.send_bytes(json.dumps(_tried(path, most, beat)).encode())
 
 
-def _tried(path: str, beat: Callable[[], None]) -> dict[str, object]:
+def _tried(path: str, most: int | None, beat: Callable[[], None]) -> dict[str, object]:
     """The answer about a file. Whatever goes wrong here, with PyAV at hand, the file is to blame."""
     try:
-        times_N, rate = timeline(path, beat)
+        times_N, rate = timeline(path, most, beat)
     except GONE:
         raise
     except MemoryError:

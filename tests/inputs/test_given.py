@@ -1,0 +1,91 @@
+"""A clip from a file that was damaged, or is something else: one message, whatever reads it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.inputs.test_videos import greys, write_video
+from videogvt.core.mistakes import is_mistake, message
+from videogvt.inputs import probing
+from videogvt.inputs.frames import Framing, on_white
+from videogvt.inputs.given import read_clip
+
+
+def gif(path):
+    frames = [Image.new("RGB", (20, 20), (50 * number, 0, 0)) for number in range(4)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+    return path.read_bytes()
+
+
+def refusal(path):
+    with pytest.raises(Exception) as caught:
+        read_clip(path, 4, 16, 16)
+    assert is_mistake(caught.value), caught.value
+    return message(caught.value)
+
+
+def test_damaged_pictures_are_named(tmp_path):
+    content = gif(tmp_path / "a.gif")
+    assert read_clip(tmp_path / "a.gif", 3, 16, 16).shape == (3, 16, 16, 3)
+    parts = {"none.gif": b"", "cut.gif": content[:40], "text.png": b"hello"}
+    for name, part in parts.items():
+        (tmp_path / name).write_bytes(part)
+        assert f"{name} cannot be read as a picture: " in refusal(tmp_path / name)
+
+
+def test_a_picture_that_claims_a_giant_is_named(tmp_path):
+    content = bytearray(gif(tmp_path / "a.gif"))
+    content[6:10] = b"\xff\xff\xff\xff"  # 65,535 x 65,535 pixels
+    (tmp_path / "a.gif").write_bytes(content)
+    assert "cannot be read as a picture" in refusal(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"clip": np.zeros((4, 8, 8, 3), np.uint8)}, "holds no array 'video'"),
+        ({"video": np.zeros((4, 0, 8, 3), np.uint8)}, r"shape (4, 0, 8, 3)"),
+        ({"video": np.full((4, 8, 8, 3), "x")}, "holds <U1"),
+        ({"video": np.zeros((4, 8, 8, 3), object)}, "holds Python objects"),
+        ({"video": np.full((4, 8, 8, 3), np.nan)}, "holds float64 from nan to nan"),
+    ],
+)
+def test_other_arrays_are_named(tmp_path, arrays, said):
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert said in refusal(tmp_path / "a.npz")
+    if "video" in arrays:
+        np.save(tmp_path / "a.npy", arrays["video"])
+        assert said in refusal(tmp_path / "a.npy")
+
+
+def test_only_the_frames_asked_for_must_be_sound(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(30)]
+    path = write_video(tmp_path / "a.mkv", noise, "libx264", g="1", bf="0")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert read_clip(path, 5, 16, 16).shape == (5, 16, 16, 3)
+
+
+def test_one_child_is_kept_for_the_next_file(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.avi", greys([0] * 5), "mjpeg", "yuvj420p")
+    read_clip(path, 2, 16, 16)
+    child = probing._KEPT[0]._process.pid
+    read_clip(path, 2, 16, 16)
+    with probing.probing(3) as timeline:
+        timeline(path)
+    monkeypatch.chdir(tmp_path)
+    assert read_clip("a.avi", 2, 16, 16).shape == (2, 16, 16, 3)
+    assert len(probing._KEPT) == 1 and probing._KEPT[0]._process.pid == child
+
+
+def test_strips_are_not_scaled_to_giants():
+    strip = np.tile(np.arange(60_000, dtype=np.uint8)[None, :, None], (2, 1, 3))
+    framed = Framing(64, 64)(strip, (0.5, 0.5))
+    assert framed.shape == (64, 64, 3)  # scaled whole it would have 123 million pixels
+    assert framed[0, 0, 0] == pytest.approx(29_999 % 256, abs=1)
+
+
+def test_many_rows_are_laid_over_white_as_few_are():
+    frame = np.random.default_rng(0).integers(0, 256, (150, 7, 4), np.uint8)
+    rows = [on_white(row[None]) for row in frame]
+    np.testing.assert_array_equal(on_white(frame), np.concatenate(rows))
