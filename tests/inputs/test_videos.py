@@ -114,6 +114,13 @@ def test_sampling_forgives_rounded_timestamps_and_needs_some():
         sample(np.full(6, np.nan), None, None)
 
 
+@pytest.mark.parametrize(("times", "stated"), [([0, 0.04, 1e9], 25.0), ([0.0], 3e-6), ([0, 4e3], 25.0)])
+def test_damaged_timestamps_make_no_giants(times, stated):
+    with pytest.raises(Unusable, match=r"by its timestamps its \d frames last .* ask for a lower fps"):
+        sample(np.array(times), stated, 25.0)
+    sample(np.array([0.0, 60.0, 120.0]), None, 10.0)  # a picture a minute
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pixels"), [("a.webm", "libvpx-vp9", "yuva420p"), ("a.mov", "qtrle", "argb")]
 )

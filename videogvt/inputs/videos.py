@@ -37,6 +37,7 @@ SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 SHORT = ("drop", "repeat")
 GRACE = 0.25  # of the mean interval between frames
 MOST_MOMENTS = 10**7  # of a video; some 90 hours, while a damaged timestamp may be a thousand years off
+MOST_REPEATS = 1000  # of a frame on average, for the same reason
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -131,10 +132,12 @@ def sample(times_N: np.ndarray, stated_rate: float | None, fps: float | None) ->
     times_N = np.maximum.accumulate(times_N - times_N[0])
     mean_rate = (count - 1) / times_N[-1] if count > 1 else stated_rate or 1.0
     rate = fps or mean_rate
-    if not times_N[-1] * rate < MOST_MOMENTS:
-        raise Unusable(f"by its timestamps it lasts {times_N[-1]:.3g} s, too long for {rate:g} frames a second")
     grace = GRACE / mean_rate
-    moments_M = np.arange(int((times_N[-1] + grace) * rate) + 1) / rate
+    moments = (times_N[-1] + grace) * rate
+    if not moments < min(MOST_MOMENTS, MOST_REPEATS * count):
+        raise Unusable(f"by its timestamps its {count} frames last {times_N[-1]:.3g} s, which {rate:g} frames a second "
+                       f"make {moments:.3g} frames; if that is so, ask for a lower fps")
+    moments_M = np.arange(int(moments) + 1) / rate
     return np.searchsorted(times_N, moments_M + grace, side="right") - 1, float(rate)
 
 
