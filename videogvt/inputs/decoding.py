@@ -94,6 +94,8 @@ def timeline(
         if not times:
             raise Unusable("all of its frames lie before the time at which it begins, so that none is shown")
         return np.array(times), _checked_rate(path, times, decoded, last)
+    except MemoryError:  # PyAV's is an FFmpegError too
+        raise
     except av.error.FFmpegError as error:
         raise Unusable(reason(error)) from error
 

@@ -75,10 +75,10 @@ class Prober:
         ours, theirs = Pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
                        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        code = "import sys; from videogvt.inputs.probing import serve; serve(int(sys.argv[1]))"
+        code = "import sys; from videogvt.inputs.probing import serve; serve(*map(int, sys.argv[1:]))"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=environment,
-            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", code, str(theirs.fileno()), str(MEMORY)], pass_fds=[theirs.fileno()],
+            env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()
         self._pipe = ours
@@ -146,9 +146,9 @@ def _kept() -> Prober:
     return Prober()
 
 
-def serve(handle: int) -> None:
-    """A child's life: decode file after file until the caller hangs up."""
-    _limit_memory()
+def serve(handle: int, memory: int) -> None:
+    """A child's life: decode file after file, in so many bytes, until the caller hangs up."""
+    _limit(memory)
     pipe = Connection(handle)
     with contextlib.suppress(*GONE):
         while True:
@@ -160,25 +160,25 @@ def serve(handle: int) -> None:
                     pipe.send_bytes(b"{}")
                     last = time.monotonic()
 
-            pipe.send_bytes(json.dumps(_tried(path, most, beat)).encode())
+            pipe.send_bytes(json.dumps(_tried(path, most, beat, memory)).encode())
 
 
-def _tried(path: str, most: int | None, beat: Callable[[], None]) -> dict[str, object]:
+def _tried(path: str, most: int | None, beat: Callable[[], None], memory: int) -> dict[str, object]:
     """The answer about a file. Whatever goes wrong here, with PyAV at hand, the file is to blame."""
     try:
         times_N, rate = timeline(path, most, beat)
     except GONE:
         raise
     except MemoryError:
-        return {"reason": f"decoding it takes more than {MEMORY >> 30} GiB"}
+        return {"reason": f"decoding it takes more than {memory >> 20:,} MiB"}
     except Exception as error:
         return {"reason": reason(error)}
     return {"times": times_N.tolist(), "rate": rate}
 
 
-def _limit_memory() -> None:
+def _limit(memory: int) -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere is there such a limit
         import resource
 
         _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most < 0 else min(MEMORY, most), most))
+        resource.setrlimit(resource.RLIMIT_AS, (memory if most < 0 else min(memory, most), most))
