@@ -47,7 +47,7 @@ def test_a_picture_that_claims_a_giant_is_named(tmp_path):
         ({"video": np.zeros((4, 0, 8, 3), np.uint8)}, r"shape (4, 0, 8, 3)"),
         ({"video": np.full((4, 8, 8, 3), "x")}, "holds <U1"),
         ({"video": np.zeros((4, 8, 8, 3), object)}, "holds Python objects"),
-        ({"video": np.full((4, 8, 8, 3), np.nan)}, "holds float64 from nan to nan"),
+        ({"video": np.full((4, 8, 8, 3), np.nan)}, "found 768 NaN of 768 values"),
     ],
 )
 def test_other_arrays_are_named(tmp_path, arrays, said):

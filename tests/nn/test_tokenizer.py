@@ -10,7 +10,7 @@ from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.inflation import inflate
 from videogvt.nn.layers import GroupNorm, Style
-from videogvt.nn.tokenizer import VideoTokenizer, check_video
+from videogvt.nn.tokenizer import VideoTokenizer
 
 SHAPE = (2, 4, 8, 8, 3)
 SMALL = {
@@ -258,6 +258,8 @@ def abstract(video_shape=SHAPE, **fields):
     [
         ({"video_shape": (2, 5, 8, 8, 3)}, r"frames = 5 is not a multiple of 2.*strides are \(2, 2, 2\).*frames = 4"),
         ({"video_shape": (2, 4, 8, 9, 3)}, "width = 9 is not a multiple of 2"),
+        ({"video_shape": (2, 5, 1, 9, 3)}, "frames = 5 is not .*, height = 1 is not .*, width = 9 is not .*"
+                                           "options.num_frames=4 --config.data.options.height=2 .*width=8"),
         ({"video_shape": (2, 3, 4, 8, 8)}, r"channels-first clips: use video.transpose\(0, 2, 3, 4, 1\)"),
         ({"video_shape": (2, 4, 3, 8, 8)}, r"channels-first frames: use video.transpose\(0, 1, 3, 4, 2\)"),
         ({"video_shape": (4, 8, 8, 3)}, r"Add the batch axis: video\[None\]"),
@@ -274,20 +276,6 @@ def test_bad_sizes_and_names_are_refused_with_the_remedy(change, message):
         abstract(**change)
 
 
-def test_values_out_of_range_are_refused_with_the_remedy():
-    good = random_video(SHAPE)
-    check_video(good)
-    for video, message in (
-        ((good * 255).astype(np.uint8), r"found uint8: use video.astype\('float32'\) / 255"),
-        (good * 255, r"use video / 255"),
-        (good * 2 - 1, r"use \(video \+ 1\) / 2"),
-        (np.where(good > 0.9, np.nan, good), "found values from nan"),
-        (np.moveaxis(good, -1, 1), "channels-first"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            check_video(video)
-
-
 def test_input_bias_and_scale_are_what_the_encoder_sees():
     plain, shifted = (VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], **fields)
                       for fields in ({}, {"input_bias": 0.25, "input_scale": 2.0}))
@@ -299,7 +287,7 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
 
 def test_a_spectrum_knows_one_shape_of_clip_and_needs_every_frame():
     spectrum = VARIANTS["spectrum"]["spectrum"]
-    with pytest.raises(ValueError, match=r"spectrum of a whole clip of \(4, 8, 8\). Cut and scale the video"):
+    with pytest.raises(ValueError, match=r"spectrum of a whole clip of \(4, 8, 8\); crop or pad to frames = 4"):
         abstract((2, 8, 8, 8, 3), **VARIANTS["spectrum"])
     with pytest.raises(ValueError, match=r"needs a pyramid that keeps every frame .* found strides \(2, 4, 4\)"):
         abstract(**{**VARIANTS["spectrum"], "conv": "split"})

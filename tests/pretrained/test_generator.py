@@ -1,6 +1,7 @@
 """A loaded generator: the recipe's own clips, each from its key; given videos, long ones, clear refusals, the mode."""
 
 import json
+import re
 import shutil
 
 import jax
@@ -124,12 +125,32 @@ def test_refusals_list_what_is_legal(generator, generator_run, workdir, clip, tm
         generator.generate("CG", video=clip)
     with pytest.raises(ValueError, match="expects 4 to 8 frames of 32 x 32 pixels"):
         generator.generate("FP:4", video=clip[:3])
+    with pytest.raises(ValueError, match="found values from 0 to 249. Where white is 255, use video / 255"):
+        generator.generate("FP:4", video=clip.astype(np.float32))
     with pytest.raises(ValueError, match="the task 'IPC' has no class here"):
         generator.generate("IPC", "helical", video=clip)
     with pytest.raises(FileNotFoundError, match="There is no generator 'nothing'"):
         VideoGenerator.load("nothing")
     with pytest.raises(ValueError, match="the run of a tokenizer, which generates nothing"):
         VideoGenerator.load(workdir)
+
+
+@pytest.mark.parametrize(
+    "change, wrong",
+    [
+        (lambda clip: clip[:3, :30, :, :], "frames = 3, not 4; height = 30, not 32"),
+        (lambda clip: clip.transpose(3, 0, 1, 2), "looks like one channels-first clip"),
+        (lambda clip: clip[..., 0], "looks like one grey clip"),
+        (lambda clip: np.stack([clip] * 3).repeat(2, axis=1), "frames = 16, not 8; clips = 3, not 1 or 2"),
+    ],
+)
+def test_all_that_is_wrong_with_a_given_video_is_named_with_what_mends_it(generator, clip, change, wrong):
+    given = change(clip)
+    with pytest.raises(ValueError, match=wrong) as refused:
+        generator.generate("FP:4", video=given, number=2)
+    hint = re.search(r"use (.*), or videogvt", str(refused.value))[1]
+    made = eval(hint, {"np": np}, {"video": given})
+    assert generator.generate("FP:4", video=made, number=2).videos.shape == (2, 8, 32, 32, 3)
 
 
 def test_another_tokenizer_is_refused_with_both_hashes(generator_run):

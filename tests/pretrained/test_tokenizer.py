@@ -1,5 +1,6 @@
 """A loaded tokenizer: the network's own answers, windows for long clips, and clear refusals."""
 
+import re
 import subprocess
 import sys
 
@@ -131,6 +132,10 @@ def test_refusals_say_what_to_do(tokenizer, workdir, video, tmp_path):
         tokenizer.codes(video[:, :8].astype(np.float32))
     with pytest.raises(ValueError, match="int64"):
         tokenizer.codes(video[:, :8].astype(np.int64))
+    with pytest.raises(ValueError, match=r"1 NaN of .*; the first is video\[0, 3, 2, 1, 0\]"):
+        broken = video[:, :8] / 255
+        broken[0, 3, 2, 1, 0] = np.nan
+        tokenizer.codes(broken)
     with pytest.raises(ValueError, match="Codes run from 0 to 63; found values from 0 to 64"):
         tokenizer.video(np.array([[[[0, 64]]]]))
     with pytest.raises(ValueError, match="integers of shape"):
@@ -141,6 +146,35 @@ def test_refusals_say_what_to_do(tokenizer, workdir, video, tmp_path):
         tokenizer.reconstruct(video, overlap=8)
     with pytest.raises(ValueError, match="window is 6"):
         VideoTokenizer.load(workdir, window=6)
+
+
+def test_near_misses_are_clipped_where_the_caller_sees_it(tokenizer, video):
+    floats = video[:, :8] / 255
+    for change, method in ((floats * 1.002, "codes"), (floats - 0.003, "reconstruct")):
+        with pytest.warns(UserWarning, match="were clipped to") as told:
+            found = getattr(tokenizer, method)(change)
+        assert [one.filename for one in told] == [__file__]
+        np.testing.assert_array_equal(found, getattr(tokenizer, method)(change.clip(0, 1)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda video: video[:, :11, :15], lambda video: video[0, :11, :15], lambda video: video[:, :3, :4],
+        lambda video: video[..., :1], lambda video: video[:, :10].transpose(0, 1, 4, 2, 3),
+        lambda video: np.concatenate([video, video[..., :1]], axis=-1)[:, :13, :, :12],
+    ],
+)
+def test_sides_that_are_wrong_are_all_named_with_what_mends_them_at_once(tokenizer, video, change):
+    given = change(video)
+    with pytest.raises(ValueError) as refused:
+        tokenizer.codes(given)
+    message = str(refused.value)
+    hint = re.search(r"In Python, (.*) does it", message) or re.search(r"use (.*)\.$", message)
+    assert tokenizer.codes(eval(hint[1], {"np": np}, {"video": given})).ndim == 4
+    if given.shape[1:3] == (11, 15):
+        assert "frames = 11 is not a multiple of 4, height = 15 is not a multiple of 8" in message
+        assert "--config.data.options.num_frames=8 --config.data.options.height=8" in message
 
 
 def test_the_decoder_of_local_codes_shows_what_they_say_several_balls_included():

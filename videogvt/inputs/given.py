@@ -1,24 +1,32 @@
-"""A single video from a file, for those who want to give a part of it to a generator."""
+"""A single video from a file, for those who want to give it, or a part of it, to a tokenizer or a generator."""
 
+import contextlib
 import itertools
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageSequence
 
 from videogvt.core.arrays import Damaged, read_npy, read_npz
-from videogvt.inputs.decoding import reason
-from videogvt.inputs.frames import Framing, on_white
+from videogvt.inputs.decoding import pyav, reason, shown
+from videogvt.inputs.frames import Framing, Unusable, on_white
 from videogvt.inputs.probing import decode_frames
+from videogvt.inputs.videos import sample
+from videogvt.ops.values import as_pixels
 
 PICTURES = (".gif", ".webp", ".png", ".apng")
 ARRAYS = (".npy", ".npz")
+UNSAID = 0.1  # seconds that a frame of an animated picture is shown where it does not say, as browsers do
+
+Timed = Iterator[tuple[float, Callable[[], np.ndarray]]]
+"""Frames in order: when each is shown, in seconds or NaN, and a function that makes its picture, uint8 (H, W, 3)."""
 
 
 def read_clip(path: os.PathLike, num_frames: int, height: int, width: int) -> np.ndarray:
-    """The first frames of a video, uint8 (T, H, W, 3); fewer than ``num_frames`` where it has no more.
+    """The first frames of a video, one by one, uint8 (T, H, W, 3); fewer than ``num_frames`` where it has no more.
 
     Args:
       path: of an array (T, H, W, 3), uint8 or float in [0, 1], in .npy or, as ``video``, in .npz; of an animated
@@ -29,31 +37,115 @@ def read_clip(path: os.PathLike, num_frames: int, height: int, width: int) -> np
       FileNotFoundError: there is no such file.
       ValueError: it holds no video.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no video {path}.")
-    framing = Framing(height, width)
+    path, framing = _existing(path), Framing(height, width)
     return np.stack([framing(frame_HWC, (0.5, 0.5)) for frame_HWC in _frames(path, num_frames)])
 
 
-def _frames(path: pathlib.Path, count: int) -> list[np.ndarray]:
+def sampled_clip(
+    path: os.PathLike, num_frames: int, height: int, width: int, *, start: float = 0.0, fps: float | None = None,
+    stride: int = 1,
+) -> tuple[np.ndarray, float]:
+    """The frames that a video shows from a moment on, at a constant rate; see the rule of time in ``inputs.videos``.
+
+    The file is read no further than the clip's end. Its own mean rate is that of the part which was read.
+
+    Args:
+      path: see ``read_clip``. An array has no times: its frames count as ``fps`` a second, or without that as one.
+      num_frames, height, width: see ``read_clip``.
+      start: of the clip, in seconds; the nearest frame at that rate is taken.
+      fps: rate at which the video is sampled; None for its own.
+      stride: samples from one frame of the clip to the next.
+
+    Returns:
+      The clip, uint8 (T, H, W, 3), of fewer frames where the video ends before, maybe of none; and its frames a second.
+
+    Raises:
+      FileNotFoundError, ValueError: see ``read_clip``.
+    """
+    path, span, framing = _existing(path), (num_frames - 1) * stride + 1, Framing(height, width)
+    with _refusing(path):
+        times_N = _times(_timed(path, fps), start, span, fps)
+        numbers_M, rate = sample(times_N, fps, fps)
+        first = round(start * rate)
+        numbers_T = numbers_M[first : first + span : stride].tolist()
+        last = max(numbers_T, default=-1)
+        pictures = {number: framing(picture(), (0.5, 0.5))
+                    for number, (_, picture) in enumerate(itertools.islice(_timed(path, fps), last + 1))
+                    if number in set(numbers_T)}
+    clip_THWC = np.array([pictures[number] for number in numbers_T], np.uint8).reshape(-1, height, width, 3)
+    return clip_THWC, rate / stride
+
+
+def _existing(path: os.PathLike) -> pathlib.Path:
+    path = pathlib.Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no video {path}.")
+    return path
+
+
+def _times(frames: Timed, start: float, span: int, fps: float | None) -> np.ndarray:
+    """The times of the frames up to the first that is shown after the clip, and of one more."""
+    times, after = [], 0  # frames that are shown from the clip's beginning on
+    for time, _ in frames:
+        times.append(time)
+        elapsed = time - times[0]
+        after += elapsed >= start
+        if (elapsed > start + (span + 1) / fps) if fps else after > span + 1:
+            break
+    if not times:
+        raise Unusable("it holds no frame")
+    return np.array(times)
+
+
+def _timed(path: pathlib.Path, fps: float | None) -> Timed:
+    """The frames of a file with their times."""
     if path.suffix.lower() in ARRAYS:
-        return list(_array(path)[:count])
+        for number, frame_HWC in enumerate(_array(path)):
+            yield number / (fps or 1.0), lambda frame_HWC=frame_HWC: frame_HWC
+    elif path.suffix.lower() in PICTURES:
+        yield from _animated(path, fps)
+    else:
+        for frame in shown(path):
+            yield frame.time, frame.picture
+
+
+def _animated(path: pathlib.Path, fps: float | None) -> Timed:
+    """The frames of an animated picture. The last one comes again near its end where it is shown for longer than
+    others: writers store equal frames as one."""
+    time, shortest = 0.0, 1 / fps if fps else float("inf")
+    with Image.open(path) as animation:
+        for frame in ImageSequence.Iterator(animation):
+            frame.load()  # or WebP has not said how long
+            picture = lambda frame=frame: on_white(np.asarray(frame.convert("RGBA")))  # noqa: E731
+            yield time, picture
+            began, lasts = time, frame.info.get("duration", 0) / 1000 or UNSAID
+            time, shortest = time + lasts, min(shortest, lasts)
+        if time - shortest > began + shortest / 2:
+            yield time - shortest, picture
+
+
+@contextlib.contextmanager
+def _refusing(path: pathlib.Path) -> Iterator[None]:
+    """A context in which what a decoder says of a file becomes a sentence that names the file."""
+    kind, errors = "video", (Unusable,)
     if path.suffix.lower() in PICTURES:
-        return _pictures(path, count)
-    return decode_frames(path, count)
-
-
-def _pictures(path: pathlib.Path, count: int) -> list[np.ndarray]:
+        kind, errors = "picture", (Exception,)  # Pillow does not say what its readers raise
+    elif path.suffix.lower() not in ARRAYS:
+        errors = (Unusable, pyav().error.FFmpegError)
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            with Image.open(path) as picture:
-                frames = itertools.islice(ImageSequence.Iterator(picture), count)
-                return [on_white(np.asarray(frame.convert("RGBA"))) for frame in frames]
+            yield
     except PermissionError:
         raise
-    except Exception as error:  # Pillow does not say what its readers raise
-        raise ValueError(f"{path} cannot be read as a picture: {reason(error)}.") from error
+    except errors as error:
+        raise ValueError(f"{path} cannot be read as a {kind}: {reason(error)}.") from error
+
+
+def _frames(path: pathlib.Path, count: int) -> list[np.ndarray]:
+    if path.suffix.lower() in ARRAYS + PICTURES:
+        with _refusing(path):
+            return [picture() for _, picture in itertools.islice(_timed(path, None), count)]
+    return decode_frames(path, count)
 
 
 def _array(path: pathlib.Path) -> np.ndarray:
@@ -67,9 +159,8 @@ def _array(path: pathlib.Path) -> np.ndarray:
         raise ValueError(f"{path} holds an array of shape {video.shape}; expected (T, H, W, 3).")
     if video.dtype.kind not in "fiub":
         raise ValueError(f"{path} holds {video.dtype}; expected uint8, or floats in [0, 1].")
-    if video.dtype == np.uint8:
-        return video
-    low, high = float(video.min()), float(video.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"{path} holds {video.dtype} from {low:g} to {high:g}; expected uint8, or floats in [0, 1].")
-    return np.round(255 * video).astype(np.uint8)
+    try:
+        video = as_pixels(video)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return video if video.dtype == np.uint8 else np.round(255 * video).astype(np.uint8)

@@ -15,6 +15,10 @@ from videogvt.nn.layers import ConvKind, NormScope, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
 from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum
 from videogvt.ops.conv import Lowering, Padding
+from videogvt.ops.layout import check_shape, fitted
+
+KEYS = {"frames": "num_frames", "height": "height", "width": "width"}
+"""The keys that change a side of the clips of a folder."""
 
 
 class VideoTokenizer(nn.Module):
@@ -106,20 +110,46 @@ class VideoTokenizer(nn.Module):
         return tuple(int(stride) for stride in np.prod((self.stem, *self.pyramid.strides(self.style)), axis=0))
 
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The grid (t, h, w) of codes of a video of (T, H, W); an error if they are not divisible by ``strides``, or
-        with a ``spectrum`` are not its clip's."""
-        strides = self.strides
-        if self.spectrum and tuple(video_shape) != tuple(self.spectrum["clip"]):
-            raise ValueError(
-                f"A video of (T, H, W) = {tuple(video_shape)} cannot be tokenized: the codes of this tokenizer are the "
-                f"spectrum of a whole clip of {tuple(self.spectrum['clip'])}. Cut and scale the video to such clips.")
-        for axis, length, stride in zip(("frames", "height", "width"), video_shape, strides):
-            if length < stride or length % stride:
-                near = max(stride, round(length / stride) * stride)
-                raise ValueError(
-                    f"A video of (T, H, W) = {tuple(video_shape)} cannot be tokenized: {axis} = {length} is not a "
-                    f"multiple of {stride}. This tokenizer's strides are {strides}; crop or pad to {axis} = {near}.")
-        return tuple(length // stride for length, stride in zip(video_shape, strides))
+        """The grid (t, h, w) of codes of a video of (T, H, W).
+
+        Raises:
+          ValueError: sides are not divisible by ``strides``, or with a ``spectrum`` are not its clip's; all of them
+            are named, and what changes them.
+        """
+        if problem := self.size_problem(video_shape):
+            raise ValueError(problem)
+        return tuple(length // stride for length, stride in zip(video_shape, self.strides))
+
+    def fitting(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The (T, H, W) that has codes and is next to a video's: the next smaller one, or the smallest there is."""
+        if self.spectrum:
+            return tuple(self.spectrum["clip"])
+        return tuple(max(stride, length // stride * stride) for length, stride in zip(video_shape, self.strides))
+
+    def size_problem(self, video_shape: tuple[int, int, int], expression: str = "video") -> str | None:
+        """All that is wrong with a video's (T, H, W), and what changes it; None where nothing is.
+
+        Args:
+          expression: of the video (B, T, H, W, 3), for the hint.
+        """
+        fit = self.fitting(video_shape)
+        wrong = [(axis, side, new, stride) for axis, side, new, stride
+                 in zip(("frames", "height", "width"), video_shape, fit, self.strides) if side != new]
+        if not wrong:
+            return None
+        if self.spectrum:
+            reasons = [f"{axis} = {side} is not {new}" for axis, side, new, _ in wrong]
+            known = f"The codes of this tokenizer are the spectrum of a whole clip of {fit}"
+        else:
+            reasons = [f"{axis} = {side} is not a multiple of {stride}" for axis, side, _, stride in wrong]
+            known = f"This tokenizer's strides are {self.strides}"
+        sizes = ", ".join(f"{axis} = {new}" for axis, _, new, _ in wrong)
+        keys = " ".join(f"--config.data.options.{KEYS[axis]}={new}" for axis, _, new, _ in wrong)
+        return (
+            f"A video of (T, H, W) = {tuple(video_shape)} cannot be tokenized: {', '.join(reasons)}. {known}; crop or "
+            f"pad to {sizes}. In Python, {fitted(expression, video_shape, fit)} does it, and videogvt.read_clip makes "
+            f"clips of files that fit; for a run, {keys}, or where the data set has one size, temporal_window and "
+            "center_crop in config.data.transforms and config.evals.transforms.")
 
     def _make_quantizer(self, **module_fields):
         return make_quantizer({"param_dtype": jnp.dtype(self.param_dtype), **self.quantizer}, **module_fields)
@@ -203,35 +233,6 @@ class VideoTokenizer(nn.Module):
     def video(self, codes_Bthw):
         """The videos (B, T, H, W, 3) of codes, in [0, 1], float32."""
         return jnp.clip(self.decode(self.embed(codes_Bthw)).astype(jnp.float32), 0, 1)
-
-
-def check_shape(shape: tuple[int, ...]):
-    """An error unless a shape is (B, T, H, W, 3); for channels-first clips it names the transposition."""
-    if len(shape) == 5 and shape[-1] == 3:
-        return
-    if len(shape) == 4 and shape[-1] == 3:
-        hint = "Add the batch axis: video[None]."
-    elif len(shape) == 5 and shape[2] == 3:
-        hint = "These look like channels-first frames: use video.transpose(0, 1, 3, 4, 2)."
-    elif len(shape) == 5 and shape[1] == 3:
-        hint = "These look like channels-first clips: use video.transpose(0, 2, 3, 4, 1)."
-    else:
-        hint = "Videos are batches of RGB clips, channels last."
-    raise ValueError(f"Expected a video of shape (B, T, H, W, 3), found {tuple(shape)}. {hint}")
-
-
-def check_video(video_BTHWC):
-    """An error unless a concrete array is a batch of clips (B, T, H, W, 3) of floats in [0, 1]; reads every value."""
-    check_shape(np.shape(video_BTHWC))
-    video = np.asarray(video_BTHWC)
-    if not jnp.issubdtype(video.dtype, jnp.floating):
-        raise ValueError(
-            f"Expected a video of floats in [0, 1], found {video.dtype}: use video.astype('float32') / 255.")
-    low, high = float(video.min()), float(video.max())
-    if not (low >= 0 and high <= 1):  # so that NaN is refused too
-        scale = "(video + 1) / 2" if -1 <= low < 0 and high <= 1 else "video / 255"
-        raise ValueError(
-            f"Expected a video in [0, 1], found values from {low:g} to {high:g}. If that is its range, use {scale}.")
 
 
 def as_float(video_BTHWC):

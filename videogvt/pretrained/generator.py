@@ -137,8 +137,8 @@ class VideoGenerator:
           label: a class, by name or number, or one for every clip; None for all classes in turn. For tasks by class.
           number: of clips.
           seed: of all that is random.
-          video: what is given, for tasks that see pixels: one clip (T, H, W, 3) for all, or (number, T, H, W, 3); uint8
-            or floats in [0, 1]. Frames after the last given one may be missing.
+          video: what is given, for tasks that see pixels: one clip (T, H, W, 3) or (1, T, H, W, 3) for all, or
+            (number, T, H, W, 3); uint8 or floats in [0, 1]. Frames after the last given one may be missing.
           keep_steps: also return what each decoding step did.
           decoding: fields of the decoding to change: steps, temperature, choice_temperature, guidance, schedule, ...;
             with ``sampler`` another one from its own defaults, see ``decode.samplers``.

@@ -8,6 +8,8 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.decode import changed
+from videogvt.ops.layout import fitted, layout_of
+from videogvt.ops.values import as_pixels
 from videogvt.pretrained.generation import CausalGeneration, MaskedGeneration
 from videogvt.tasks import TASKS, TaskTable
 
@@ -97,7 +99,7 @@ def given_clips(generation: Generation, task: str, video: Any, number: int) -> n
     Args:
       generation: with the task in its table.
       task: whose given frames must be there; what follows the last of them may be missing and is never looked at.
-      video: one clip for all, or one for each.
+      video: one clip for all, (T, H, W, 3) or (1, T, H, W, 3), or one for each, (number, T, H, W, 3).
       number: of clips.
 
     Raises:
@@ -110,20 +112,32 @@ def given_clips(generation: Generation, task: str, video: Any, number: int) -> n
         return np.broadcast_to(np.uint8(0), (number, *visible_THW.shape, 3))
     if video is None:
         raise ValueError(f"The task {task!r} needs a video, of which it is given a part; pass one.")
-    video = np.asarray(video)
-    rows = np.broadcast_to(video, (number, *video.shape)) if video.ndim == 4 else video
-    frames, *size = visible_THW.shape
+    video, (frames, *size) = np.asarray(video), visible_THW.shape
     needed = int(np.flatnonzero(visible_THW.any((1, 2)))[-1]) + 1
-    fits = rows.ndim == 5 and len(rows) == number and rows.shape[2:] == (*size, 3)
-    if not (fits and needed <= rows.shape[1] <= frames):
-        raise ValueError(
-            f"Found a video of shape {video.shape}; the task {task!r} expects {needed} to {frames} frames of "
-            f"{size[0]} x {size[1]} pixels: (T, H, W, 3), or one such clip for each of the {number}."
-        )
-    if rows.dtype != np.uint8:
-        low, high = float(rows.min()), float(rows.max())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"Found a video of {rows.dtype} from {low:g} to {high:g}; expected uint8, or floats in "
-                             "[0, 1].")
-        rows = rows.astype(np.float32)
+    if problem := _unfit(video.shape, number, (needed, frames), size):
+        raise ValueError(f"Found a video of shape {video.shape}; the task {task!r} expects {needed} to {frames} frames "
+                         f"of {size[0]} x {size[1]} pixels: (T, H, W, 3), or one such clip for each of the {number}. "
+                         f"{problem}")
+    rows = as_pixels(video[None] if video.ndim == 4 else video)
+    rows = np.broadcast_to(rows, (number, *rows.shape[1:]))
     return np.pad(rows, [(0, 0), (0, frames - rows.shape[1]), (0, 0), (0, 0), (0, 0)], mode="edge")
+
+
+def _unfit(shape: Sequence[int], number: int, frames: tuple[int, int], size: Sequence[int]) -> str | None:
+    """All that is wrong with the shape of a given video, and what mends it; None where nothing is."""
+    layout = layout_of(shape)
+    if layout is None:
+        return "Videos are RGB clips, channels last."
+    clips, *sides, _ = layout.shape
+    fit = (min(max(sides[0], frames[0]), frames[1]), *size)
+    wrong = [f"{axis} = {side}, not {new}" for axis, side, new in zip(("frames", "height", "width"), sides, fit)
+             if side != new]
+    if clips not in (1, number):
+        wrong.append(f"clips = {clips}, not 1 or {number}")
+    if not wrong and not layout.name:
+        return None
+    one = "[:1]" if clips not in (1, number) else ""
+    remedy = f"use {fitted(layout.expression + one, sides, fit)}"
+    looks = f"It looks like {layout.name}" if layout.name else ""
+    return (f"{'; '.join(filter(None, [looks, *wrong]))}: {remedy}, or videogvt.read_clip(path, generator), which "
+            "makes a clip of a file that fits.")

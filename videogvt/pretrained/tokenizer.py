@@ -16,6 +16,8 @@ from videogvt.core.trees import frozen
 from videogvt.inputs.clip_shape import clip_shape
 from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import chunk_starts, crossfade
+from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
+from videogvt.ops.values import as_pixels
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.train.checkpoint import load_params
 from videogvt.train.state import tree_hash
@@ -36,9 +38,11 @@ class VideoTokenizer:
         video_BTHWC = tokenizer.video(codes_Bthw)           # float32 in [0, 1]
 
     Videos are batches of RGB clips, channels last, uint8 or floats in [0, 1], NumPy or jax arrays; results are NumPy
-    arrays. T, H and W are any multiples of ``strides``. Longer clips than ``window`` are cut into windows of so many
-    frames: each is seen by itself, and the last one ends with the clip, so that it may share frames with the one
-    before. Memory on the device is that of ``batch_size`` windows; the host holds the videos whole.
+    arrays. Values that leave [0, 1] by up to 0.1, as resampling makes them, are clipped with a warning; other axes,
+    sizes, types and ranges are a ValueError that says what makes them right. T, H and W are any multiples of
+    ``strides``. Longer clips than ``window`` are cut into windows of so many frames: each is seen by itself, and the
+    last one ends with the clip, so that it may share frames with the one before. Memory on the device is that of
+    ``batch_size`` windows; the host holds the videos whole.
 
     Limits: the network was trained on clips of one size and pace. It runs on others, but nothing says how well. What
     happens in one window cannot influence the codes of another, so seams may show; ``overlap`` hides them.
@@ -217,16 +221,24 @@ class VideoTokenizer:
         return (0,) if frames <= self.window else chunk_starts(frames, self.window, overlap)
 
     def _checked_video(self, video_BTHWC) -> np.ndarray:
-        """The video on the host, uint8 or float32."""
+        """The video on the host, uint8 or float32; refused with all that is wrong with its shape, or its values."""
         video_BTHWC = np.asarray(video_BTHWC)
-        networks.check_shape(video_BTHWC.shape)
+        self._check_sides(video_BTHWC.shape)
         if not len(video_BTHWC):
             raise ValueError(f"Expected at least one clip, found a batch of shape {video_BTHWC.shape}.")
-        self.network.latent_shape(video_BTHWC.shape[1:4])
-        if video_BTHWC.dtype == np.uint8:
-            return video_BTHWC
-        networks.check_video(video_BTHWC)
-        return video_BTHWC.astype(np.float32)
+        return as_pixels(video_BTHWC)
+
+    def _check_sides(self, shape: tuple[int, ...]) -> None:
+        layout = layout_of(shape)
+        if layout is None:
+            return check_shape(shape)
+        expression, sides = layout.expression, layout.shape[1:4]
+        sizes = self.network.size_problem(sides, expression)
+        if sizes:
+            expression = fitted(expression, sides, self.network.fitting(sides))
+        problems = [shape_problem(shape, expression), sizes]
+        if any(problems):
+            raise ValueError(" ".join(filter(None, problems)))
 
     def _checked_codes(self, codes_Bthw) -> np.ndarray:
         codes_Bthw = np.asarray(codes_Bthw)
