@@ -14,7 +14,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.inputs.fake_clips import FEATURES, clip, late_only, noted, nothing, odd_only
-from videogvt.inputs.datasets import INFO, read_manifest, unless_complete, verify, write_dataset
+from videogvt.core.mistakes import is_mistake, message
+from videogvt.inputs.datasets import INFO, locked, read_manifest, unless_complete, verify, write_dataset
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -164,3 +165,23 @@ def test_of_two_racing_builds_one_waits_for_the_other(tmp_path):
     assert "waiting for it" in said
     assert [path.name for path in (tmp_path / "pids").iterdir()] == [str(first.pid)]
     assert verify(tmp_path / "x" / "1.0.0") == 4
+
+
+@pytest.mark.parametrize("root", ["/proc/nothing", "{}/file/below", "{}/file"])
+def test_a_root_that_cannot_be_written_names_what_names_another(tmp_path, root):
+    (tmp_path / "file").write_text("")
+    folder = pathlib.Path(root.format(tmp_path)) / "trajectories/tiny/1.0.0"
+    with pytest.raises(OSError, match=r"cannot be written: .*--data_dir=DIR, in Python data_dir, .* VIDEOGVT_DATA"):
+        with locked(folder):
+            raise AssertionError("never reached")
+
+
+def test_a_disk_that_is_read_only_names_what_names_another(tmp_path, monkeypatch):
+    def refuse(self, *arguments, **options):
+        raise OSError(errno.EROFS, "", str(self))
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    with pytest.raises(OSError, match="tiny: Read-only file system. Name another root .*VIDEOGVT_DATA") as refused:
+        with locked(tmp_path / "trajectories/tiny/1.0.0"):
+            raise AssertionError("never reached")
+    assert is_mistake(refused.value) and message(refused.value).startswith("The data set")

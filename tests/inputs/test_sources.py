@@ -79,6 +79,8 @@ def test_an_imported_folder_is_found_under_the_data_root_or_by_its_path(director
     by_path = sources.open_source("imported", "test", path=directory)
     by_root = sources.open_source("imported", "test", path="demo/1.0.0", data_dir=directory.parents[1])
     np.testing.assert_array_equal(by_path.read([1])["video"], by_root.read([1])["video"])
+    with pytest.raises(FileNotFoundError, match="demo/2.0.0 holds no finished data set.*--data_dir=DIR.*VIDEOGVT_DATA"):
+        sources.open_source("imported", "test", path="demo/2.0.0", data_dir=directory.parents[1])
 
 
 @pytest.mark.parametrize(

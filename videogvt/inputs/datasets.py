@@ -15,6 +15,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
@@ -37,8 +38,7 @@ def locked(directory: os.PathLike) -> Iterator[None]:
     and stays.
     """
     directory = pathlib.Path(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with _lock_file(directory).open("a") as lock:
+    with _opened_lock(directory) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,6 +46,25 @@ def locked(directory: os.PathLike) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_leftovers(directory)
         yield
+
+
+def _opened_lock(directory: pathlib.Path) -> IO[str]:
+    with naming_the_root(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        return _lock_file(directory).open("a")
+
+
+@contextlib.contextmanager
+def naming_the_root(directory: os.PathLike) -> Iterator[None]:
+    """A context in which an error of the file system that is about ``directory`` says how another root is named."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(
+            f"The data set {directory} cannot be written: {error.filename or directory}: "
+            f"{os.strerror(error.errno or errno.EIO)}. Name another root of data sets: --data_dir=DIR, "
+            "in Python data_dir, or the environment variable VIDEOGVT_DATA."
+        ) from error
 
 
 def note_unfinished(directory: os.PathLike, unfinished: os.PathLike) -> None:

@@ -186,7 +186,14 @@ def _imported(
     split: str, *, fields: Sequence[str], data_dir: os.PathLike | None, path: os.PathLike
 ) -> RecordSource:
     """Any finished data set in the clip format: ``path`` is its folder, absolute or under the data root."""
-    return RecordSource(builders.data_root(data_dir) / pathlib.Path(path).expanduser(), split, fields)
+    folder = builders.data_root(data_dir) / pathlib.Path(path).expanduser()
+    if not is_complete(folder):
+        raise FileNotFoundError(
+            f"{folder} holds no finished data set ({INFO} is missing). `path` names the folder of one version, such as "
+            ".../trajectories/mono64/1.0.0, absolute or under the root of the data sets, which --data_dir=DIR, data_dir"
+            f" in Python or the environment variable {builders.DATA_VARIABLE} names."
+        )
+    return RecordSource(folder, split, fields)
 
 
 @sources.register("videos")
