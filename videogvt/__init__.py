@@ -19,7 +19,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """``VideoTokenizer`` and ``VideoGenerator``, which load jax, are imported when they are asked for."""
-    if name in ("VideoTokenizer", "VideoGenerator"):
+    """``VideoTokenizer`` and ``VideoGenerator``, which load jax, are imported when they are asked for, and so are
+    ``read_clip`` and ``write_clip``."""
+    if name in ("VideoTokenizer", "VideoGenerator", "read_clip", "write_clip"):
         return getattr(importlib.import_module("videogvt.pretrained"), name)
     raise AttributeError(f"module 'videogvt' has no attribute {name!r}")

@@ -141,9 +141,11 @@ def import_tfds(config: ConfigDict, workdir: str | None, data_dir: str | None) -
 
 def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Writes the codes of all clips of the config's data set, by the run's tokenizer, as a data set and as text."""
+    from videogvt.evals.trivial import spread_over
     from videogvt.experiment import default_workdir, open_for_evaluation
     from videogvt.pretrained import VideoTokenizer
     from videogvt.pretrained.codes import fields_to_open, write_codes, write_jsonl
+    from videogvt.pretrained.fidelity import poor_reading
     from videogvt.provenance import check_network
 
     plain, workdir = config.to_dict(), workdir or default_workdir(config)
@@ -151,8 +153,12 @@ def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
         check_network(workdir, plain, ("tokenizer",))
     tokenizer = VideoTokenizer.load(workdir)
     first = open_for_evaluation(plain, "train", ("video",), data_dir)
+    if problem := poor_reading(tokenizer, first.read(spread_over(len(first), 16).tolist())["video"]):
+        print(f"Warning: {problem}", file=sys.stderr, flush=True)
     sources = {split: open_for_evaluation(plain, split, fields_to_open(first), data_dir) for split in first.splits}
-    folder = write_codes(tokenizer, sources, config.name, data_dir)
+    folder = write_codes(tokenizer, sources, config.name, data_dir, other=(
+        f"To keep both, name these: --config.name={config.name}-{first.split_hash[:6] or 'other'} --workdir={workdir}"
+    ))
     for path in (folder, *write_jsonl(folder)):
         print(path)
 
@@ -209,6 +215,7 @@ def generate(
     """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
     import pathlib
 
+    from videogvt.core.mistakes import warnings_told
     from videogvt.experiment import default_workdir
     from videogvt.pretrained import VideoGenerator, shipped
     from videogvt.pretrained.requests import with_decoding
@@ -228,10 +235,12 @@ def generate(
     if decoding.get("empty") == "most_frequent":  # the run has found out which one it is
         decoding["empty"] = generator.config["decoding"].get("empty", generator.config["losses"].get("empty"))
     task = request.task or generator.tasks[0]
-    given = _given(generator, request, data_dir, own)
-    made = generator.generate(
-        task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps, **decoding
-    )
+    with warnings_told():
+        given = _given(generator, request, data_dir, own)
+        made = generator.generate(
+            task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps,
+            **decoding
+        )
     videos = made.videos
     if request.frames is not None and request.frames > videos.shape[1]:
         part = request.given or videos.shape[1] // 2

@@ -1,10 +1,11 @@
 """Whose fault an error is: what this package refuses is the user's, whatever else happens is a bug."""
 
 import errno
+import warnings
 
 import pytest
 
-from videogvt.core.mistakes import is_mistake, message, reported
+from videogvt.core.mistakes import is_mistake, message, reported, warnings_told
 from videogvt.core.registry import Registry
 from videogvt.core.sections import check_keys
 from videogvt.core.trees import frozen
@@ -57,3 +58,10 @@ def test_messages_name_paths_and_lose_quotation_marks(tmp_path):
     (tmp_path / "file").write_text("")
     assert message(caught((tmp_path / "file" / "below").mkdir)) == f"{tmp_path / 'file' / 'below'}: Not a directory."
     assert message(KeyError("a sentence")) == "a sentence"
+
+
+def test_warnings_to_users_are_told_once_in_one_line(capsys):
+    with warnings_told():
+        for kind in (UserWarning, UserWarning, DeprecationWarning):
+            warnings.warn("too dark", kind, stacklevel=1)
+    assert capsys.readouterr().err == "Warning: too dark\n"

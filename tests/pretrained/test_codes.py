@@ -1,12 +1,16 @@
 """Data sets of codes: they decode to what the tokenizer reconstructs, carry the texts, and know their tokenizer."""
 
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
 
+from tests.pretrained.conftest import FIELDS as FIELDS_OF_RUN
+from videogvt import modes
 from videogvt.inputs.sources import ArraySource, open_source
 from videogvt.pretrained import VideoTokenizer
 from videogvt.pretrained import codes as codes_lib
@@ -82,6 +86,23 @@ def test_finished_codes_are_kept_and_never_mistaken(tokenizer, clips, folder, da
     assert (folder / "manifest.json").stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="holds the codes of other clips"):
         codes_lib.write_codes(tokenizer, {"test": clips["ood"]}, "small", data_dir)
+
+
+def test_a_second_data_set_is_refused_with_the_flags_that_keep_both(workdir, data_dir, capsys):
+    def config(clips, name="second"):
+        data = {"source": "trajectories", "options": {"config": "tiny", "clips": clips}}
+        return ConfigDict({"name": name, "recipe": "tokenizer", "tokenizer": FIELDS_OF_RUN, "data": data, "evals": {}})
+
+    modes.tokenize(config(10), workdir, data_dir)
+    assert "Warning: This tokenizer was trained on trajectories alone" in capsys.readouterr().err  # it is random
+    names = []
+    for clips in (15, 20):
+        with pytest.raises(ValueError, match="holds the codes of other clips") as refused:
+            modes.tokenize(config(clips), workdir, data_dir)
+        name, where = re.search(r"--config.name=(\S+) --workdir=(.+?); or", str(refused.value)).groups()
+        modes.tokenize(config(clips, name), where, data_dir)
+        names.append(name)
+    assert len(list((data_dir / "codes").glob("second-*/1.0.0"))) == 3 and len(set(names)) == 2
 
 
 def test_clips_without_texts_have_none(tokenizer, tmp_path):

@@ -153,7 +153,7 @@ def test_near_misses_are_clipped_where_the_caller_sees_it(tokenizer, video):
     for change, method in ((floats * 1.002, "codes"), (floats - 0.003, "reconstruct")):
         with pytest.warns(UserWarning, match="were clipped to") as told:
             found = getattr(tokenizer, method)(change)
-        assert [one.filename for one in told] == [__file__]
+        assert [one.filename for one in told if "clipped" in str(one.message)] == [__file__]
         np.testing.assert_array_equal(found, getattr(tokenizer, method)(change.clip(0, 1)))
 
 

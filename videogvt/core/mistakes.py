@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -68,3 +69,13 @@ def reported(with_traceback: bool = False) -> Iterator[None]:
             traceback.print_exc()
         print(f"Error: {message(error)}", file=sys.stderr, flush=True)
         raise SystemExit(EXIT_CODE) from error
+
+
+@contextlib.contextmanager
+def warnings_told() -> Iterator[None]:
+    """A context whose warnings to users of the package are told in one line each, without a place in the code."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in caught if one.category is UserWarning):
+        print(f"Warning: {text}", file=sys.stderr, flush=True)

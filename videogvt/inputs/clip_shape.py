@@ -1,7 +1,7 @@
-"""Size and classes of the clips that a config trains on, told from the config alone: no data set is opened."""
+"""Size, pace and classes of the clips that a config trains on, told from the config alone: no data set is opened."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from videogvt.inputs.transforms import SampleFrames, make_transforms
 from videogvt.world.spec import SPECS
@@ -20,6 +20,23 @@ def clip_shape(data: Mapping[str, Any]) -> tuple[int, int, int] | None:
         height, width = getattr(transform, "height", height), getattr(transform, "width", width)
         frames = 1 if isinstance(transform, SampleFrames) else frames
     return frames, height, width
+
+
+class Pace(NamedTuple):
+    """How videos are sampled: ``fps`` times a second, None for each one's own rate; every ``stride``-th counts."""
+
+    fps: float | None
+    stride: int
+
+
+def clip_pace(data: Mapping[str, Any]) -> Pace:
+    """How fast the clips are that come out of a config's section ``data``."""
+    options, stride = data["options"], data["options"].get("stride", 1)
+    name = options.get("config", "mono64") if data["source"] == "trajectories" else None
+    fps = SPECS[name].fps if isinstance(name, str) and name in SPECS else options.get("fps")
+    for transform in make_transforms("data", data):
+        stride *= getattr(transform, "stride", 1)
+    return Pace(fps, stride)
 
 
 def _stored(source: str, options: Mapping[str, Any]) -> tuple[int, int, int] | None:

@@ -9,7 +9,8 @@ Every folder beside these files that holds a ``weights.npz`` can be loaded by th
 
 import importlib
 
-_HOMES = {"VideoGenerator": "generator", "VideoTokenizer": "tokenizer", "shipped": "bundle"}
+_HOMES = {"VideoGenerator": "generator", "VideoTokenizer": "tokenizer", "read_clip": "clips",
+          "shipped": "bundle", "write_clip": "clips"}
 
 __all__ = sorted(_HOMES)
 

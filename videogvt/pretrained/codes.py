@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from videogvt.inputs.builders import data_root
-from videogvt.inputs.datasets import write_dataset
+from videogvt.inputs.datasets import naming_the_root, write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
 from videogvt.nn.tokenizer import as_float
 from videogvt.pretrained.tokenizer import VideoTokenizer
@@ -38,7 +38,7 @@ The tokenizer that decodes them is the one with the hash in the metadata.
 
 def write_codes(
     tokenizer: VideoTokenizer, sources: Mapping[str, ClipSource], name: str, data_dir: os.PathLike | None = None,
-    tasks: TaskTable | None = None,
+    tasks: TaskTable | None = None, *, other: str = "To keep both, name another data_dir",
 ) -> pathlib.Path:
     """Tokenizes all splits of a data set and returns the folder of the codes; a finished one is returned as it is.
 
@@ -48,6 +48,7 @@ def write_codes(
       name: of the data set.
       data_dir: root of the data sets.
       tasks: whose condition videos become codes too, the field "conditions"; None for none.
+      other: how the caller names codes of other clips, for the message.
 
     Raises:
       ValueError: the folder holds the codes of other clips.
@@ -71,9 +72,10 @@ def write_codes(
     )  # fmt: skip
     found = tfds.builder_from_directory(folder).info.metadata
     if {key: found[key] for key in about} != about:
+        there, here = ({split: digits[:8] for split, digits in one["splits"].items()} for one in (found, about))
         raise ValueError(
-            f"{folder} holds the codes of other clips, {found['splits']} of {found['video']} pixels; these are "
-            f"{about['splits']} of {about['video']}. Remove it, or name another data_dir."
+            f"{folder} holds the codes of other clips. {other}; or remove {folder}, and these take its place. Found "
+            f"hashes {there} of clips {found['video']}, these are {here} of {about['video']}."
         )
     return folder
 
@@ -194,12 +196,13 @@ def write_jsonl(folder: os.PathLike) -> list[pathlib.Path]:
     metadata = tfds.builder_from_directory(folder).info.metadata
     common = {"grid": metadata["grid"], "tokenizer": metadata["tokenizer"]["hash"]}
     target = folder.parent / "jsonl"
-    target.mkdir(exist_ok=True)
+    with naming_the_root(target):
+        target.mkdir(exist_ok=True)
     paths = []
     for split in metadata["splits"]:
         path = target / f"{split}.jsonl"
         half = path.with_name(f".{path.name}.{os.getpid()}")
-        with half.open("w", encoding="utf-8") as file:
+        with naming_the_root(target), half.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line | common, ensure_ascii=False) + "\n" for line in _lines(folder, split))
         half.replace(path)
         paths.append(path)

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from videogvt.decode import extend
 from videogvt.inputs.clip_shape import class_names, clip_shape
 from videogvt.inputs.sources import open_source
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.pretrained.fidelity import poor_reading
 from videogvt.pretrained.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.pretrained.requests import Generation, given_clips, labels_of, with_decoding, with_task
 from videogvt.pretrained.tokenizer import VideoTokenizer
@@ -143,15 +145,31 @@ class VideoGenerator:
           decoding: fields of the decoding to change: steps, temperature, choice_temperature, guidance, schedule, ...;
             with ``sampler`` another one from its own defaults, see ``decode.samplers``.
 
+        Warns:
+          UserWarning: the tokenizer was trained on trajectories alone, and shows the given frames no better than their
+            mean does.
+
         Raises:
           ValueError: an unknown task, class or field, with the legal ones; a video that is missing or does not fit.
         """
+        options = {"seed": seed, "video": video, "keep_steps": keep_steps, **decoding}
+        return self._generate(task, label, number, doubted=True, **options)
+
+    def _generate(
+        self, task: str | None, label: Any, number: int, *, seed: int, video: Any, doubted: bool,
+        keep_steps: bool = False, **decoding: Any,
+    ) -> Generated:
+        """``generate``, with or without its warning."""
         task = self.tasks[0] if task is None else task
         if keep_steps and not isinstance(self.generation, MaskedGeneration):
             raise ValueError("This generator draws its codes one after another; there are no decoding steps to keep.")
         generation = with_decoding(with_task(self.generation, task, self.config["tasks"]), decoding)
         labels = labels_of(task, label, number, self.class_names)
         video_BTHWC = given_clips(generation, task, video, number)
+        if video is not None and doubted:
+            one = np.ndim(video) == 4 or len(video) == 1
+            self._doubt(video_BTHWC[:1] if one else video_BTHWC, generation.tasks.visible_nTHW[
+                generation.tasks.index(task)])
         program, keys_B = self._program(generation, keep_steps), _keys(seed, number)
         size, parts = min(self.batch_size, 1 << (number - 1).bit_length()), []
         task_B = np.full(size, generation.tasks.index(task), np.int32)
@@ -183,13 +201,22 @@ class VideoGenerator:
         task = f"{'FP' if label is None else 'CFP'}:{given}"
         video_BTHWC = np.asarray(video_BTHWC)
         video_BTHWC = video_BTHWC / np.float32(255) if video_BTHWC.dtype == np.uint8 else video_BTHWC
-        seeds = np.random.default_rng(seed)
+        seeds, asked = np.random.default_rng(seed), []  # the first part is given, the others are the generator's own
 
         def predict(condition_BTHWC, part):
+            doubted = not asked
+            asked.append(task)
             options = {"seed": int(seeds.integers(2**31)), "video": condition_BTHWC, **decoding}
-            return self.generate(task, label, len(condition_BTHWC), **options).videos
+            return self._generate(task, label, len(condition_BTHWC), doubted=doubted, **options).videos
 
         return np.asarray(extend(predict, jnp.asarray(video_BTHWC), num_frames, given=given, overlap=overlap))
+
+    def _doubt(self, video_BTHWC: np.ndarray, visible_THW: np.ndarray) -> None:
+        """Warns where the tokenizer cannot show the frames that a clip begins with and that are given whole."""
+        whole_T = visible_THW.all((1, 2))
+        given = len(whole_T) if whole_T.all() else int(whole_T.argmin())
+        if problem := poor_reading(self.tokenizer, video_BTHWC[:, :given], "The tokenizer of this generator"):
+            warnings.warn(problem, stacklevel=4)
 
     def _program(self, generation: Generation, keep_steps: bool) -> Callable:
         """The compiled function; a generator keeps those it has made."""

@@ -57,7 +57,7 @@ def untrained(tokenizer: VideoTokenizer, video_shape: Sequence[int], seed: int) 
     video = np.zeros((1, *video_shape, 3), np.float32)
     params = jax.jit(network.init)({"params": jax.random.key(seed)}, video)["params"]
     return VideoTokenizer(tokenizer.config, params, window=tokenizer.window, batch_size=tokenizer.batch_size,
-                          trained_on=tokenizer.trained_on)
+                          data=tokenizer.data)
 
 
 @functools.lru_cache(maxsize=32)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.trees import frozen
-from videogvt.inputs.clip_shape import clip_shape
+from videogvt.inputs.clip_shape import Pace, clip_pace, clip_shape
 from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import chunk_starts, crossfade
 from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
 from videogvt.ops.values import as_pixels
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
 from videogvt.train.checkpoint import load_params
 from videogvt.train.state import tree_hash
 
@@ -53,19 +55,19 @@ class VideoTokenizer:
       config: its fields, plain values.
       window: frames of a window, a multiple of the time stride: 16, or with a spectrum those of its clip.
       batch_size: windows that are computed at once.
-      trained_on: (T, H, W) of the clips it was trained on; None where that is not known.
+      data: the section ``data`` of the config it was trained with; None where that is not known.
     """
 
     def __init__(
         self, config: Mapping[str, Any], params: Mapping[str, Any], *, window: int | None = None,
-        batch_size: int = 8, trained_on: tuple[int, int, int] | None = None,
+        batch_size: int = 8, data: Mapping[str, Any] | None = None,
     ):
         self.config = dict(config)
         self.network = networks.VideoTokenizer(**frozen(self.config))
         self.params = jax.device_put(params)
         clip = self.network.spectrum and self.network.spectrum["clip"][0]
         self.window = window if window is not None else clip or WINDOW
-        self.batch_size, self.trained_on = batch_size, trained_on
+        self.batch_size, self.data = batch_size, data
         if self.window < 1 or self.window % self.strides[0]:
             raise ValueError(f"window is {window}; expected a multiple of the time stride {self.strides[0]}.")
         if clip and self.window != clip:
@@ -98,7 +100,7 @@ class VideoTokenizer:
             config, params = read_bundle(folder)
             if "tokenizer" not in config:
                 raise ValueError(f"{folder} holds a generator; load it with VideoGenerator.load.")
-            common = {"window": window, "batch_size": batch_size, "trained_on": clip_shape(config["run"]["data"])}
+            common = {"window": window, "batch_size": batch_size, "data": config["run"]["data"]}
             return cls(config["tokenizer"], params, **common)
         if not (folder / "config.json").exists():
             names = ", ".join(shipped()) or "none"
@@ -111,7 +113,7 @@ class VideoTokenizer:
         networks_by_name = load_params(folder, weights, step)
         if "tokenizer" not in config or "generator" not in networks_by_name:
             raise ValueError(f"{folder} holds a run of {sorted(networks_by_name)}, which is no tokenizer's.")
-        common = {"window": window, "batch_size": batch_size, "trained_on": clip_shape(config["data"])}
+        common = {"window": window, "batch_size": batch_size, "data": config["data"]}
         return cls(config["tokenizer"], networks_by_name["generator"], **common)
 
     def __repr__(self) -> str:
@@ -126,6 +128,16 @@ class VideoTokenizer:
     def strides(self) -> tuple[int, int, int]:
         """Frames, rows and columns of a video per code."""
         return self.network.strides
+
+    @property
+    def trained_on(self) -> tuple[int, int, int] | None:
+        """(T, H, W) of the clips it was trained on; None where that is not known."""
+        return self.data and clip_shape(self.data)
+
+    @property
+    def pace(self) -> Pace:
+        """How the videos were sampled that it was trained on."""
+        return clip_pace(self.data) if self.data else Pace(None, 1)
 
     @functools.cached_property
     def hash(self) -> str:
@@ -174,13 +186,20 @@ class VideoTokenizer:
         With an overlap, every window is encoded and decoded by itself and what they share is cross-faded, as MAGVIT's
         released tools do. Shared frames then have codes of both windows, and no single grid stands for the result.
         Arguments are those of ``video``.
+
+        Warns:
+          UserWarning: it was trained on trajectories alone, and shows the clips no better than their mean frames do.
         """
         video_BTHWC = self._checked_video(video_BTHWC)
         if not overlap:
-            return self.video(self.codes(video_BTHWC), double_fusion=double_fusion)
-        starts = self._starts(video_BTHWC.shape[1], overlap)
-        window = min(self.window, video_BTHWC.shape[1])
-        return self._decoded(self._in_windows(self._codes, video_BTHWC, starts, window), starts, double_fusion)
+            made_BTHWC = self.video(self.codes(video_BTHWC), double_fusion=double_fusion)
+        else:
+            starts = self._starts(video_BTHWC.shape[1], overlap)
+            windows = self._in_windows(self._codes, video_BTHWC, starts, min(self.window, video_BTHWC.shape[1]))
+            made_BTHWC = self._decoded(windows, starts, double_fusion)
+        if knows_trajectories_alone(self) and (problem := poor(video_BTHWC, made_BTHWC, "This tokenizer")):
+            warnings.warn(problem, stacklevel=2)
+        return made_BTHWC
 
     def _decoded(self, windows: Sequence[np.ndarray], starts: Sequence[int], double_fusion: bool) -> np.ndarray:
         """The video of windows of codes that begin at the frames ``starts``."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from videogvt.pretrained.clips import write_mp4
 from videogvt.report.images import animation, as_uint8, enlarge, merged, png, spread, strip
 from videogvt.train.contracts import Media
 
@@ -54,7 +55,7 @@ def write_samples(
     for name, data in files.items():
         (folder / name).write_bytes(data)
     for name, video in films.items():
-        write_mp4(folder / name, enlarge(as_uint8(video), scale))
+        write_mp4(folder / name, enlarge(as_uint8(video), scale), FPS)
     return [folder / name for name in (*files, ABOUT, *films)]
 
 
@@ -65,17 +66,3 @@ def _listed(path: pathlib.Path) -> list[str]:
     except (FileNotFoundError, ValueError, AttributeError):
         return []
     return [name for name in found if isinstance(name, str) and pathlib.Path(name).name == name]
-
-
-def write_mp4(path: pathlib.Path, video_THWC: np.ndarray, fps: float = FPS) -> pathlib.Path:
-    """A uint8 clip with even sides as H.264; needs PyAV."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=round(fps))
-        stream.height, stream.width = video_THWC.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "12"}
-        for frame_HWC in video_THWC:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_HWC, format="rgb24")))
-        container.mux(stream.encode())
-    return path

@@ -1,0 +1,192 @@
+"""Files to clips and back: size, rate and start; what a tokenizer of trajectories cannot show is said, with figures."""
+
+import pathlib
+import re
+import warnings
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import videogvt
+from tests.inputs.test_videos import greys, write_video
+from videogvt import modes
+from videogvt.inputs import given
+from videogvt.pretrained import VideoGenerator, VideoTokenizer, bundle
+from videogvt.pretrained.fidelity import poor, poor_reading
+
+ROOT = pathlib.Path(__file__).parents[2]
+RAMP = [5 * i for i in range(50)]
+POOR = pytest.mark.filterwarnings("ignore:.*trained on trajectories alone:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(workdir):
+    """Of clips of 8 frames of 32 x 32 pixels, 12 a second; its weights are random."""
+    return VideoTokenizer.load(workdir)
+
+
+def grey_T(clip_1THWC):
+    return clip_1THWC[0].mean(axis=(1, 2, 3))
+
+
+@POOR
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [("a.mp4", "libx264", "yuv420p"), ("a.avi", "mpeg4", "yuv420p"), ("a.mov", "mjpeg", "yuvj420p"),
+     ("a.webm", "libvpx-vp9", "yuv420p")],
+)
+def test_a_file_becomes_a_clip_of_the_models_size_rate_and_range(tokenizer, tmp_path, name, codec, pixels):
+    path = write_video(tmp_path / name, greys(RAMP, 48, 64), codec, pixels, rate=24)
+    clip = videogvt.read_clip(path, tokenizer)
+    assert clip.shape == (1, 8, 32, 32, 3) and clip.dtype == np.uint8
+    np.testing.assert_allclose(grey_T(clip), RAMP[:16:2], atol=4)  # 12 of 24 a second
+    later = videogvt.read_clip(path, tokenizer, start=0.5, fps=24, frames=4, size=(16, 24))
+    assert later.shape == (1, 4, 16, 24, 3)
+    np.testing.assert_allclose(grey_T(later), RAMP[12:16], atol=4)
+    assert tokenizer.codes(clip).shape == (1, 2, 4, 4)
+
+
+@POOR
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animated_pictures_are_sampled_by_their_times(tokenizer, tmp_path, suffix):
+    frames = [Image.fromarray(grey) for grey in greys([0, 0, 100, 200, 200, 200, 50, 250])]
+    durations = [100, 100, 100, 100, 50, 50, 200, 500]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=durations)
+    clip = videogvt.read_clip(tmp_path / f"a{suffix}", tokenizer, fps=10)
+    np.testing.assert_allclose(grey_T(clip), [0, 0, 100, 200, 200, 50, 50, 250], atol=4)
+
+
+@POOR
+def test_an_array_counts_as_of_the_right_rate(tokenizer, tmp_path):
+    np.save(tmp_path / "a.npy", np.stack(greys(RAMP)) / 255)
+    np.testing.assert_allclose(grey_T(videogvt.read_clip(tmp_path / "a.npy", tokenizer, start=1)), RAMP[12:20], atol=1)
+
+
+@POOR
+def test_a_file_is_read_no_further_than_the_clip(tokenizer, tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", greys(RAMP), "libx264", rate=24)
+    made, shown = [], given.shown
+    monkeypatch.setattr(given, "shown", lambda path: (made.append(1) or frame for frame in shown(path)))
+    videogvt.read_clip(path, tokenizer, fps=24)
+    assert len(made) < 25
+
+
+@POOR
+def test_too_short_a_video_is_refused_or_repeats_its_end(tokenizer, tmp_path):
+    path = write_video(tmp_path / "a.mp4", greys([10, 60, 110, 160, 210, 240]), "libx264", rate=12)
+    with pytest.raises(ValueError, match=r"has 6 frames from 0 s on, at 12 a second; 8 are asked for. Give frames=4"):
+        videogvt.read_clip(path, tokenizer)
+    assert videogvt.read_clip(path, tokenizer, frames=4).shape == (1, 4, 32, 32, 3)
+    repeated = videogvt.read_clip(path, tokenizer, repeat=True)
+    np.testing.assert_allclose(grey_T(repeated), [10, 60, 110, 160, 210, 240, 240, 240], atol=4)
+    with pytest.raises(ValueError, match="ends before start=9 s"):
+        videogvt.read_clip(path, tokenizer, start=9)
+    with pytest.raises(ValueError, match="frames = 10 is not a multiple of 4, width = 20 is not"):
+        videogvt.read_clip(path, tokenizer, frames=10, size=(16, 20))
+    with pytest.raises(FileNotFoundError, match="There is no video"):
+        videogvt.read_clip(tmp_path / "b.mp4", tokenizer)
+    for name in ("broken.mp4", "broken.gif", "broken.npz"):
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a"):
+            videogvt.read_clip(tmp_path / name, tokenizer)
+
+
+@POOR
+@pytest.mark.parametrize("name", ["back.mp4", "back.gif"])
+def test_a_written_clip_is_read_back_at_its_rate(tokenizer, tmp_path, name):
+    clip = np.stack(greys([*RAMP[:35:7], 90, 90, 90]))[None]  # its end is still
+    for same in (clip, clip[0], clip / 255):
+        path = videogvt.write_clip(tmp_path / name, same, fps=24, scale=2)
+        back = videogvt.read_clip(path, tokenizer, fps=24)
+        np.testing.assert_allclose(back, clip, atol=6)
+    with Image.open(path) if name.endswith("gif") else av.open(str(path)) as found:
+        size = found.size if name.endswith("gif") else (found.streams.video[0].width, found.streams.video[0].height)
+    assert size == (64, 64)
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    clip = np.zeros((4, 7, 9, 3), np.uint8)
+    assert videogvt.write_clip(tmp_path / "odd.mp4", clip, 29.97).stat().st_size
+    with pytest.raises(ValueError, match="ends with .mp4 or .gif"):
+        videogvt.write_clip(tmp_path / "a.webm", clip, 24)
+    with pytest.raises(ValueError, match="up to 50"):
+        videogvt.write_clip(tmp_path / "a.gif", clip, 60)
+    with pytest.raises(ValueError, match=r"Write one clip of the batch: video\[0\]"):
+        videogvt.write_clip(tmp_path / "a.gif", np.stack([clip, clip]), 24)
+    with pytest.raises(ValueError, match="use video / 255"):
+        videogvt.write_clip(tmp_path / "a.gif", clip + np.float32(200), 24)
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.mp4"]
+
+
+def moving(frames=16, size=64):
+    """A coloured picture that goes left, uint8 (1, T, H, W, 3)."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (size // 8, size // 4, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    return np.stack([picture[:, 2 * t : 2 * t + size] for t in range(frames)])[None]
+
+
+def test_a_tokenizer_of_trajectories_says_where_it_can_show_nothing(tmp_path):
+    tokenizer = VideoTokenizer.load("local64_8x4x4")
+    path = videogvt.write_clip(tmp_path / "real.mp4", moving(), fps=24)
+    errors = r"mean squared error [\d.]+ \([\d.-]+ dB\), of the mean frame [\d.]+ \([\d.]+ dB\)"
+    with pytest.warns(UserWarning, match=f"this clip no better than the mean frame does: {errors}") as told:
+        clip = videogvt.read_clip(path, tokenizer)
+    assert [one.filename for one in told] == [__file__]
+    with pytest.warns(UserWarning, match="shows this clip no better"):
+        tokenizer.reconstruct(clip)
+    with pytest.warns(UserWarning, match="shows 2 of 2 clips no better"):
+        tokenizer.reconstruct(clip.repeat(2, axis=0))
+    own = bundle.read_golden(bundle.shipped()["local64_8x4x4"])["video"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tokenizer.reconstruct(own)
+        tokenizer.codes(clip)  # makes no reconstruction
+        tokenizer.reconstruct(moving(8)[:, :1].repeat(8, axis=1) * 0 + 255)  # white, which it knows
+    assert poor_reading(tokenizer, own) is None
+    tokenizer.data = {"source": "videos", "options": {}}
+    assert poor_reading(tokenizer, clip) is None
+
+
+def test_poor_is_no_better_than_the_mean_frame():
+    video = moving(4, 16) / np.float32(255)
+    assert poor(video, video + 0.001, "It") is None
+    assert poor(video[:, :1], video[:, :1] + 0.5, "It") is None  # a picture is its own mean frame
+    assert poor(np.concatenate([video] * 3), np.concatenate([video, video, 1 - video]), "It") is None
+    said = poor(video, np.broadcast_to(video.mean(1, keepdims=True), video.shape), "It")
+    error = np.square(video - video.mean(1, keepdims=True)).mean()
+    assert said.count(f"{error:.2g} ({-10 * np.log10(error):.1f} dB)") == 2 and said.startswith("It was trained")
+
+
+def test_a_generator_says_so_of_what_it_is_given(generator_run, tmp_path):
+    generator = VideoGenerator.load(generator_run, batch_size=2)
+    path = videogvt.write_clip(tmp_path / "real.gif", moving(8, 32), fps=12)
+    with pytest.warns(UserWarning, match="The tokenizer of this generator was trained on trajectories alone"):
+        clip = videogvt.read_clip(path, generator)
+    with pytest.warns(UserWarning, match="The tokenizer of this generator was .* mean squared error") as told:
+        made = generator.generate("FP:4", video=clip, number=2)
+    assert len(told) == 1 and made.videos.shape == (2, 8, 32, 32, 3)
+    with pytest.warns(UserWarning, match="shows this clip no better") as told:
+        generator.extend(clip, 16, given=4)
+    assert len(told) == 1
+
+
+def test_the_mode_generate_says_so_in_one_line(generator_run, tmp_path, capsys):
+    path = videogvt.write_clip(tmp_path / "real.gif", moving(8, 32), fps=12)
+    request = modes.Request(task="FP:4", video=str(path), number=1, output=str(tmp_path / "out"))
+    modes.generate(None, str(generator_run), None, request)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Warning: The tokenizer of this generator was trained on trajectories alone, and shows this")
+
+
+@POOR
+def test_the_readme_shows_the_way_from_a_file_and_back(tmp_path, monkeypatch):
+    blocks = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    block = next(block for block in blocks if "read_clip" in block)
+    write_video(tmp_path / "my.mp4", greys(RAMP[:50] * 3), "libx264", rate=30)
+    monkeypatch.chdir(tmp_path)
+    values = {"tokenizer": VideoTokenizer.load("local64_8x4x4")}
+    exec(block, values)
+    assert values["clip"].shape == (1, 16, 64, 64, 3)
+    assert {path.name for path in tmp_path.iterdir()} == {"my.mp4", "back.mp4", "back.gif"}
