@@ -2,7 +2,7 @@
 
 import pytest
 
-from videogvt.inputs.clip_shape import class_names, clip_shape
+from videogvt.inputs.clip_shape import class_names, clip_pace, clip_shape
 
 BAIR = {"num_frames": 30, "height": 64, "width": 48}
 
@@ -27,3 +27,16 @@ def test_classes():
     names = class_names({"source": "trajectories", "options": {"config": "classic4"}})
     assert names == ("linear", "circular", "helical", "parabolic")
     assert class_names({"source": "ucf101", "options": BAIR}) is None
+
+
+@pytest.mark.parametrize(
+    "source, options, transforms, pace",
+    [
+        ("trajectories", {"config": "tiny"}, {}, (12.0, 1)), ("trajectories", {}, {}, (24.0, 1)),
+        ("videos", {"folder": "x", "fps": 10.0, "stride": 2}, {}, (10.0, 2)),
+        ("videos", {"folder": "x"}, {}, (None, 1)),
+        ("videos", {"stride": 2}, {"temporal_window": {"num_frames": 4, "stride": 3}}, (None, 6)),
+    ],
+)
+def test_pace_is_told_from_the_config(source, options, transforms, pace):
+    assert clip_pace({"source": source, "options": options, "transforms": transforms}) == pace
