@@ -50,7 +50,13 @@ def test_clips_are_chosen_by_track_error_and_then_by_psnr():
 def test_clips_without_truth_are_chosen_by_psnr():
     chosen = choose({"index": np.arange(5), "psnr": np.array([30.0, 10, 50, 20, 40])}, 2)
     assert {name: rows.tolist() for name, rows in chosen.items()} == {
-        "first": [0, 1], "best": [2, 4], "median": [4, 0], "worst": [1, 3]}
+        "first": [0, 1], "best": [2, 4], "median": [0, 4], "worst": [1, 3]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_three_clips_the_middle_one_is_the_first_median(count):
+    chosen = choose({"index": np.arange(3), "psnr": np.array([30.0, 10, 20])}, count)
+    assert (chosen["best"][0], chosen["median"][0], chosen["worst"][0]) == (0, 2, 1)
 
 
 def test_no_more_clips_are_chosen_than_there_are():

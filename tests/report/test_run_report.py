@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt.report import modelability, page
+from videogvt.evals.tables import choose
+from videogvt.report import modelability, page, reconstructions, strips
 from videogvt.report.run_report import by_class, verdict, write_report
 from videogvt.report.runs import read_run
 from videogvt.train import journal
@@ -149,6 +150,38 @@ def test_videos_without_truth_have_no_tracks(tmp_path):
     html = report.page.read_text()
     assert "Track errors" not in html and "px off" not in html and "meets 3 of 4 marks" in html
     assert report.picture.exists()
+
+
+def test_clips_without_tracks_are_not_said_to_be_ranked_by_them(tmp_path, finished):
+    write_run(tmp_path, truth=False)
+    html = write_report(tmp_path).page.read_text()
+    assert "Clips are ranked by PSNR." in html and "track error" not in html
+    assert "Clips are ranked by their mean track error, then by PSNR." in finished.page.read_text()
+
+
+def test_a_clip_that_was_chosen_by_several_rules_is_shown_once(tmp_path):
+    columns = {"id": np.array([b"a#0", b"a#1", b"a#2"]), "index": np.arange(3), "psnr": np.array([20.0, 30.0, 25.0])}
+    chosen = choose(columns, 2)
+    rows = np.concatenate(list(chosen.values()))
+    samples = {name: column[rows] for name, column in columns.items()}
+    samples["choice"] = np.repeat(list(chosen), [len(picked) for picked in chosen.values()])
+    shown = reconstructions.distinct(samples, 1)
+    assert [(choices, int(samples["index"][row])) for choices, row in shown] == [
+        (("best",), 1), (("median",), 2), (("worst", "first"), 0)]
+    assert sorted(int(samples["index"][row]) for _, row in reconstructions.distinct(samples, 2)) == [0, 1, 2]
+
+
+def test_names_of_any_letters_and_length_stay_beside_the_pictures(tmp_path):
+    write_run(tmp_path, truth=False)
+    plain = write_report(tmp_path).picture.read_bytes()
+    path = tmp_path / "media/00000020/eval/test/samples.npz"
+    arrays = dict(np.load(path))
+    name = "summer $holidays$ \\frac{/" + "été_at_the_lake_" * 8 + "take.mp4#12"
+    path.write_bytes(Media.arrays(**arrays | {"id": np.array([name.encode()] * 8)}).data)
+    long = write_report(tmp_path).picture.read_bytes()
+    pixels = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in (plain, long)]
+    changed = np.flatnonzero((pixels[0] != pixels[1]).any(axis=(0, 2)))
+    assert len(changed) and changed.max() < strips.LEFT
 
 
 def test_large_noisy_clips_still_make_a_small_page(tmp_path):

@@ -46,7 +46,8 @@ def code_figures(counts_K: np.ndarray, pixels: float) -> dict[str, float]:
 
 
 def choose(columns: Columns, count: int) -> dict[str, np.ndarray]:
-    """Rows to look at: the ``first`` of the split and, by rule, the ``best``, ``median`` and ``worst``.
+    """Rows to look at: the ``first`` of the split and, by rule, the ``best``, ``median`` and ``worst``, the best, the
+    worst and the one nearest to the middle first. In a small split one clip may be several of these.
 
     Clips are ranked by their mean track error, where there is one, then by PSNR. A clip whose original has no track is
     ranked by nothing and not chosen.
@@ -60,9 +61,9 @@ def choose(columns: Columns, count: int) -> dict[str, np.ndarray]:
         ranks = ranks[tracked.any(axis=1)] if tracked.any() else ranks
     order = ranks[np.lexsort([key[ranks] for key in keys])]
     count = min(count, len(order))
-    middle = (len(order) - count) // 2
+    from_middle = np.argsort(np.abs(np.arange(len(order)) - (len(order) - 1) / 2), kind="stable")
     return {
-        "first": np.arange(count), "best": order[:count], "median": order[middle : middle + count],
+        "first": np.arange(count), "best": order[:count], "median": order[from_middle[:count]],
         "worst": order[len(order) - count :][::-1],
     }
 

@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from videogvt.report import page
-from videogvt.report.figures import as_png, labelled_strips
+from videogvt.report.figures import as_png
 from videogvt.report.images import animation, spread, strip, webp
+from videogvt.report.strips import labelled_strips
 
 FPS = 12.0  # of the animation of clips that do not say theirs
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from videogvt.report.images import merged, spread, strip
+from videogvt.report.images import merged
 
 DPI = 100
 INK, SOFT, BLUE, RED, GREY = "#1c2430", "#5d6878", "#20639b", "#c8553d", "#9aa4b1"
@@ -90,36 +90,6 @@ def track_overlay(
     axes.plot(*reconstruction_T2.T, color=RED, linewidth=1, marker="x", markersize=4, label="reconstruction")
     axes.legend(frameon=False, fontsize=7.5, loc="best", labelcolor=INK)
     axes.set(xticks=(), yticks=())
-    return figure
-
-
-def labelled_strips(
-    groups: Sequence[tuple[str, Sequence[np.ndarray]]], title: str, names: Sequence[str], count: int = 8
-) -> Figure:
-    """Frames of clips, a group of rows for each entry, with words at the left; pixels are not resampled.
-
-    Args:
-      groups: (words beside the group, its clips (T, H, W, 3)); all of one shape.
-      title: above everything.
-      names: of the rows of a group, such as "original" and "reconstruction".
-      count: frames of each clip.
-    """
-    num_frames, _, size = groups[0][1][0].shape[:3]
-    frames = spread(num_frames, count)
-    pictures = [strip(clips, frames, max(1, 128 // size)) for _, clips in groups]
-    tall, wide = pictures[0].shape[:2]
-    left, head, pitch = 290, 75, tall + 30  # in pixels, as everything here
-    width, height = left + wide + 15, head + pitch * len(pictures)
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-    figure.text(20 / width, 1 - 38 / height, title, fontsize=17, fontweight="bold", color=INK, va="center")
-    for number, (picture, (words, _)) in enumerate(zip(pictures, groups)):
-        top = head + pitch * number
-        figure.figimage(picture, left, height - top - tall)
-        figure.text(20 / width, 1 - (top + 8) / height, words, fontsize=10.5, color=INK, va="top", linespacing=1.45)
-        for row, name in enumerate(names):
-            middle = top + tall * (row + 0.5) / len(names)
-            place = ((left - 8) / width, 1 - middle / height)
-            figure.text(*place, name, fontsize=9.5, color=SOFT, va="center", ha="right")
     return figure
 
 

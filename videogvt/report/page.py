@@ -19,7 +19,7 @@ body { margin: 0; background: #fff; color: var(--ink);
 main { max-width: 1120px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 8px; }
 h2 { font-size: 21px; margin: 48px 0 10px; padding-top: 14px; border-top: 1px solid var(--line); }
-h3 { font-size: 16px; margin: 22px 0 6px; }
+h3 { font-size: 16px; margin: 22px 0 6px; overflow-wrap: anywhere; }
 p { max-width: 78ch; margin: 8px 0; }
 .lead { color: var(--soft); font-size: 17px; }
 .note, figcaption { color: var(--soft); font-size: 14px; }

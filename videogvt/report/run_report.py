@@ -6,20 +6,11 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from videogvt.report import decoding, evaluations, figures, generation, modelability, page, prediction
+from videogvt.report import decoding, evaluations, figures, generation, modelability, page, prediction, reconstructions
 from videogvt.report.grids import Table, as_text, figure_table
-from videogvt.report.images import animation, difference, spread, strip, webp
 from videogvt.report.runs import Arrays, Run, read_run
 from videogvt.report.verdict import Verdict, judge
-
-GAIN = 4.0  # of the differences in the strips
-CHOICES = {
-    "best": "smallest error", "median": "in the middle", "worst": "largest error",
-    "first": "first of the split, chosen by nothing",
-}
-"""How clips were chosen, in the order in which they are shown; clips are ranked by track error, then by PSNR."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +40,10 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     if len(html.encode()) > page.MAX_BYTES:
         html = run_page(run, 1)
     page.write_page(path, html)
-    samples = _first_samples(run)
-    if samples:
+    shown = reconstructions.picture(run)
+    if shown:
         picture = run.workdir / "reconstructions.png"
-        picture.write_bytes(figures.as_png(_picture(run, *samples)))
+        picture.write_bytes(figures.as_png(shown))
     return Report(path, picture, report_text(run, path))
 
 
@@ -107,7 +98,7 @@ def run_page(run: Run, clips: int) -> str:
         blocks += own.sections(run, name) if own else _tables(run, name)
     blocks += [*decoding.sections(run.workdir), *_curves(run), *_details(run)]
     for place, name in enumerate(run.evaluators):
-        blocks += _clips(run, name, clips if place == 0 else 1)
+        blocks += reconstructions.sections(run, name, clips if place == 0 else 1)
     blocks += [*evaluations.others(run), *_configuration(run)]
     return page.document(f"{run.name}: report", *blocks)
 
@@ -179,44 +170,6 @@ def by_class(table: Arrays, names: list[str]) -> tuple[list[str], list[list[str]
     return ["class", "clips", *(heading for _, heading, _ in shown), *last], lines
 
 
-def _clips(run: Run, name: str, clips: int) -> Iterator[str]:
-    """The section of one evaluator's chosen clips."""
-    files = run.files.get(name, {})
-    if name == "validation" or "choice" not in files.get("samples", {}):
-        return
-    samples, cards = files["samples"], []
-    for choice, meaning in CHOICES.items():
-        for row in np.flatnonzero(samples["choice"] == choice)[:clips]:
-            cards.append(page.heading(f"{choice} ({meaning}): {describe(samples, row)}"))
-            cards.append(_card(samples, row))
-    note = (f"Strips: original, reconstruction, and their difference {GAIN:g} times enlarged, white where they are "
-            "equal; animations side by side at half speed. Clips are ranked by their mean track error, then by PSNR.")
-    yield page.section(f"Clips: {name}", page.paragraph(note, "note"), *cards)
-
-
-def describe(samples: Arrays, row: int) -> str:
-    """Which clip it is and how well it was reconstructed."""
-    words = [str(samples["id"][row]), f"{samples['psnr'][row]:.1f} dB"]
-    if "track_error_px" in samples and np.isfinite(samples["track_error_px"][row]).any():
-        words.append(f"{np.nanmean(samples['track_error_px'][row]):.2f} px off")
-        words.append(f"found in {samples['found'][row].sum()} of {samples['found'].shape[1]} frames")
-    return ", ".join(words)
-
-
-def _card(samples: Arrays, row: int) -> str:
-    original, reconstruction = samples["original"][row], samples["reconstruction"][row]
-    videos = [original, reconstruction, difference(original, reconstruction, GAIN)]
-    size = original.shape[2]
-    fps = float(samples["fps"][row]) if "fps" in samples else 12.0
-    clip = animation(videos, fps, max(1, 208 // size), most=250_000)
-    blocks = [page.picture(clip, "original, reconstruction and difference, animated")]
-    if "original_track" in samples:
-        overlay = figures.track_overlay(original, samples["original_track"][row], samples["track"][row], 2.1)
-        blocks.append(page.picture(figures.as_png(overlay), "tracks of original and reconstruction"))
-    frames = strip(videos, spread(len(original), 8), max(1, 128 // size))
-    return page.row(*blocks) + page.picture(webp(frames, most=150_000), "frames of the three", frame=False)
-
-
 def _curves(run: Run) -> Iterator[str]:
     """Sections of the training's and the validation's curves."""
     training = run.series("train/")
@@ -264,20 +217,3 @@ def _configuration(run: Run) -> Iterator[str]:
     if about:
         yield page.section("To repeat the figures", page.code(json.dumps(about, indent=2)))
     yield page.section("Configuration", page.code(json.dumps(run.config, indent=2)))
-
-
-def _first_samples(run: Run) -> tuple[str, Arrays] | None:
-    for name in run.evaluators:
-        if name in run.files and "choice" in run.files[name].get("samples", {}):
-            return name, run.files[name]["samples"]
-    return None
-
-
-def _picture(run: Run, name: str, samples: Arrays) -> Figure:
-    clips = []
-    for choice in ("best", "median", "worst", "first"):
-        for row in np.flatnonzero(samples["choice"] == choice)[:1]:
-            words = describe(samples, row).replace(", ", "\n")
-            clips.append((f"{choice}\n{words}", (samples["original"][row], samples["reconstruction"][row])))
-    title = f"{run.name}: clips of {name} and their reconstructions"
-    return figures.labelled_strips(clips, title, ("original", "reconstruction"))
