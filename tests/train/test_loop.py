@@ -146,6 +146,20 @@ def test_a_finished_run_is_left_as_it_is(whole):
     assert calls == ["fetch"] and before == after
 
 
+def test_a_run_that_begins_anew_leaves_nothing_of_the_evaluations_of_one_before(tmp_path, whole):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole[2], workdir)
+    for name in ("media/00000012/eval/ood/table.npz", "evals/other/eval.json"):
+        (workdir / name).parent.mkdir(parents=True)
+        (workdir / name).write_text("of the run before")
+    shutil.rmtree(workdir / "checkpoints")
+    recipe, data = ToyRecipe(), ToyData(stop_at=7)
+    with pytest.raises(Stopped):
+        fit(*toy_run(12, recipe=recipe, data=data, evaluators=toy_evaluators(recipe, [], test=When(end=True))), workdir)
+    assert read_eval(workdir) is None
+    assert not (workdir / "media").exists() and not (workdir / "evals").exists()
+
+
 def test_evaluators_come_when_they_are_due_and_the_final_ones_judge_the_best_checkpoint(tmp_path, capsys):
     calls, recipe = [], ToyRecipe()
     evaluators = toy_evaluators(recipe, calls, validation=When(every=3, end=True), test=When(end=True))

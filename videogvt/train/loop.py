@@ -40,7 +40,15 @@ from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
 from videogvt.train.evaluation import about_run, evaluate
 from videogvt.train.lock import sole_run
 from videogvt.train.program import Program
-from videogvt.train.resume import begin, described, made_again, peek, say_how_it_goes_on, splits_of
+from videogvt.train.resume import (
+    begin,
+    described,
+    forget_earlier,
+    made_again,
+    peek,
+    say_how_it_goes_on,
+    splits_of,
+)
 from videogvt.train.signals import Stopped, StopSignal
 from videogvt.train.state import TrainState
 
@@ -99,6 +107,8 @@ def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
         records.write_config(workdir, plan.config)
         if start:
             say_how_it_goes_on(workdir, plan, memory, grown, finished)
+        else:
+            forget_earlier(workdir)
         again = made_again(evaluators, memory, plan.total_steps)
         with records.Journal(workdir, start=start, total=plan.total_steps, show=plan.show, again=again) as journal:
             run = _Run(program, plan, data, evaluators, workdir, checkpoints, journal, stop, batches, memory)

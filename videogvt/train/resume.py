@@ -99,6 +99,16 @@ def _check_measured(workdir: epath.PathLike, meta: Mapping[str, Any], evaluators
                 "among figures of both. Bring back the old examples, or train in another --workdir.")
 
 
+def forget_earlier(workdir: epath.PathLike) -> None:
+    """Takes away what an earlier run's evaluations left in a directory in which one begins anew, its checkpoints being
+    gone: no report shall set them beside the new run's. Its rows of numbers go when the journal is opened."""
+    if jax.process_index() == 0:
+        records.remove_eval(workdir)
+        for name in ("media", "evals"):
+            if (epath.Path(workdir) / name).exists():
+                (epath.Path(workdir) / name).rmtree()
+
+
 def say_how_it_goes_on(
     workdir: epath.PathLike, plan: Plan, memory: Memory, grown: bool = False, finished: bool = False
 ) -> None:
