@@ -28,7 +28,8 @@ LIMITS = {
         entropy_boost_steps continuous_steps position commitment_weight codebook_weight entropy_weight restart_below
         weight_decay input_threshold latent_bias choice_temperature temperature top_k nucleus guidance warmup_steps
         penalty empty_weight unmasked_weight neighbour_temperature"""),
-    **_all(BELOW_ONE, "dropout attention_dropout label_smoothing class_dropout ema_decay b1 b2 input_noise"),
+    **_all(BELOW_ONE, """
+        dropout attention_dropout label_smoothing class_dropout ema_decay b1 b2 input_noise contrast brightness"""),
     **_all(POSITIVE, """
         learning_rate adam_learning_rate norm_epsilon eps clip_norm entropy_temperature speaking_temperature weights
         rates"""),

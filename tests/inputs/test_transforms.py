@@ -9,7 +9,7 @@ RNG = np.random.default_rng(0)
 VIDEO_BTHWC = RNG.integers(0, 256, (3, 5, 6, 8, 3), dtype=np.uint8)
 ALL = (
     transforms.CenterCrop(4, 4), transforms.RandomCrop(4, 5), transforms.ResizeShortSide(3), transforms.RandomFlip(),
-    transforms.TemporalWindow(2, stride=2), transforms.SampleFrames(),
+    transforms.TemporalWindow(2, stride=2), transforms.SampleFrames(), transforms.RandomColours(),
 )  # fmt: skip
 
 
@@ -46,6 +46,20 @@ def test_random_flip_mirrors_left_to_right_as_often_as_asked():
     np.testing.assert_array_equal(flipped, VIDEO_BTHWC[:, :, :, ::-1])
     kept = transforms.RandomFlip(0.0)({"video": VIDEO_BTHWC}, streams(0, 1, 2))["video"]
     np.testing.assert_array_equal(kept, VIDEO_BTHWC)
+
+
+def test_colours_change_with_the_clip_and_stay_in_order():
+    ramp_BTHWC = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, None, None, :, None], (40, 2, 1, 256, 3))
+    changed = transforms.RandomColours(0.4, 0.2)({"video": ramp_BTHWC}, streams(*range(40)))["video"].astype(int)
+    np.testing.assert_array_equal(changed[:, 0], changed[:, 1])
+    assert (np.diff(changed, axis=3) >= 0).all()
+    middle_B3 = changed[:, 0, 0, 128]
+    assert (np.abs(middle_B3 - 128) <= 0.2 * 255 + 2).all() and middle_B3.std() > 20
+    assert len({tuple(row) for row in middle_B3}) == 40 and (middle_B3[:, 0] != middle_B3[:, 1]).any()
+    kept = transforms.RandomColours(0, 0)({"video": VIDEO_BTHWC}, streams(0, 1, 2))["video"]
+    np.testing.assert_array_equal(kept, VIDEO_BTHWC)
+    with pytest.raises(ValueError, match="contrast is 1.5 and brightness 0.2; expected both at least 0"):
+        transforms.RandomColours(contrast=1.5)
 
 
 def test_temporal_window_keeps_order_and_corrects_fps():

@@ -1,4 +1,4 @@
-"""What may happen to clips between the disk and the model: crops, resizing, flips, windows of time.
+"""What may happen to clips between the disk and the model: crops, resizing, flips, colours, windows of time.
 
 A transform takes a batch and one random stream per row and returns a new batch; videos stay uint8. Several transforms
 applied in turn draw from the same streams. Rows are treated alike and independently, so that a row's result does not
@@ -84,6 +84,37 @@ class RandomFlip:
 
 
 @dataclasses.dataclass(frozen=True)
+class RandomColours:
+    """Changes light and colours of a clip, all its frames alike, so that a few videos show more of them.
+
+    Attributes:
+      contrast: differences from the middle grey are multiplied by up to so much more or less, in each colour channel
+        by up to half as much on top.
+      brightness: each colour channel becomes brighter or darker by up to this share of the range.
+    """
+
+    contrast: float = 0.4
+    brightness: float = 0.2
+
+    def __post_init__(self):
+        if not (0 <= self.contrast < 1 and 0 <= self.brightness < 1):
+            raise ValueError(f"contrast is {self.contrast} and brightness {self.brightness}; expected both at least 0 "
+                             "and less than 1.")
+
+    def __call__(self, batch: Batch, streams: Streams) -> Batch:
+        values = np.arange(256, dtype=np.float32) / 255
+
+        def change(video_THWC: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+            gain = 1 + self.contrast * (stream.uniform(-1, 1) + stream.uniform(-0.5, 0.5, 3))
+            offset = 0.5 + self.brightness * stream.uniform(-1, 1, 3)
+            table_3V = np.maximum(gain, 0)[:, None] * (values - 0.5) + offset[:, None]
+            table_3V = np.round(255 * np.clip(table_3V, 0, 1)).astype(np.uint8)
+            return np.stack([table_V[video_THWC[..., c]] for c, table_V in enumerate(table_3V)], axis=-1)
+
+        return batch | {"video": _each(change, _video(self, batch), streams)}
+
+
+@dataclasses.dataclass(frozen=True)
 class TemporalWindow:
     """Takes ``num_frames`` frames, ``stride`` apart: from a random start, or from the middle. ``fps`` follows."""
 
@@ -147,7 +178,7 @@ def _room(transform: CenterCrop | RandomCrop, video_BTHWC: np.ndarray) -> tuple[
 
 
 TRANSFORMS: Mapping[str, type[Transform]] = {
-    "center_crop": CenterCrop, "random_crop": RandomCrop, "random_flip": RandomFlip,
+    "center_crop": CenterCrop, "random_colours": RandomColours, "random_crop": RandomCrop, "random_flip": RandomFlip,
     "resize_short_side": ResizeShortSide, "sample_frames": SampleFrames, "temporal_window": TemporalWindow,
 }
 
