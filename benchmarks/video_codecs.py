@@ -28,7 +28,7 @@ from videogvt.ops import quality
 from videogvt.pretrained import VideoTokenizer
 
 CODECS = {"H.264": ("libx264", "h264"), "H.265": ("libx265", "hevc")}  # encoder and decoder
-OPTIONS = {"libx264": {}, "libx265": {"x265-params": "log-level=none"}}
+OPTIONS = {"libx264": {}, "libx265": {"x265-params": "log-level=none:pools=none:frame-threads=1"}}  # one thread
 FORMATS = ("yuv420p", "yuv444p")
 SMALLEST = 64  # pixels: x265 breaks the memory of the process with narrower frames in 4:4:4
 WORST = 51  # constant rate factor of the fewest bits; 0 is that of the most
