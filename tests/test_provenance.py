@@ -107,6 +107,13 @@ def test_what_the_run_was_to_find_out_is_no_difference():
     assert provenance.differences(there, plain(asked)) == {"decoding.empty": (7, 8)}
 
 
+def test_a_folder_that_is_not_named_is_the_runs():
+    there = plain(tiny(("data.options.folder", "/videos"), name="vqvae_videos"))
+    assert provenance.differences(there, plain(tiny(name="vqvae_videos"))) == {}
+    other = plain(tiny(("data.options.folder", "/other"), name="vqvae_videos"))
+    assert provenance.differences(there, other) == {"data.options.folder": ("/videos", "/other")}
+
+
 def test_transforms_are_there_or_not_whatever_their_defaults(run):
     assert set(place(run, ("evals.transforms.random_flip.probability", "0.5")).differs) == {
         "evals.transforms.random_flip.probability"}

@@ -25,6 +25,8 @@ from videogvt.train.contracts import Evaluator
 FOLDER = "evals"
 ABSENT = "absent"
 
+FOLDER_KEY = "data.options.folder"  # of videos or pictures, which configs leave to the command line
+
 FREE = ("name", "mesh", "train.log_every", "train.save_every", "train.keep", "train.show")
 """Keys, or beginnings of them, on which no figure depends."""
 
@@ -53,7 +55,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differences:
-    """Keys whose values differ, with both; a key that is absent has its default.
+    """Keys whose values differ, with both; a key that is absent has its default, a folder that is not named is the run's.
 
     Args:
       there: a run's config.
@@ -64,7 +66,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Difference
     for key in sorted(before.keys() | now.keys()):
         pair = [values[key] if values.get(key, {}) != {} else defaults.get(key, ABSENT) for values in (before, now)]
         answered = pair[1] == ASKED and isinstance(pair[0], int)
-        if pair[0] != pair[1] and not answered and not _within(key, FREE):
+        unnamed = key == FOLDER_KEY and not pair[1]
+        if pair[0] != pair[1] and not answered and not unnamed and not _within(key, FREE):
             found[key] = (pair[0], pair[1])
     return found
 
