@@ -55,7 +55,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differences:
-    """Keys whose values differ, with both; a key that is absent has its default, a folder that is not named is the run's.
+    """Keys whose values differ, with both. A key that is absent has its default, a folder that is not named the run's.
 
     Args:
       there: a run's config.
