@@ -148,7 +148,7 @@ def test_videos_without_truth_have_no_tracks(tmp_path):
     write_run(tmp_path, truth=False)
     report = write_report(tmp_path)
     html = report.page.read_text()
-    assert "Track errors" not in html and "px off" not in html and "meets 3 of 4 marks" in html
+    assert "Track errors" not in html and "px off" not in html and "meets 2 of 3 marks" in html
     assert report.picture.exists()
 
 

@@ -39,14 +39,19 @@ def test_a_tokenizer_below_a_trivial_answer_is_said_to_be():
 
 
 def test_without_truth_only_the_marks_that_apply_are_checked():
-    grid = {"": {"clips": 10.0, "psnr": 30.0}, "background": {"psnr": 20.0}}
+    """Without an object there is no background; the mean frame is the answer that knows the clip."""
+    grid = {"": {"clips": 10.0, "psnr": 30.0}, "background": {"psnr": 20.0}, "mean_frame": {"psnr": 25.0}}
     verdict = judge(grid)
-    assert verdict.good and len(verdict.marks) == 1 and "object" not in verdict.sentence
-    assert verdict.sentence.endswith("The only mark is met.")
+    assert verdict.good and verdict.marks == ()
+    assert verdict.sentence == ("It beats the trivial answers: on 10 clips of test, at 30.0 dB PSNR against 25.0 dB of "
+                                "the clip's mean frame.")
+    assert not judge(grid | {"mean_frame": {"psnr": 31.0}}).good
     codes = {name: value for name, value in CODES.items() if name != "empty_share"}  # there are no blank cells
-    assert [text for text, _, _ in judge(grid | {"modelability": codes}).marks] == [
-        "PSNR at least 6 dB above the all-background video", "at least 90 % of the codes used by speaking positions",
+    found = judge(grid | {"modelability": codes})
+    assert [text for text, _, _ in found.marks] == [
+        "at least 90 % of the codes used by speaking positions",
         "noise of 1/255 changes at most 2 % of speaking codes", "no two codes alike"]
+    assert judge(grid | {"modelability": {"duplicates": 0}}).sentence.endswith("The only mark is met.")
 
 
 def test_rows_have_plain_names():

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import re
@@ -205,14 +206,19 @@ class FolderConfig(tfds.core.BuilderConfig):
         listed = "".join(f"\n  {path}: {reason}" for path, reason in list(unreadable.items())[:NAMED])
         listed += f"\n  and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
         if len(unreadable) > self.max_unreadable * len(self.paths):
+            more = math.ceil(100 * len(unreadable) / len(self.paths)) / 100
             raise ValueError(
                 f"{len(unreadable)} of {len(self.paths)} {self.kind} in {self.root} cannot be read, which is more than "
-                f"max_unreadable = {self.max_unreadable:g} allows:{listed}\nRepair or remove them, or allow more."
+                f"max_unreadable = {self.max_unreadable:g} allows:{listed}\nRepair or remove them, or allow more: "
+                f"--config.data.options.max_unreadable={more:g}"
             )
         if unreadable:
             print(f"Left out {len(unreadable)} unreadable of {len(self.paths)} {self.kind}:{listed}", file=sys.stderr)
         if short:
-            print(f"Left out {len(short)} of {len(self.paths)} {self.kind}, shorter than a clip.", file=sys.stderr)
+            named = ", ".join(short[:NAMED]) + (", ..." if len(short) > NAMED else "")
+            print(f"Left out {len(short)} of {len(self.paths)} {self.kind}, shorter than a clip of {self.num_frames} "
+                  f"frames: {named}. --config.data.options.short=repeat repeats the last frame, "
+                  "--config.data.options.num_frames=N makes shorter clips.", file=sys.stderr)
 
     def _notes(self) -> Iterator[str]:
         """What a user should know of folders and splits, a line each."""

@@ -29,9 +29,13 @@ COLUMNS = {"": "codes", "unswapped": "as they are", "one_swapped": "one swapped"
 NOTE = (
     "A transformer learns to name these codes one from another. It has the less to learn the fewer of them speak, and "
     "wastes its effort where cells that show nothing have many codes, where two codes say the same, and where noise "
-    "that nobody sees decides between them. Swapped: one speaking code of each clip, or one in twenty, is replaced by "
-    "the nearest code that says something else, the smallest slip there is; tracks are of the videos these decode to."
+    "that nobody sees decides between them."
 )
+SWAPPED = (
+    " Swapped: one speaking code of each clip, or one in twenty, is replaced by the nearest code that says something "
+    "else, the smallest slip there is; tracks are of the videos these decode to."
+)
+"""Of clips that have tracks."""
 
 
 def applies(grid: Grid) -> bool:
@@ -59,4 +63,6 @@ def sections(run: Run, name: str) -> Iterator[str]:
     """The section of one evaluator of codes."""
     facts = run.about["evaluators"].get(name, {})
     title = "Can the codes be modelled?" + (f" ({facts['split']})" if "split" in facts else "")
-    yield page.section(title, page.paragraph(NOTE, "note"), page.table(*table(run.grid(name)), strong=1))
+    grid = run.grid(name)
+    note = NOTE + (SWAPPED if "unswapped" in grid else "")
+    yield page.section(title, page.paragraph(note, "note"), page.table(*table(grid), strong=1))
