@@ -63,6 +63,63 @@ def test_what_was_cut_off_is_still_told(tmp_path, start, movflags, share):
         timeline(whole)
 
 
+def with_sound(path, pictures, seconds, start=0, video="libx264", audio="aac", **options):
+    """Pictures at 25 a second from frame ``start`` on, beside silence from the time 0 on."""
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(video, rate=25, options={"g": "12"})
+        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuv420p"
+        sound, packets = container.add_stream(audio, rate=48000), []
+        for number, picture in enumerate(pictures, start):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = number, fractions.Fraction(1, 25)
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        for number in range(50 * seconds):
+            frame = av.AudioFrame.from_ndarray(np.zeros((2, 960), np.float32), "fltp", "stereo")
+            frame.rate, frame.pts, frame.time_base = 48000, 960 * number, fractions.Fraction(1, 48000)
+            packets += sound.encode(frame)
+        for packet in sorted(packets + sound.encode(), key=lambda packet: (packet.dts or 0) * packet.time_base):
+            container.mux(packet)
+    return path
+
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+SOUND = [("a.mkv", {}), ("a.webm", {"video": "libvpx-vp9", "audio": "libopus"}), ("a.mp4", FRAGMENTS), ("a.mov", {})]
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize(("seconds", "start"), [(4, 0), (4, 25), (1, 0)])
+@pytest.mark.parametrize(("name", "options"), SOUND)
+def test_sound_may_outlast_the_picture(tmp_path, name, options, seconds, start, tagged):
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(60)]
+    path = with_sound(tmp_path / name, noise, seconds, start, **options)
+    content = path.read_bytes()
+    if not tagged:
+        content = content.replace(b"DURATION", b"DERATION")
+    path.write_bytes(content)
+    assert len(timeline(path)[0]) == 60
+    path.write_bytes(content[: int(0.6 * len(content))])
+    with pytest.raises(Unusable, match="promises|Invalid data"):
+        timeline(path)
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".mkv", {}), (".mp4", FRAGMENTS), (".mov", {})])
+def test_frames_before_the_first_key_frame_are_no_broken_promise(tmp_path, suffix, options):
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(90)]
+    whole = write_video(tmp_path / "whole.mp4", noise, "libx264", g="20")
+    cut = tmp_path / f"cut{suffix}"
+    with av.open(str(whole)) as given, av.open(str(cut), "w", options=options) as made:
+        stream = given.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        for number, packet in enumerate(given.demux(stream)):
+            if packet.dts is not None and number >= 9:
+                packet.stream = copy
+                made.mux(packet)
+    assert 70 <= len(timeline(cut)[0]) <= 72
+
+
 def test_frames_before_the_time_zero_of_fragments_are_not_shown(tmp_path):
     whole = write_video(tmp_path / "whole.mp4", greys(range(75), 64, 64), "libx264", g="12", bf="0")
     cut = remuxed(whole, tmp_path / "cut.mp4", 1.3, 1.0, movflags="frag_keyframe+empty_moov+delay_moov")

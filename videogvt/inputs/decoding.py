@@ -4,7 +4,9 @@ It imports neither TFDS nor jax, so that the process that tries files (``probing
 """
 
 import dataclasses
+import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from types import ModuleType
@@ -15,6 +17,7 @@ from videogvt.inputs.frames import Unusable, on_white, resize
 
 PROMISE = 0.9  # of the frames or seconds that a file promises
 MOST_ASPECT = 10  # of a pixel's sides; more is no camera's
+CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes and seconds of a tag
 SLACK = 0.01  # of a matrix's entries, which are rounded
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the alpha channel
 SEEN = {"protocol_whitelist": "file"}  # so that a playlist under a video's name fetches nothing
@@ -105,16 +108,41 @@ def _checked_rate(path: os.PathLike, times: list[float], decoded: int, last: flo
     with _opened(path) as container:
         stream = picture_stream(container)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or None
-        frames, duration = stream.frames, (container.duration or 0) / pyav().time_base
+        frames, start, end = stream.frames, float((stream.start_time or 0) * stream.time_base), _stated_end(stream)
+        duration, alone = (container.duration or 0) / pyav().time_base, len(container.streams) == 1
         if frames and "mp4" in container.format.name.split(","):
-            # The table has all that is stored; an edit list says what of it is shown, and the index knows that.
-            frames = sum(not entry.is_discard for entry in stream.index_entries)
+            # The table has all that is stored; an edit list says what of it is shown, and the index knows that. What
+            # lies before the first key frame cannot be decoded.
+            entries = itertools.dropwhile(lambda entry: not entry.is_keyframe, stream.index_entries)
+            frames = sum(not entry.is_discard for entry in entries)
     if decoded < PROMISE * frames:
         raise Unusable(f"it promises {frames} frames, but only {decoded} are there")
-    lasted = times[-1] - times[0] + (last or (1 / rate if rate else 0))
-    if not frames and lasted < PROMISE * duration:
-        raise Unusable(f"it promises {duration:.2f} s, but only {lasted:.2f} s are there")
+    promised = (duration if end is None else end) - start
+    lasted = times[-1] - start + (last or (1 / rate if rate else 0))
+    if not frames and lasted < PROMISE * promised:
+        if end is None and not alone:  # what is promised may be of another stream
+            lasted = max(lasted, _reached(path) - start)
+        if lasted < PROMISE * promised:
+            raise Unusable(f"it promises {promised:.2f} s, but only {lasted:.2f} s are there")
     return rate
+
+
+def _stated_end(stream) -> float | None:
+    """When a picture stream ends by what the container says of it alone, in seconds; None if it says nothing."""
+    if stream.duration:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    for name, said in stream.metadata.items():  # of Matroska and WebM
+        if name.upper().startswith("DURATION") and (found := CLOCK.fullmatch(said)):
+            hours, minutes, seconds = map(float, found.groups())
+            return 3600 * hours + 60 * minutes + seconds or None
+    return None
+
+
+def _reached(path: os.PathLike) -> float:
+    """When the last packet of a file ends, of whichever stream, in seconds."""
+    with _opened(path) as container:
+        packets = (packet for packet in container.demux() if packet.pts is not None)
+        return max((float((packet.pts + (packet.duration or 0)) * packet.time_base) for packet in packets), default=0.0)
 
 
 def _decoded(path: os.PathLike) -> Iterator[tuple[Frame, bool]]:
