@@ -32,12 +32,42 @@ def test_linked_folders_are_read_once(tmp_path):
     (root / "walk/linked.avi").symlink_to(tmp_path / "elsewhere/e.avi")
     (root / "bare").mkdir()
     found = find(root, SUFFIXES)
-    assert found.paths == ("run/e.avi", "walk/a.avi", "walk/deep/b.AVI", "walk/folder.avi/d.avi", "walk/linked.avi")
+    assert found.paths == ("run/e.avi", "walk/a.avi", "walk/deep/b.AVI", "walk/folder.avi/d.avi")
     assert dict(found.skipped) == {
+        "walk/linked.avi": "is the same file as run/e.avi, which is read already",
         "again": "leads to walk, which is read already", "walk/deep/up": "leads to the folder itself, which is read "
         "already", "gone": "leads nowhere", "self": "leads nowhere",
     }  # fmt: skip
     assert found.barren == ("bare",)
+
+
+def test_a_file_is_read_under_one_name(tmp_path):
+    root = tmp_path / "in"
+    touch(root, "b.avi", "d.avi", "e.avi")
+    touch(tmp_path, "other.avi")
+    (root / "a.avi").symlink_to("b.avi")  # what is no link is taken, whatever comes first
+    (root / "c.avi").hardlink_to(root / "d.avi")
+    (root / "x.avi").symlink_to(tmp_path / "other.avi")
+    (root / "y.avi").symlink_to(tmp_path / "other.avi")
+    (root / "z.avi").symlink_to("nothing.avi")
+    found = find(root, SUFFIXES)
+    assert found.paths == ("b.avi", "c.avi", "e.avi", "x.avi", "z.avi")
+    assert found.skipped == tuple((path, f"is the same file as {first}, which is read already")
+                                  for path, first in (("a.avi", "b.avi"), ("d.avi", "c.avi"), ("y.avi", "x.avi")))
+
+
+def test_a_linked_file_is_in_one_split(tmp_path, capsys):
+    write_video(tmp_path / "in/a.avi", greys([50] * 4), "mjpeg", "yuvj420p")
+    for name in "bcde":
+        (tmp_path / f"in/{name}.avi").symlink_to("a.avi")
+    clips, builder = train_clips(tmp_path / "in", tmp_path / "out")
+    assert clips["id"].tolist() == ["a.avi#0"]
+    said = capsys.readouterr().err
+    assert "The link b.avi in" in said and "is the same file as a.avi, which is read already; it is skipped." in said
+    (tmp_path / "list.txt").write_text("b.avi\n")
+    config = VideoFolderConfig(folder=tmp_path / "in", split_lists={"train": tmp_path / "list.txt"}, **ALL_TRAIN)
+    with pytest.raises(ValueError, match="such as 'b.avi', which is the same file as a.avi, which is read already."):
+        config.splits()
 
 
 def test_linked_classes_are_classes_and_what_is_skipped_is_said(tmp_path, capsys):

@@ -262,8 +262,9 @@ class FolderConfig(tfds.core.BuilderConfig):
         known = set(self.paths)
         named = [line if line in known else line.rsplit(maxsplit=1)[0] for line in lines]
         if missing := [name for name in named if name not in known]:
+            why = dict(self._found.skipped).get(missing[0])
             raise ValueError(f"{path} names {len(missing)} files that are not in {self.root}, such as "
-                             f"{printable(missing[0])!r}.")
+                             f"{printable(missing[0])!r}{f', which {why}' if why else ''}.")
         return named
 
 

@@ -17,7 +17,7 @@ class Found:
 
     Attributes:
       paths: relative to the folder, sorted; bytes that are not UTF-8 are escaped as ``os.fsdecode`` does.
-      skipped: links that are not followed, and why.
+      skipped: links that are not followed and further names of a file, and why.
       barren: folders directly below the folder in which nothing was found.
     """
 
@@ -29,17 +29,18 @@ class Found:
 def find(root: pathlib.Path, suffixes: Sequence[str]) -> Found:
     """The files with these suffixes, in lower case, below a folder; hidden ones and hidden folders are passed over.
 
-    Links to folders are followed, after all that lies in the folder itself. No folder is read twice, so that no file is
-    found under two names: a link to one that is read already, as every loop is, is skipped.
+    Links to folders are followed, after all that lies in the folder itself. No folder is read twice, and no file is
+    found under two names: a link to a folder that is read already, as every loop is, is skipped, and so is every name
+    of a file but one, by symbolic or by hard links. The one is no symbolic link if there is such a name, and the first.
     """
-    paths, skipped = [], []
+    names, skipped = [], []
     first, links, read = collections.deque([""]), collections.deque(), {}
     while first or links:
         folder = (first or links).popleft()
         status = os.stat(root / folder)
         if (status.st_dev, status.st_ino) in read:
             known = read[status.st_dev, status.st_ino]
-            skipped.append((folder, f"leads to {known or 'the folder itself'}, which is read already"))
+            skipped.append((folder, f"leads to {printable(known) or 'the folder itself'}, which is read already"))
             continue
         read[status.st_dev, status.st_ino] = folder
         for name, is_folder, is_link in _entries(root, folder):
@@ -47,12 +48,30 @@ def find(root: pathlib.Path, suffixes: Sequence[str]) -> Found:
             if is_folder:
                 (links if is_link else first).append(path)
             elif os.path.splitext(name)[1].lower() in suffixes:
-                paths.append(path)
+                names.append((is_link, path))
             elif is_link and not os.path.exists(root / path):
                 skipped.append((path, "leads nowhere"))
+    paths, doubles = _once(root, sorted(names))
+    skipped += doubles
     tops = {path.partition("/")[0] for path in paths if "/" in path}
     seen = {path for path in read.values() if path and "/" not in path}
-    return Found(tuple(sorted(paths)), tuple(skipped), tuple(sorted(seen - tops)))
+    return Found(tuple(paths), tuple(skipped), tuple(sorted(seen - tops)))
+
+
+def _once(root: pathlib.Path, names: Sequence[tuple[bool, str]]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Of names (whether it is a link, path) the first path of every file, sorted; and the others, with the reason."""
+    paths, doubles, known = [], [], {}
+    for _, path in names:
+        if not os.path.exists(root / path):  # whoever reads it says so
+            paths.append(path)
+            continue
+        status = os.stat(root / path)
+        first = known.setdefault((status.st_dev, status.st_ino), path)
+        if first == path:
+            paths.append(path)
+        else:
+            doubles.append((path, f"is the same file as {printable(first)}, which is read already"))
+    return sorted(paths), sorted(doubles)
 
 
 def _entries(root: pathlib.Path, folder: str) -> Iterator[tuple[str, bool, bool]]:
