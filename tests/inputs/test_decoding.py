@@ -6,6 +6,7 @@ import pathlib
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.inputs.test_videos import greys, write_video
 from videogvt.inputs.decoding import shown, timeline, upright, with_square_pixels
@@ -59,8 +60,38 @@ def test_what_was_cut_off_is_still_told(tmp_path, start, movflags, share):
     timeline(whole)
     content = whole.read_bytes()
     whole.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(Unusable, match="promises|Invalid data"):
+    with pytest.raises(Unusable, match="promises|Invalid data|cut off"):
         timeline(whole)
+
+
+@pytest.fixture(scope="module")
+def noise():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(20)]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.9, 0.95, 0.99, 1])
+def test_a_gif_is_whole_or_refused(tmp_path, noise, share):
+    first, *others = map(Image.fromarray, noise)
+    path = tmp_path / "a.gif"
+    first.save(path, save_all=True, append_images=others, duration=40)
+    content = path.read_bytes()
+    for after in (b"", b"\0", b"junk;" * 99):
+        path.write_bytes(content + after)
+        assert len(timeline(path)[0]) == 20
+    path.write_bytes(content[: int(share * len(content)) - 1] + b";" * (share < 1))
+    with pytest.raises(Unusable, match="GIF that ends before its trailer|Invalid data|promises"):
+        timeline(path)
+
+
+@pytest.mark.parametrize("missing", [100, 1000, 3000, 5000])
+def test_an_avi_that_ends_within_a_frame_is_refused(tmp_path, noise, missing):
+    path = write_video(tmp_path / "a.avi", 3 * noise, "mjpeg", "yuvj420p")
+    content = path.read_bytes()
+    assert len(timeline(path)[0]) == 60
+    path.write_bytes(content[: content.rindex(b"idx1") - missing])
+    with pytest.raises(Unusable, match="is corrupt or cut off"):
+        timeline(path)
 
 
 def with_sound(path, pictures, seconds, start=0, video="libx264", audio="aac", **options):
@@ -100,7 +131,7 @@ def test_sound_may_outlast_the_picture(tmp_path, name, options, seconds, start, 
     path.write_bytes(content)
     assert len(timeline(path)[0]) == 60
     path.write_bytes(content[: int(0.6 * len(content))])
-    with pytest.raises(Unusable, match="promises|Invalid data"):
+    with pytest.raises(Unusable, match="promises|Invalid data|cut off"):
         timeline(path)
 
 

@@ -109,6 +109,8 @@ def _checked_rate(path: os.PathLike, times: list[float], decoded: int, last: flo
         stream = picture_stream(container)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or None
         frames, start, end = stream.frames, float((stream.start_time or 0) * stream.time_base), _stated_end(stream)
+        if container.format.name == "gif":
+            _check_gif(path)
         duration, alone = (container.duration or 0) / pyav().time_base, len(container.streams) == 1
         if frames and "mp4" in container.format.name.split(","):
             # The table has all that is stored; an edit list says what of it is shown, and the index knows that. What
@@ -125,6 +127,27 @@ def _checked_rate(path: os.PathLike, times: list[float], decoded: int, last: flo
         if lasted < PROMISE * promised:
             raise Unusable(f"it promises {promised:.2f} s, but only {lasted:.2f} s are there")
     return rate
+
+
+def _check_gif(path: os.PathLike) -> None:
+    """``Unusable`` if a GIF ends before its trailer; FFmpeg shows what there is of its last picture."""
+    with open(path, "rb") as file:
+        def table(flags: int) -> None:
+            file.seek(3 << (flags & 7) + 1 if flags & 0x80 else 0, os.SEEK_CUR)
+
+        table((file.read(13)[10:11] or b"\0")[0])  # of the colours of all pictures, after the size of the screen
+        while kind := file.read(1):
+            if kind == b"\x3b":  # the trailer; whatever follows is none of the GIF's
+                return
+            if kind == b"\x2c":  # a picture: its place, its colours, the width of its codes
+                table((file.read(9)[8:9] or b"\0")[0])
+            if kind in b"\x21\x2c":
+                file.seek(1, os.SEEK_CUR)
+                while size := file.read(1):  # blocks, up to an empty one
+                    if size == b"\0":
+                        break
+                    file.seek(size[0], os.SEEK_CUR)
+    raise Unusable("it is a GIF that ends before its trailer: it was cut off")
 
 
 def _stated_end(stream) -> float | None:
@@ -156,13 +179,25 @@ def _decoded(path: os.PathLike) -> Iterator[tuple[Frame, bool]]:
         aspect = stream.sample_aspect_ratio or Fraction(1)
         name = ALPHA_DECODERS.get(stream.codec_context.name) if stream.metadata.get("alpha_mode") == "1" else None
         if name is None:
-            for frame in container.decode(stream):
-                yield Frame(frame, _matrix(frame), aspect), _before(frame)
+            for packet in _packets(container, stream):
+                for frame in packet.decode():
+                    yield Frame(frame, _matrix(frame), aspect), _before(frame)
             return
         matrix, context = _matrix_of(path), pyav().CodecContext.create(name, "r")  # which gives frames no matrix
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             for frame in context.decode(packet):
                 yield Frame(frame, matrix, aspect), _before(frame)
+
+
+def _packets(container, stream) -> Iterator:
+    """A stream's packets, the empty one at the end too; ``Unusable`` at one that is not all there.
+
+    Decoders may make a picture of its beginning and say nothing: those of avi and mjpeg do.
+    """
+    for number, packet in enumerate(container.demux(stream)):
+        if packet.is_corrupt:
+            raise Unusable(f"frame {number}, as they are stored, is corrupt or cut off")
+        yield packet
 
 
 def _matrix_of(path: os.PathLike) -> np.ndarray | None:

@@ -11,10 +11,10 @@ The rules, which ``data/videos/README.md`` repeats for readers of the data:
 * What players show counts. Frames that an edit list leaves out, or that end before the time 0, are not there.
 * Transparent pixels are laid over white. Quarter turns and mirror images that the container asks for are done, and
   pixels that are not square are made so.
-* A file is unreadable, and left out by name, if it cannot be opened, has no picture stream, or a frame fails to decode
-  or is marked corrupt, if fewer than nine tenths of the duration or frames that it promises are there, if it asks for
-  another display matrix or pixels more than ten times as wide as high, or if its decoder crashes, takes 60 s for a
-  frame or more than 4 GiB.
+* A file is unreadable, and left out by name, if it cannot be opened, has no picture stream, or a frame fails to decode,
+  is marked corrupt or is not all there, if fewer than nine tenths of the duration or frames that it promises are there,
+  if it is a GIF without its trailer, if it asks for another display matrix or pixels more than ten times as wide as
+  high, or if its decoder crashes, takes 60 s for a frame or more than 4 GiB.
 """
 
 import contextlib
