@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
 import pytest
 
 from tests.inputs.fake_clips import FEATURES, broken, clip, killed
+from videogvt.core.mistakes import is_mistake
 from videogvt.inputs.datasets import read_manifest, write_dataset
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,6 +31,19 @@ def test_a_failing_example_names_itself_and_leaves_nothing(tmp_path, workers):
 def test_a_killed_worker_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="ended with signal 9 before its shard was done"):
         build(tmp_path, killed, 2)
+    assert [path.name for path in (tmp_path / "x").iterdir()] == [".1.0.0.lock"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_told_with_the_root_and_leaves_nothing(tmp_path, workers):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # less than a shard takes
+    try:
+        with pytest.raises(OSError, match="cannot be written: .*File too large.*--data_dir=DIR.*VIDEOGVT_DATA") as told:
+            build(tmp_path, clip, workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_mistake(told.value) and "\n" not in str(told.value)
     assert [path.name for path in (tmp_path / "x").iterdir()] == [".1.0.0.lock"]
 
 

@@ -22,7 +22,7 @@ from tensorflow_datasets.core.dataset_info import DatasetIdentity
 from tqdm import tqdm
 
 from videogvt.inputs import workers as workers_lib
-from videogvt.inputs.shards import ShardJob, Splits, Written, file_sha256, filename, plan
+from videogvt.inputs.shards import FULL, ShardJob, Splits, Written, file_sha256, filename, plan
 
 MANIFEST = "manifest.json"
 INFO = "dataset_info.json"  # TFDS writes it last, and the whole folder gets its name after that
@@ -35,10 +35,10 @@ def locked(directory: os.PathLike) -> Iterator[None]:
     The lock is the operating system's and ends with the process, so a killed build never blocks the next one. What
     killed builds of this host left behind (see ``note_unfinished``) is removed. The locks of some shared disks do not
     reach other hosts, so that what another host left, or any other folder of such a name, may be growing: it is named
-    and stays.
+    and stays. A disk that is full meanwhile is told with the way to name another root.
     """
     directory = pathlib.Path(directory)
-    with _opened_lock(directory) as lock:
+    with _naming_the_root_of_a_full_disk(directory), _opened_lock(directory) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,6 +65,18 @@ def naming_the_root(directory: os.PathLike) -> Iterator[None]:
             f"{os.strerror(error.errno or errno.EIO)}. Name another root of data sets: --data_dir=DIR, "
             "in Python data_dir, or the environment variable VIDEOGVT_DATA."
         ) from error
+
+
+@contextlib.contextmanager
+def _naming_the_root_of_a_full_disk(directory: os.PathLike) -> Iterator[None]:
+    """``naming_the_root`` for what a full disk says alone: while a data set is built, other files are read."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        with naming_the_root(directory):
+            raise
 
 
 def note_unfinished(directory: os.PathLike, unfinished: os.PathLike) -> None:

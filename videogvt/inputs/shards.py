@@ -5,6 +5,8 @@ so one process, several, or a Beam pipeline write the same files. Records are th
 TFDS reads, in index order; TFDS's own writer is not used, since its shuffler needs TensorFlow above 1,000 MiB a split.
 """
 
+import contextlib
+import errno
 import functools
 import hashlib
 import math
@@ -12,7 +14,7 @@ import os
 import pathlib
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,7 @@ Splits = Mapping[str, tuple[int, ExampleFn]]
 
 SHARD_EXAMPLES = 1000  # at most; more shards than cores, so that a build keeps them busy
 SHARD_BYTES = 256 * 2**20  # at most, before compression
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk says that takes no more
 ZLIB_LEVEL = 1  # on rendered clips as small as level 3 and twice as fast as 6; on noisy ones nine times as fast
 
 
@@ -152,7 +155,8 @@ def write_shard(
     """
     path = pathlib.Path(path)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}")
-    writer = ArrayRecordWriter(os.fspath(unfinished), "group_size:1")
+    with _room_for(unfinished):
+        writer = ArrayRecordWriter(os.fspath(unfinished), "group_size:1")
     content, examples, num_bytes = hashlib.sha256(), 0, 0
     for index in range(shard.start, shard.stop):
         try:
@@ -162,11 +166,13 @@ def write_shard(
             error.add_note(f"This happened in example {index} of split {shard.split!r}.")
             raise
         if record is not None:
-            writer.write(record)
+            with _room_for(unfinished):
+                writer.write(record)
             content.update(content_digest(example))
             examples, num_bytes = examples + 1, num_bytes + len(record)
         progress(1)
-    writer.close()
+    with _room_for(unfinished):
+        writer.close()
     if not examples:
         unfinished.unlink()
         return Written(shard, 0, 0, "", content.hexdigest())
@@ -177,6 +183,18 @@ def write_shard(
         raise OSError(f"{unfinished} holds {found} records after {examples} were written; is the disk full?")
     unfinished.rename(path)
     return Written(shard, examples, num_bytes, file_sha256(path), content.hexdigest())
+
+
+@contextlib.contextmanager
+def _room_for(path: pathlib.Path) -> Iterator[None]:
+    """A context in which a writer's RuntimeError about a full disk is the ``OSError`` that it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        for code in FULL:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), os.fspath(path)) from error
+        raise
 
 
 def file_sha256(path: os.PathLike) -> str:

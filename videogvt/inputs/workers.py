@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 
 from tqdm import tqdm
 
-from videogvt.inputs.shards import Shard, ShardJob, Written
+from videogvt.inputs.shards import FULL, Shard, ShardJob, Written
 
 REPORT_SECONDS = 0.25
 SMALL = 500  # examples below which starting processes takes longer than it saves
@@ -60,6 +60,9 @@ def write_in_processes(job: ShardJob, shards: Sequence[Shard], workers: int, bar
                 if kind == "progress":
                     bar.update(value)
                     continue
+                if kind == "full":
+                    code, path = value
+                    raise OSError(code, os.strerror(code), path)
                 if kind == "error":
                     raise RuntimeError(f"A worker failed:\n{value}")
                 done.append(value)
@@ -120,7 +123,10 @@ def serve(handle: int) -> None:
             connection.send(("written", written))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            connection.send(("full", (error.errno, error.filename)))
+            return
         connection.send(("error", traceback.format_exc()))
 
 
