@@ -1,5 +1,7 @@
 """Files to clips and back: size, rate and start; what a tokenizer of trajectories cannot show is said, with figures."""
 
+import errno
+import os
 import pathlib
 import re
 import warnings
@@ -12,6 +14,7 @@ from PIL import Image
 import videogvt
 from tests.inputs.test_videos import greys, write_video
 from videogvt import modes
+from videogvt.core.mistakes import is_mistake
 from videogvt.inputs import given
 from videogvt.pretrained import VideoGenerator, VideoTokenizer, bundle
 from videogvt.pretrained.fidelity import poor, poor_reading
@@ -111,13 +114,69 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     assert videogvt.write_clip(tmp_path / "odd.mp4", clip, 29.97).stat().st_size
     with pytest.raises(ValueError, match="ends with .mp4 or .gif"):
         videogvt.write_clip(tmp_path / "a.webm", clip, 24)
-    with pytest.raises(ValueError, match="up to 50"):
+    with pytest.raises(ValueError, match="0.01 to 50"):
         videogvt.write_clip(tmp_path / "a.gif", clip, 60)
     with pytest.raises(ValueError, match=r"Write one clip of the batch: video\[0\]"):
         videogvt.write_clip(tmp_path / "a.gif", np.stack([clip, clip]), 24)
     with pytest.raises(ValueError, match="use video / 255"):
         videogvt.write_clip(tmp_path / "a.gif", clip + np.float32(200), 24)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.mp4"]
+
+
+def test_a_full_disk_leaves_no_part_and_what_was_there(tmp_path, monkeypatch):
+    clip, path = np.zeros((4, 8, 8, 3), np.uint8), tmp_path / "a.mp4"
+    path.write_bytes(b"before")
+
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    for name in ("a.mp4", "b.gif"):
+        with pytest.raises(OSError, match=f"No space left on device: '.*{name}'") as refused:
+            videogvt.write_clip(tmp_path / name, clip, 24)
+        assert is_mistake(refused.value)
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"before"
+
+
+def test_rates_and_scales_that_a_format_has_not_are_refused_with_those_it_has(tmp_path):
+    clip = np.zeros((4, 64, 48, 3), np.uint8)
+    for fps in (0.0001, 0, -1, np.nan, np.inf, 2000, "24 fps", None):
+        with pytest.raises(ValueError, match=r"fps=.*: .mp4 takes 0.01 to 1000 frames a second"):
+            videogvt.write_clip(tmp_path / "a.mp4", clip, fps)
+    with pytest.raises(ValueError, match=r"fps=0.001: .gif takes 0.01 to 50"):
+        videogvt.write_clip(tmp_path / "a.gif", clip, 0.001)
+    with pytest.raises(ValueError, match=r"more than 655 s, .* Give an fps of 0.046 or more"):
+        videogvt.write_clip(tmp_path / "a.gif", np.tile(clip[:1], (30, 1, 1, 1)), 0.02)
+    for scale in (1.5, 300, 0, -2, "2", np.nan, True, None):
+        with pytest.raises(ValueError, match=r"scale=.*: expected a whole number from 1 to 256, .* are 64 x 48"):
+            videogvt.write_clip(tmp_path / "a.mp4", clip, 24, scale=scale)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [np.float32(24), np.int64(24), np.float32(29.97), 0.01, 1000])
+def test_rates_of_any_type_are_those_of_the_file(tmp_path, fps):
+    path = videogvt.write_clip(tmp_path / "a.mp4", np.stack(greys([0, 50, 100])), fps, scale=np.int64(2))
+    with av.open(str(path)) as found:
+        times = [frame.time for frame in found.decode(video=0)]
+    np.testing.assert_allclose(np.diff(times), 1 / float(fps), rtol=0.01)
+
+
+def test_places_where_no_file_can_be_are_named(tmp_path, monkeypatch):
+    clip = np.zeros((4, 8, 8, 3), np.uint8)
+    (tmp_path / "folder.mp4").mkdir()
+    cases = {tmp_path / "folder.mp4": "folder.mp4 is a folder; name a file in it", tmp_path: "is a folder",
+             tmp_path / "no" / "a.gif": "no/a.gif cannot be written: there is no folder .*no. Make it first",
+             tmp_path / f"{'a' * 300}.gif": "too long: '.*aaa"}
+    for path, said in cases.items():
+        with pytest.raises(OSError, match=said) as refused:
+            videogvt.write_clip(path, clip, 24)
+        assert is_mistake(refused.value)
+    monkeypatch.chdir(tmp_path)
+    for name in ("http:a.mp4", "http:a.gif", f"{'b' * 250}.gif"):
+        assert videogvt.write_clip(name, clip, 24).stat().st_size
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def moving(frames=16, size=64):

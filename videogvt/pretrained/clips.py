@@ -1,24 +1,33 @@
 """From a video file to a clip that a tokenizer or a generator takes, and from a clip to a file that players show."""
 
+import contextlib
 import fractions
+import io
+import math
+import numbers
 import os
 import pathlib
+import secrets
+import struct
 import warnings
+from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from videogvt.inputs.clip_shape import Pace
-from videogvt.inputs.decoding import pyav
+from videogvt.inputs.decoding import pyav, reason
 from videogvt.inputs.given import sampled_clip
 from videogvt.ops.layout import layout_of
 from videogvt.ops.values import as_pixels
 from videogvt.pretrained.fidelity import Reader, poor_reading
 
-SUFFIXES = (".mp4", ".gif")
 GIF_UNIT = 100  # GIFs count time in hundredths of a second
-GIF_FASTEST = 50.0  # frames a second; players slow down what is faster
+GIF_LONGEST = 655  # seconds that a picture can be shown
+SLOWEST, FASTEST = 0.01, {".mp4": 1000.0, ".gif": 50.0}  # frames a second; players slow down GIFs that are faster
+LARGEST = {".mp4": 16_384, ".gif": 65_535}  # pixels of a side
 
 
 class Tokenizer(Reader, Protocol):
@@ -109,27 +118,60 @@ def write_clip(path: str | os.PathLike, video, fps: float, *, scale: int = 1) ->
     Args:
       path: of the file; its suffix says which.
       video: (T, H, W, 3) or (1, T, H, W, 3), uint8 or floats in [0, 1], such as ``tokenizer.video(codes)``.
-      fps: frames per second. A GIF shows at most 50, in steps of hundredths of a second that add up.
-      scale: how many pixels wide each pixel becomes; clips of 64 pixels are small on a screen.
+      fps: frames per second, 0.01 to 1000; a GIF shows at most 50, in steps of hundredths of a second that add up.
+      scale: how many pixels wide each pixel becomes, a whole number; clips of 64 pixels are small on a screen. Sides
+        of an mp4 have up to 16,384 pixels, of a GIF 65,535.
 
     Returns:
       The path.
 
     Raises:
-      ValueError: another suffix, a batch of several clips, or what is no video.
+      ValueError: another suffix, a batch of several clips, what is no video, or a rate or size that the format has not.
+      OSError: the file cannot be written; nothing of it stays then, and what was there before is still there.
     """
-    path, fastest = pathlib.Path(path).expanduser(), GIF_FASTEST if str(path).lower().endswith(".gif") else 1000.0
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: expected a name that ends with {' or '.join(SUFFIXES)}.")
-    if not 0 < fps <= fastest or scale < 1:
-        raise ValueError(f"fps={fps:g}, scale={scale}: expected a rate above 0 and up to {fastest:g}, and a scale of 1 "
-                         "or more.")
-    video_THWC = _one_clip(np.asarray(video)).repeat(scale, axis=1).repeat(scale, axis=2)
-    if path.suffix.lower() == ".gif":
-        _write_gif(path, video_THWC, fps)
-    else:
-        write_mp4(path, video_THWC, fps)
+    path = pathlib.Path(path).expanduser()
+    _check_place(path)
+    fps, suffix = _checked_rate(fps, path.suffix.lower()), path.suffix.lower()
+    video_THWC = _one_clip(np.asarray(video))
+    scale = _checked_scale(scale, video_THWC.shape[1:3], suffix)
+    enlarged = (frame_HWC.repeat(scale, axis=0).repeat(scale, axis=1) for frame_HWC in video_THWC)
+    _write(path, _gif(enlarged, len(video_THWC), fps) if suffix == ".gif" else _mp4(enlarged, fps))
     return path
+
+
+def _check_place(path: pathlib.Path) -> None:
+    """An error unless a file of that name can be there."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it, such as {path / 'clip.mp4'}.")
+    if path.suffix.lower() not in FASTEST:
+        raise ValueError(f"{path}: expected a name that ends with {' or '.join(FASTEST)}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+
+
+def _checked_rate(fps: float, suffix: str) -> float:
+    try:
+        rate = float(fps)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not SLOWEST <= rate <= FASTEST[suffix]:
+        raise ValueError(f"fps={_shown(fps)}: {suffix} takes {SLOWEST:g} to {FASTEST[suffix]:g} frames a second.")
+    return rate
+
+
+def _checked_scale(scale: int, size: tuple[int, int], suffix: str) -> int:
+    most = LARGEST[suffix] // max(size)
+    if most < 1:
+        raise ValueError(f"Found frames of {size[0]} x {size[1]} pixels; {suffix} takes sides of up to "
+                         f"{LARGEST[suffix]:,}.")
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or scale != scale // 1 or not 1 <= scale <= most:
+        raise ValueError(f"scale={_shown(scale)}: expected a whole number from 1 to {most}, since {suffix} takes sides "
+                         f"of up to {LARGEST[suffix]:,} pixels and the frames are {size[0]} x {size[1]}.")
+    return int(scale)
+
+
+def _shown(value) -> str:
+    return f"{value:g}" if isinstance(value, numbers.Real) else repr(value)
 
 
 def _one_clip(video: np.ndarray) -> np.ndarray:
@@ -143,22 +185,58 @@ def _one_clip(video: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else np.round(255 * pixels).astype(np.uint8)
 
 
-def _write_gif(path: pathlib.Path, video_THWC: np.ndarray, fps: float) -> None:
-    moments = np.round(np.arange(len(video_THWC) + 1) * GIF_UNIT / fps)
-    frames = [Image.fromarray(frame_HWC) for frame_HWC in video_THWC]
-    frames[0].save(path, "gif", save_all=True, append_images=frames[1:], loop=0,
+def _gif(frames: Iterable[np.ndarray], count: int, fps: float) -> bytes:
+    moments, file = np.round(np.arange(count + 1) * GIF_UNIT / fps), io.BytesIO()
+    first, *others = (Image.fromarray(frame_HWC) for frame_HWC in frames)
+    try:
+        first.save(file, "gif", save_all=True, append_images=others, loop=0,
                    duration=(np.diff(moments) * 1000 / GIF_UNIT).astype(int).tolist())
+    except struct.error as error:  # equal frames are stored as one that is shown for longer
+        least = math.ceil(1000 * count / GIF_LONGEST) / 1000
+        raise ValueError(f"fps={fps:g}: a GIF shows no picture for more than {GIF_LONGEST} s, and frames that are "
+                         f"equal are one picture. Give an fps of {least:g} or more.") from error
+    return file.getvalue()
 
 
 def write_mp4(path: str | os.PathLike, video_THWC: np.ndarray, fps: float) -> pathlib.Path:
     """A uint8 clip as H.264, whose sides are even: of an odd one the last row or column is repeated. Needs PyAV."""
-    av, (height, width) = pyav(), video_THWC.shape[1:3]
-    video_THWC = np.pad(video_THWC, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fractions.Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = video_THWC.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "12"}
-        for frame_HWC in video_THWC:
+    path = pathlib.Path(path)
+    _write(path, _mp4(video_THWC, float(fps)))
+    return path
+
+
+def _mp4(frames: Iterable[np.ndarray], fps: float) -> bytes:
+    av, file, stream = pyav(), io.BytesIO(), None
+    with _encoding(av), av.open(file, "w", format="mp4") as container:
+        for frame_HWC in frames:
+            height, width = frame_HWC.shape[:2]
+            frame_HWC = np.pad(frame_HWC, [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+            if stream is None:
+                stream = container.add_stream("libx264", rate=fractions.Fraction(fps).limit_denominator(1001))
+                stream.height, stream.width = frame_HWC.shape[:2]
+                stream.pix_fmt, stream.options = "yuv420p", {"crf": "12"}
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")))
         container.mux(stream.encode())
-    return pathlib.Path(path)
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _encoding(av: ModuleType) -> Iterator[None]:
+    """A context in which a refusal of the encoder says what can be done."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise ValueError(f"H.264 cannot be made of these frames ({reason(error)}); give a smaller scale.") from error
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file whole or not at all; errors name it."""
+    part = path.parent / f".{secrets.token_hex(6)}.part"
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
