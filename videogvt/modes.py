@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
+SLOW = 0.95
+"""Of a generator's frames a second: a video that has fewer is told of. GIFs round their times."""
+
 Mode = Callable[[ConfigDict, str | None, str | None], None]
 
 
@@ -236,7 +239,7 @@ def generate(
         decoding["empty"] = generator.config["decoding"].get("empty", generator.config["losses"].get("empty"))
     task = request.task or generator.tasks[0]
     with warnings_told():
-        given = _given(generator, request, data_dir, own)
+        given = _given(generator, task, request, data_dir, own)
         made = generator.generate(
             task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps,
             **decoding
@@ -280,15 +283,14 @@ def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
     print(measure.write(found, workdir, measure.FILE if own else f"bench-{config_hash(here)}.json"))
 
 
-def _given(generator, request: Request, data_dir: str | None, config=None):
+def _given(generator, task: str, request: Request, data_dir: str | None, config=None):
     """The clip that is given, uint8 (T, H, W, 3), or None; of the data of ``config``, or else of the generator's."""
     from videogvt.experiment import open_for_evaluation
-    from videogvt.inputs.given import read_clip
 
     if request.video is not None and request.index is not None:
         raise ValueError(f"Found --video={request.video} and --index={request.index}; give one of them.")
     if request.video is not None:
-        return read_clip(request.video, *generator.generation.video_shape)
+        return _given_file(generator, task, request.video)
     if request.index is None:
         return None
     config = config or generator.config
@@ -299,6 +301,28 @@ def _given(generator, request: Request, data_dir: str | None, config=None):
     if not 0 <= request.index < len(source):
         raise ValueError(f"--index={request.index}: the split {request.split!r} has clips 0 to {len(source) - 1}.")
     return source.read([request.index])["video"][0]
+
+
+def _given_file(generator, task: str, path: str):
+    """A file's beginning, uint8 (T, H, W, 3), with all the frames that the task looks at."""
+    from videogvt.inputs.given import paced_clip
+    from videogvt.pretrained.requests import frames_needed, with_task
+
+    needed = frames_needed(with_task(generator.generation, task, generator.config["tasks"]), task)
+    if not needed:
+        raise ValueError(f"--video={path}: the task {task!r} is given no pixels. Leave the flag out, or name another "
+                         f"--task; this generator knows {', '.join(generator.tasks)}.")
+    pace = generator.tokenizer.pace
+    fps = pace.fps and pace.fps / pace.stride
+    clip_THWC, rate = paced_clip(path, *generator.generation.video_shape, fps)
+    if len(clip_THWC) < needed:
+        at = f" at {rate:.4g} a second" if rate else ""
+        raise ValueError(f"{path} is too short: it has {len(clip_THWC)} frame{'s' * (len(clip_THWC) != 1)}{at}, and "
+                         f"the task {task!r} needs {needed}. Give a longer video, or a task that is given fewer.")
+    if rate and rate < SLOW * fps:
+        print(f"Note: {path} has {rate:.3g} frames a second, and the generator was trained on {fps:.3g}; they are "
+              "taken one by one, which is right for what --mode=generate wrote.", file=sys.stderr, flush=True)
+    return clip_THWC
 
 
 MODES: dict[str, Mode] = {

@@ -240,6 +240,38 @@ def test_the_mode_generate_says_so_in_one_line(generator_run, tmp_path, capsys):
 
 
 @POOR
+def test_the_mode_generate_takes_no_video_faster_than_the_generator_knows(generator_run, tmp_path, capsys):
+    generator = VideoGenerator.load(generator_run)  # of 8 frames, 12 a second
+
+    def given(path, task="FP:4"):
+        return modes._given(generator, task, modes.Request(video=str(path)), None)
+
+    fast = write_video(tmp_path / "fast.mp4", greys(RAMP, 32, 32), "libx264", rate=48)
+    np.testing.assert_array_equal(given(fast), videogvt.read_clip(fast, generator)[0])
+    np.testing.assert_allclose(grey_T(given(fast)[None]), RAMP[:32:4], atol=4)
+    for name in ("same.gif", "same.mp4"):
+        same = videogvt.write_clip(tmp_path / name, np.stack(greys(RAMP[:16], 32, 32)), 12)
+        np.testing.assert_allclose(grey_T(given(same)[None]), RAMP[:8], atol=4)
+    assert not capsys.readouterr().err
+    slow = videogvt.write_clip(tmp_path / "slow.gif", np.stack(greys(RAMP[:16], 32, 32)), 6)
+    np.testing.assert_allclose(grey_T(given(slow)[None]), RAMP[:8], atol=4)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "slow.gif has 6 frames a second, and the generator was trained on 12; they are taken one by one" in line
+
+
+def test_the_mode_generate_names_the_file_that_does_not_do(generator_run, tmp_path):
+    generator = VideoGenerator.load(generator_run)
+    Image.new("RGB", (32, 32)).save(tmp_path / "one.png")
+    few = write_video(tmp_path / "few.mp4", greys(RAMP[:9], 32, 32), "libx264", rate=48)
+    for path, task, said in ((tmp_path / "one.png", "FP:4", r"one.png is too short: it has 1 frame, and .* needs 4. Give"),
+                             (few, "FP:4", "few.mp4 is too short: it has 3 frames at 12 a second"),
+                             (few, "CG", "--video=.*few.mp4: the task 'CG' is given no pixels. Leave the flag out")):
+        with pytest.raises(ValueError, match=said) as refused:
+            modes._given(generator, task, modes.Request(video=str(path)), None)
+        assert is_mistake(refused.value) and "video[" not in str(refused.value)
+
+
+@POOR
 def test_the_readme_shows_the_way_from_a_file_and_back(tmp_path, monkeypatch):
     blocks = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     block = next(block for block in blocks if "read_clip" in block)

@@ -21,6 +21,8 @@ PICTURES = (".gif", ".webp", ".png", ".apng")
 ARRAYS = (".npy", ".npz")
 UNSAID = 0.1  # seconds that a frame of an animated picture is shown where it does not say, as browsers do
 
+ROUNDED = 0.05  # of a rate; GIFs round times to hundredths of a second
+
 Timed = Iterator[tuple[float, Callable[[], np.ndarray]]]
 """Frames in order: when each is shown, in seconds or NaN, and a function that makes its picture, uint8 (H, W, 3)."""
 
@@ -74,6 +76,30 @@ def sampled_clip(
                     if number in set(numbers_T)}
     clip_THWC = np.array([pictures[number] for number in numbers_T], np.uint8).reshape(-1, height, width, 3)
     return clip_THWC, rate / stride
+
+
+def paced_clip(
+    path: os.PathLike, num_frames: int, height: int, width: int, fps: float | None
+) -> tuple[np.ndarray, float | None]:
+    """A video's beginning, no faster than ``fps``: sampled at it where the video has more, or else frame by frame.
+
+    Args:
+      path, num_frames, height, width: see ``read_clip``.
+      fps: the highest rate; None for any.
+
+    Returns:
+      The clip, uint8 (T, H, W, 3), maybe of fewer frames; and its frames a second, None where there is no telling.
+
+    Raises:
+      FileNotFoundError, ValueError: see ``read_clip``.
+    """
+    clip_THWC = read_clip(path, num_frames, height, width)
+    if fps is None or len(clip_THWC) < 2 or _existing(path).suffix.lower() in ARRAYS:
+        return clip_THWC, None
+    _, rate = sampled_clip(path, num_frames, height, width)
+    if rate > fps * (1 + ROUNDED):
+        return sampled_clip(path, num_frames, height, width, fps=fps)
+    return clip_THWC, rate
 
 
 def _existing(path: os.PathLike) -> pathlib.Path:

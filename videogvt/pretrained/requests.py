@@ -93,6 +93,12 @@ def _label(label: str | int, class_names: Sequence[str]) -> int:
     return int(label)
 
 
+def frames_needed(generation: Generation, task: str) -> int:
+    """How many frames of a video a task of the table looks at, counted from the first; 0 where it sees no pixels."""
+    visible_T = generation.tasks.visible_nTHW[generation.tasks.index(task)].any((1, 2))
+    return int(visible_T.nonzero()[0].max(initial=-1)) + 1
+
+
 def given_clips(generation: Generation, task: str, video: Any, number: int) -> np.ndarray:
     """The given clips, (number, T, H, W, 3), uint8 or float32; black ones for a task that sees no pixels.
 
@@ -105,15 +111,14 @@ def given_clips(generation: Generation, task: str, video: Any, number: int) -> n
     Raises:
       ValueError: the video is missing, not wanted, or does not fit.
     """
-    visible_THW = generation.tasks.visible_nTHW[generation.tasks.index(task)]
-    if not visible_THW.any():
+    visible_THW, needed = generation.tasks.visible_nTHW[generation.tasks.index(task)], frames_needed(generation, task)
+    if not needed:
         if video is not None:
             raise ValueError(f"The task {task!r} is given no pixels; leave out the video.")
         return np.broadcast_to(np.uint8(0), (number, *visible_THW.shape, 3))
     if video is None:
         raise ValueError(f"The task {task!r} needs a video, of which it is given a part; pass one.")
     video, (frames, *size) = np.asarray(video), visible_THW.shape
-    needed = int(np.flatnonzero(visible_THW.any((1, 2)))[-1]) + 1
     if problem := _unfit(video.shape, number, (needed, frames), size):
         raise ValueError(f"Found a video of shape {video.shape}; the task {task!r} expects {needed} to {frames} frames "
                          f"of {size[0]} x {size[1]} pixels: (T, H, W, 3), or one such clip for each of the {number}. "
