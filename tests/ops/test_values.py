@@ -67,7 +67,7 @@ def test_what_fits_two_ranges_is_told_with_both():
 
 
 @pytest.mark.parametrize("change, far", [(lambda v: v * 1.002, "0.002"), (lambda v: v - 0.003, "0.003"),
-                                         (lambda v: v * 1.19 - 0.095, "0.095")])
+                                         (lambda v: v + (v >= 0.97) * 0.095, "0.095")])
 def test_near_misses_are_clipped_and_told(change, far):
     video = change(RIGHT.astype(np.float64))
     with pytest.warns(UserWarning, match=rf"clipped to \[0, 1\]: \d+ of 384, by {far} at most") as told:
@@ -75,6 +75,31 @@ def test_near_misses_are_clipped_and_told(change, far):
     assert len(told) == 1 and f"up to {TOLERANCE:g}" in str(told[0].message)
     np.testing.assert_allclose(found, video.clip(0, 1), atol=1e-6)
     assert found.dtype == np.float32 and found.min() >= 0 and found.max() <= 1
+
+
+def test_bright_videos_of_another_range_are_no_overshoot():
+    bright = RIGHT.clip(0.47) * 2 - 1
+    hint, message = hint_of(bright)
+    assert hint == "(video + 1) / 2" and "video.clip(0, 1)" in message
+    assert re.search(r"from -0.06 to 1, of which \d\d% leave that range; more than 5% is no overshoot", message)
+    np.testing.assert_allclose(as_pixels(eval(hint, {}, {"video": bright})), RIGHT.clip(0.47), atol=1e-6)
+    hint, message = hint_of(RIGHT * 1.0625)
+    assert hint == "video / 1.0625" and "where it is 1, video.clip(0, 1)" in message
+    with pytest.warns(UserWarning, match="were clipped"):
+        as_pixels(np.where(RIGHT > 0.5, np.float32(1.004), RIGHT))  # many, by a trifle
+
+
+def test_the_likelier_reading_comes_first():
+    dark = np.round(RIGHT * 12)
+    hint, message = hint_of(dark)
+    assert hint == "video / 255" and "where the largest value is white, video / 12." in message
+    assert "where 255 is, video / 255" in hint_of(RIGHT * 3)[1]
+    for video in (RIGHT * 282, RIGHT * 300 - 18, RIGHT * 262):
+        hint, message = hint_of(video)
+        assert hint == "(video / 255).clip(0, 1)" and "where it is 1023, " in message
+        as_pixels(eval(hint, {}, {"video": video}))
+    assert hint_of(RIGHT * 600)[0] == "video / 1023"
+    assert hint_of((RIGHT - 0.05) * 10)[1].endswith("where the largest value is white, (video / 9.5).clip(0, 1).")
 
 
 def test_overshoot_of_bicubic_resampling_is_near():

@@ -263,7 +263,8 @@ def test_the_mode_generate_names_the_file_that_does_not_do(generator_run, tmp_pa
     generator = VideoGenerator.load(generator_run)
     Image.new("RGB", (32, 32)).save(tmp_path / "one.png")
     few = write_video(tmp_path / "few.mp4", greys(RAMP[:9], 32, 32), "libx264", rate=48)
-    for path, task, said in ((tmp_path / "one.png", "FP:4", r"one.png is too short: it has 1 frame, and .* needs 4. Give"),
+    one = "one.png is too short: it has 1 frame, and .* needs 4. Give"
+    for path, task, said in ((tmp_path / "one.png", "FP:4", one),
                              (few, "FP:4", "few.mp4 is too short: it has 3 frames at 12 a second"),
                              (few, "CG", "--video=.*few.mp4: the task 'CG' is given no pixels. Leave the flag out")):
         with pytest.raises(ValueError, match=said) as refused:

@@ -13,8 +13,16 @@ TOLERANCE = 0.1
 """How far values may leave their range, as a share of it, to be clipped with a warning. Resampling overshoots: bicubic
 by 0.07 at straight edges, Lanczos by 0.12; at corners more, which is refused as it may as well be another range."""
 
-DARKEST = 16
-"""A float video whose largest value is below this is not taken for one of 0 to 255: it would be all but black."""
+OUTSIDE, TRIFLE = 0.05, 0.01
+"""How large a share of the values may leave their range by more than a trifle to be clipped. Resampling overshoots at
+edges alone; where more is outside, the range is another one, such as -1 to 1 of a bright video."""
+
+DARKEST, DARK = 4, 16
+"""A float video whose largest value is below the first is not taken for one of 0 to 255 before other ranges: it would
+be all but black. Below the second it may be a dark one, and the other reading is told too."""
+
+HIGHEST = 1.5 * 255
+"""The largest value of floats that is rather 255 with overshoot than a dark video of 10 bits."""
 
 LEVELS = {255: "8 bits", 1023: "10 bits", 4095: "12 bits", 65535: "16 bits"}
 """White, by the number of bits."""
@@ -25,7 +33,8 @@ EXPECTED = "Expected a video of uint8, or of floats in [0, 1]"
 def as_pixels(video: np.ndarray) -> np.ndarray:
     """A video of any shape, checked: uint8 as it is, floats as float32 in [0, 1].
 
-    Values that leave [0, 1] by no more than ``TOLERANCE`` are clipped, with a warning that says how many and how far.
+    Values that leave [0, 1] by no more than ``TOLERANCE``, and few of them by more than a trifle (``OUTSIDE``), are
+    clipped, with a warning that says how many and how far.
 
     Raises:
       ValueError: another type or range; the message has the expression that makes the video right. NaN and infinite
@@ -45,6 +54,10 @@ def as_pixels(video: np.ndarray) -> np.ndarray:
         raise ValueError(f"{EXPECTED}, found {_no_numbers(video)}")
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         raise ValueError(f"{EXPECTED}, found values from {low:g} to {high:g}. {_range_hint(low, high)}")
+    outside = np.count_nonzero((video < -TRIFLE) | (video > 1 + TRIFLE))
+    if outside > OUTSIDE * video.size:
+        raise ValueError(f"{EXPECTED}, found values from {low:g} to {high:g}, of which {outside / video.size:.0%} "
+                         f"leave that range; more than {OUTSIDE:.0%} is no overshoot. {_near_hint(low, high)}")
     _warn(video, low, high)
     return video.clip(0, 1)
 
@@ -103,8 +116,11 @@ def _levels(high: float) -> str:
 
 def _range_hint(low: float, high: float) -> str:
     """The expression that brings floats of another range into [0, 1]."""
-    if low >= -TOLERANCE * 255 and DARKEST <= high <= (1 + TOLERANCE) * 255:
-        return f"Where white is 255, use {_clipped('video / 255', low < 0 or high > 255)}."
+    if _bytes(low, high):
+        by_255 = f"Where white is 255, use {_clipped('video / 255', low < 0 or high > 255)}"
+        if high < DARK:
+            return f"{by_255}; where the largest value is white, {_clipped(f'video / {high:.9g}', low < 0)}."
+        return by_255 + (f"; where it is 1023, {_clipped('video / 1023', low < 0)}." if high > 255 else ".")
     if low >= 0 and high > 255:
         return _levels(high)
     if -128 <= low < -DARKEST and high <= 127:
@@ -114,6 +130,21 @@ def _range_hint(low: float, high: float) -> str:
     if low >= -0.6 and high <= 1.6:
         return "Where resampling overshot 0 and 1, use video.clip(0, 1); where white has another value, divide by it."
     return _unknown(low, high)
+
+
+def _bytes(low: float, high: float) -> bool:
+    """Whether floats are rather those of 0 to 255, maybe with overshoot, than anything else."""
+    if high < DARK:
+        return high >= DARKEST and low >= -TOLERANCE * high
+    return high <= HIGHEST and low >= (-TOLERANCE if high <= 127 else -2.5 * TOLERANCE) * 255
+
+
+def _near_hint(low: float, high: float) -> str:
+    """The hint for values near [0, 1] of which many are outside."""
+    if low < -TRIFLE:
+        return _signed(low, high)
+    divided = _clipped(f"video / {high:.9g}", low < 0)
+    return f"Where white is {high:.9g}, use {divided}; where it is 1, video.clip(0, 1)."
 
 
 def _signed(low: float, high: float) -> str:
@@ -136,4 +167,5 @@ def _unknown(low: float, high: float) -> str:
     if low < 0:
         return ("That is no usual range of pixels. Undo what scaled them: where a mean was taken away and a deviation "
                 "divided by, use (video * deviation + mean).clip(0, 1).")
-    return f"That is no usual range of pixels. Where the largest value is white, use video / {high:.9g}."
+    other = "; where 255 is, video / 255" if high < DARK else ""
+    return f"That is no usual range of pixels. Where the largest value is white, use video / {high:.9g}{other}."

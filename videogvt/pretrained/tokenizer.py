@@ -40,7 +40,7 @@ class VideoTokenizer:
         video_BTHWC = tokenizer.video(codes_Bthw)           # float32 in [0, 1]
 
     Videos are batches of RGB clips, channels last, uint8 or floats in [0, 1], NumPy or jax arrays; results are NumPy
-    arrays. Values that leave [0, 1] by up to 0.1, as resampling makes them, are clipped with a warning; other axes,
+    arrays. Few values that leave [0, 1] by up to 0.1, as resampling makes them, are clipped with a warning; other axes,
     sizes, types and ranges are a ValueError that says what makes them right. T, H and W are any multiples of
     ``strides``. Longer clips than ``window`` are cut into windows of so many frames: each is seen by itself, and the
     last one ends with the clip, so that it may share frames with the one before. Memory on the device is that of
