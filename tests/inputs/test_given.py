@@ -1,5 +1,8 @@
 """A clip from a file that was damaged, or is something else: one message, whatever reads it."""
 
+import os
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,6 +59,35 @@ def test_other_arrays_are_named(tmp_path, arrays, said):
     if "video" in arrays:
         np.save(tmp_path / "a.npy", arrays["video"])
         assert said in refusal(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 16, 18), (5, 16, 18), (2, 5, 16, 18, 3), (1, 3, 5, 16, 18), (5, 16, 18, 1), (16, 18, 3)]
+)
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_arrays_of_other_axes_are_refused_with_what_makes_them_right(tmp_path, shape, name):
+    path, video = tmp_path / name, np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(path, video) if name == "a.npy" else np.savez(path, video=video)
+    said = refusal(path)
+    found = re.search(r"expected \(T, H, W, 3\)\. .* video is (.*?), (np\.save.*) makes (it|the first .*) right", said)
+    assert found, said
+    exec(found[2], {"np": np, "video": eval(found[1], {"np": np})})
+    assert read_clip(path, 5, 16, 18).shape == (1 if shape == (16, 18, 3) else 5, 16, 18, 3)
+
+
+def test_a_batch_of_one_is_taken_and_a_range_is_told_with_what_video_is(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((1, 4, 16, 16, 3), 7, np.uint8))
+    assert (read_clip(tmp_path / "a.npy", 4, 16, 16) == np.full((4, 16, 16, 3), 7)).all()
+    np.savez(tmp_path / "b.npz", video=np.full((4, 16, 16, 3), 200.0))
+    said = refusal(tmp_path / "b.npz")
+    assert re.search(r"use video / 255\. Here video is np.load\('.*b.npz'\)\[\"video\"\]\.$", said)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "pipe.mp4 is a pipe, not a file" in refusal(tmp_path / "pipe.mp4")
+    assert refusal(tmp_path).endswith("is a folder, not a video; name a file in it.")
+    assert "is a device" in refusal("/dev/null")
 
 
 def test_only_the_frames_asked_for_must_be_sound(tmp_path):

@@ -86,7 +86,7 @@ def test_too_short_a_video_is_refused_or_repeats_its_end(tokenizer, tmp_path):
     np.testing.assert_allclose(grey_T(repeated), [10, 60, 110, 160, 210, 240, 240, 240], atol=4)
     with pytest.raises(ValueError, match="ends before start=9 s"):
         videogvt.read_clip(path, tokenizer, start=9)
-    with pytest.raises(ValueError, match="frames = 10 is not a multiple of 4, width = 20 is not"):
+    with pytest.raises(ValueError, match=r"frames=10: expected a multiple of 4, .* frames=8. size=\(16, 20\)"):
         videogvt.read_clip(path, tokenizer, frames=10, size=(16, 20))
     with pytest.raises(FileNotFoundError, match="There is no video"):
         videogvt.read_clip(tmp_path / "b.mp4", tokenizer)
@@ -121,6 +121,46 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(ValueError, match="use video / 255"):
         videogvt.write_clip(tmp_path / "a.gif", clip + np.float32(200), 24)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.mp4"]
+
+
+@POOR
+def test_each_wrong_argument_is_named_with_the_nearest_right_one(tokenizer, tmp_path):
+    path = videogvt.write_clip(tmp_path / "a.gif", np.stack(greys(RAMP)), 12)
+    cases = {
+        "size=(15, 33): expected (height, width), multiples of 8 and 8, such as size=(16, 32).": {"size": (15, 33)},
+        "such as size=(32, 32).": {"size": 32}, "such as size=(8, 32).": {"size": (0, 32)},
+        "size=(16,): expected (height, width), ": {"size": (16,)}, "size=ab: expected": {"size": "ab"},
+        "frames=7: expected a multiple of 4, such as frames=8.": {"frames": 7},
+        "frames=0: expected a multiple of 4, such as frames=4.": {"frames": 0},
+        "frames=-2: expected a multiple of 4, such as frames=4.": {"frames": -2},
+        "frames=8.5: expected a multiple of 4, such as frames=8.": {"frames": 8.5},
+        "start=nan: expected seconds": {"start": float("nan")}, "start=inf: ": {"start": float("inf")},
+        "start=-1: ": {"start": -1}, "fps=nan: expected frames a second": {"fps": float("nan")}, "fps=0: ": {"fps": 0},
+        "start='1': ": {"start": "1"},
+    }
+    for said, arguments in cases.items():
+        with pytest.raises(ValueError, match=re.escape(said)) as refused:
+            videogvt.read_clip(path, tokenizer, **arguments)
+        assert "video[" not in str(refused.value)
+        if found := re.search(r"such as ((size|frames)=.*)\.$", str(refused.value)):
+            assert eval(f"read(path, model, {found[1]})", {"read": videogvt.read_clip, "path": path, "model": tokenizer}
+                        ).dtype == np.uint8
+    assert videogvt.read_clip(path, tokenizer, size=np.array([16, 24]), frames=np.int64(4)).shape == (1, 4, 16, 24, 3)
+    for model, said in (("runs/mine", r"model is 'runs/mine'; .* VideoTokenizer.load\('runs/mine'\)"),
+                        (None, r"a NoneType; .* VideoTokenizer.load\("), (VideoTokenizer, r"VideoTokenizer.load\(")):
+        with pytest.raises(ValueError, match=said):
+            videogvt.read_clip(path, model)
+
+
+@POOR
+def test_overshoot_of_an_array_is_told_once(tokenizer, tmp_path):
+    video = np.stack(greys(RAMP)) / np.float32(255)
+    video[0, 0, 0] = 1.05
+    np.save(tmp_path / "a.npy", video)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        videogvt.read_clip(tmp_path / "a.npy", tokenizer)
+    assert sum("were clipped" in str(one.message) for one in caught) == 1
 
 
 def test_a_full_disk_leaves_no_part_and_what_was_there(tmp_path, monkeypatch):

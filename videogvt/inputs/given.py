@@ -15,6 +15,7 @@ from videogvt.inputs.decoding import pyav, reason, shown
 from videogvt.inputs.frames import Framing, Unusable, on_white
 from videogvt.inputs.probing import decode_frames
 from videogvt.inputs.videos import sample
+from videogvt.ops.layout import layout_of
 from videogvt.ops.values import as_pixels
 
 PICTURES = (".gif", ".webp", ".png", ".apng")
@@ -31,8 +32,8 @@ def read_clip(path: os.PathLike, num_frames: int, height: int, width: int) -> np
     """The first frames of a video, one by one, uint8 (T, H, W, 3); fewer than ``num_frames`` where it has no more.
 
     Args:
-      path: of an array (T, H, W, 3), uint8 or float in [0, 1], in .npy or, as ``video``, in .npz; of an animated
-        picture; or of anything that PyAV decodes.
+      path: of an array (T, H, W, 3) or (1, T, H, W, 3), uint8 or float in [0, 1], in .npy or, as ``video``, in .npz;
+        of an animated picture; or of anything that PyAV decodes.
       num_frames, height, width: frames are scaled to cover this size and cropped in the middle.
 
     Raises:
@@ -66,13 +67,14 @@ def sampled_clip(
     """
     path, span, framing = _existing(path), (num_frames - 1) * stride + 1, Framing(height, width)
     with _refusing(path):
-        times_N = _times(_timed(path, fps), start, span, fps)
+        video = _array(path) if path.suffix.lower() in ARRAYS else None
+        times_N = _times(_timed(path, fps, video), start, span, fps)
         numbers_M, rate = sample(times_N, fps, fps)
         first = round(start * rate)
         numbers_T = numbers_M[first : first + span : stride].tolist()
         last = max(numbers_T, default=-1)
         pictures = {number: framing(picture(), (0.5, 0.5))
-                    for number, (_, picture) in enumerate(itertools.islice(_timed(path, fps), last + 1))
+                    for number, (_, picture) in enumerate(itertools.islice(_timed(path, fps, video), last + 1))
                     if number in set(numbers_T)}
     clip_THWC = np.array([pictures[number] for number in numbers_T], np.uint8).reshape(-1, height, width, 3)
     return clip_THWC, rate / stride
@@ -104,9 +106,19 @@ def paced_clip(
 
 def _existing(path: os.PathLike) -> pathlib.Path:
     path = pathlib.Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a video; name a file in it.")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is {_special(path)}, not a file; videos are read more than once: copy it into one.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no video {path}.")
     return path
+
+
+def _special(path: pathlib.Path) -> str:
+    kinds = {"a pipe": path.is_fifo(), "a socket": path.is_socket(),
+             "a device": path.is_block_device() or path.is_char_device()}
+    return next((kind for kind, holds in kinds.items() if holds), "no regular file")
 
 
 def _times(frames: Timed, start: float, span: int, fps: float | None) -> np.ndarray:
@@ -123,10 +135,10 @@ def _times(frames: Timed, start: float, span: int, fps: float | None) -> np.ndar
     return np.array(times)
 
 
-def _timed(path: pathlib.Path, fps: float | None) -> Timed:
-    """The frames of a file with their times."""
+def _timed(path: pathlib.Path, fps: float | None, video: np.ndarray | None = None) -> Timed:
+    """The frames of a file with their times; of an array that was read already, those of ``video``."""
     if path.suffix.lower() in ARRAYS:
-        for number, frame_HWC in enumerate(_array(path)):
+        for number, frame_HWC in enumerate(_array(path) if video is None else video):
             yield number / (fps or 1.0), lambda frame_HWC=frame_HWC: frame_HWC
     elif path.suffix.lower() in PICTURES:
         yield from _animated(path, fps)
@@ -181,12 +193,32 @@ def _array(path: pathlib.Path) -> np.ndarray:
         raise ValueError(f"{path} cannot be read as an array: {error}.") from error
     if video is None:
         raise ValueError(f"{path} holds no array 'video'; expected one, (T, H, W, 3).")
-    if video.ndim != 4 or video.shape[-1] != 3 or not video.size:
-        raise ValueError(f"{path} holds an array of shape {video.shape}; expected (T, H, W, 3).")
+    video = video.reshape(_clip_shape(path, video.shape))
     if video.dtype.kind not in "fiub":
         raise ValueError(f"{path} holds {video.dtype}; expected uint8, or floats in [0, 1].")
     try:
         video = as_pixels(video)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error} Here video is {_loading(path)}.") from error
     return video if video.dtype == np.uint8 else np.round(255 * video).astype(np.uint8)
+
+
+def _clip_shape(path: pathlib.Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape (T, H, W, 3) of one clip or of a batch of one; an error of any other, with what makes it right."""
+    layout = layout_of(shape)
+    if layout and not layout.name and layout.shape[0] == 1 and 0 not in shape:
+        return layout.shape[1:]
+    found = f"{path} holds an array of shape {shape}; expected (T, H, W, 3)."
+    if layout is None or 0 in shape:
+        raise ValueError(found)
+    looks = f"It looks like {layout.name}" if layout.name else f"These are {layout.shape[0]} clips"
+    right = f"({layout.expression})[0]" if layout.expression != "video" else "video[0]"
+    save = f"np.savez({str(path)!r}, video={right})" if path.suffix.lower() == ".npz" else \
+        f"np.save({str(path)!r}, {right})"
+    raise ValueError(f"{found} {looks}. Where video is {_loading(path)}, {save} makes "
+                     f"{'it' if layout.shape[0] == 1 else 'the first of them'} right.")
+
+
+def _loading(path: pathlib.Path) -> str:
+    """The expression that reads an array's file."""
+    return f"np.load({str(path)!r})" + ('["video"]' if path.suffix.lower() == ".npz" else "")

@@ -71,18 +71,13 @@ def read_clip(
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it cannot be read as a video, ends before the clip does, or the size is none that the model takes.
+      ValueError: it cannot be read as a video, ends before the clip does, an argument is none that the model takes
+        (the message has the nearest that is), or the model is none.
     """
-    tokenizer = getattr(model, "tokenizer", model)
-    trained = tokenizer.trained_on or (None, None, None)
-    shape = (frames or trained[0] or tokenizer.window, *(size or trained[1:]))
-    if None in shape:
-        raise ValueError("The size of the clips that this tokenizer was trained on is not known; name size=(height, "
-                         "width).")
-    if problem := tokenizer.network.size_problem(shape):
-        raise ValueError(f"frames={shape[0]}, size={shape[1:]}: {problem}")
-    if start < 0 or (fps is not None and fps <= 0):
-        raise ValueError(f"start={start}, fps={fps}: expected a start of 0 seconds or more, and a positive fps.")
+    tokenizer = _tokenizer_of(model)
+    if problems := _wrong_times(start, fps):
+        raise ValueError(" ".join(problems))
+    shape = _shape(tokenizer, frames, size)
     pace = tokenizer.pace if fps is None else Pace(fps, 1)
     if pace.fps is not None:
         pace = Pace(pace.fps / pace.stride, 1)
@@ -92,6 +87,63 @@ def read_clip(
     if problem := poor_reading(tokenizer, clip_THWC[None], what):
         warnings.warn(f"{path}: {problem}", stacklevel=2)
     return clip_THWC[None]
+
+
+def _tokenizer_of(model: Tokenizer | Generator) -> Tokenizer:
+    tokenizer = getattr(model, "tokenizer", model)
+    if all(hasattr(tokenizer, name) for name in ("network", "trained_on", "pace", "window", "strides")):
+        return tokenizer
+    named = isinstance(model, str | os.PathLike)
+    found = repr(os.fspath(model)) if named else f"a {type(model).__name__}"
+    raise ValueError(f"model is {found}; expected a VideoTokenizer or a VideoGenerator, such as "
+                     f"VideoTokenizer.load({os.fspath(model) if named else 'local64_8x4x4'!r}).")
+
+
+def _wrong_times(start: float, fps: float | None) -> list[str]:
+    problems = []
+    if not _is_number(start) or start < 0:
+        problems.append(f"start={_shown(start)}: expected seconds from the video's beginning, such as start=0.")
+    if fps is not None and (not _is_number(fps) or fps <= 0):
+        problems.append(f"fps={_shown(fps)}: expected frames a second, such as fps=24, or None for the model's rate.")
+    return problems
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and math.isfinite(value)
+
+
+def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """(T, H, W) of the clip; an error that names each argument that is wrong, and the nearest that is right."""
+    trained = tokenizer.trained_on or (None, None, None)
+    whole = tokenizer.network.fitting(trained) if tokenizer.network.spectrum else (None, None, None)
+
+    def nearest(axis: int, side) -> int:
+        stride = tokenizer.strides[axis]
+        known = side if _is_number(side) else trained[axis] or 8 * stride
+        return whole[axis] or max(1, math.ceil(known / stride - 0.5)) * stride
+
+    def right(axis: int, side) -> bool:
+        return isinstance(side, numbers.Integral) and nearest(axis, side) == side
+
+    problems, strides = [], tokenizer.strides
+    if frames is not None and not right(0, frames):
+        kind = "the tokenizer's own number" if whole[0] else f"a multiple of {strides[0]}"
+        problems.append(f"frames={_shown(frames)}: expected {kind}, such as frames={nearest(0, frames)}.")
+    if size is not None:
+        pair = tuple(size) if np.shape(size) == (2,) else (size, size)
+        fit = tuple(nearest(axis, side) for axis, side in zip((1, 2), pair))
+        if np.shape(size) != (2,) or not all(right(axis, side) for axis, side in zip((1, 2), pair)):
+            kind = "those of the tokenizer" if whole[1] else f"multiples of {strides[1]} and {strides[2]}"
+            problems.append(f"size={size}: expected (height, width), {kind}, such as size={fit}.")
+    if problems:
+        raise ValueError(" ".join(problems))
+    shape = (frames or trained[0] or tokenizer.window, *(size if size is not None else trained[1:]))
+    if None in shape:
+        raise ValueError("The size of the clips that this tokenizer was trained on is not known; name size=(height, "
+                         "width).")
+    if problem := tokenizer.network.size_problem(shape):
+        raise ValueError(f"frames={shape[0]}, size={shape[1:]}: {problem}")
+    return tuple(map(int, shape))
 
 
 def _whole(
@@ -107,8 +159,8 @@ def _whole(
         fewer = found // stride * stride
         shorter = f"frames={fewer} (if the model takes so few), " if fewer else ""
         raise ValueError(
-            f"{path} has {found} frames from {start:g} s on, at {rate:.4g} a second; {frames} are asked for. Give "
-            f"{shorter}a higher fps, an earlier start, or repeat=True, which repeats the last frame.")
+            f"{path} has {found} frame{'s' * (found > 1)} from {start:g} s on, at {rate:.4g} a second; {frames} are "
+            f"asked for. Give {shorter}a higher fps, an earlier start, or repeat=True, which repeats the last frame.")
     return np.concatenate([clip_THWC, np.repeat(clip_THWC[-1:], frames - found, axis=0)])
 
 
