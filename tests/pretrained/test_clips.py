@@ -217,6 +217,9 @@ def test_places_where_no_file_can_be_are_named(tmp_path, monkeypatch):
     for name in ("http:a.mp4", "http:a.gif", f"{'b' * 250}.gif"):
         assert videogvt.write_clip(name, clip, 24).stat().st_size
     assert len(list(tmp_path.iterdir())) == 4
+    pathlib.Path("link.gif").symlink_to("target.gif")
+    videogvt.write_clip("link.gif", clip, 24)
+    assert pathlib.Path("link.gif").is_symlink() and pathlib.Path("target.gif").stat().st_size
 
 
 def moving(frames=16, size=64):

@@ -204,7 +204,7 @@ def _check_place(path: pathlib.Path) -> None:
 def _checked_rate(fps: float, suffix: str) -> float:
     try:
         rate = float(fps)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         rate = math.nan
     if not SLOWEST <= rate <= FASTEST[suffix]:
         raise ValueError(f"fps={_shown(fps)}: {suffix} takes {SLOWEST:g} to {FASTEST[suffix]:g} frames a second.")
@@ -283,10 +283,11 @@ def _encoding(av: ModuleType) -> Iterator[None]:
 
 def _write(path: pathlib.Path, data: bytes) -> None:
     """Writes a file whole or not at all; errors name it."""
-    part = path.parent / f".{secrets.token_hex(6)}.part"
+    place = pathlib.Path(os.path.realpath(path))  # a link stays one
+    part = place.with_name(f".{secrets.token_hex(6)}.part")
     try:
         part.write_bytes(data)
-        part.replace(path)
+        part.replace(place)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
