@@ -62,9 +62,7 @@ def distinct(samples: Arrays, clips: int) -> list[tuple[tuple[str, ...], int]]:
 
 def describe(samples: Arrays, row: int) -> list[str]:
     """Which clip it is and how well it was reconstructed."""
-    name = samples["id"][row]
-    words = [str(name)]
-    words.append(f"{samples['psnr'][row]:.1f} dB")
+    words = [str(samples["id"][row]), f"{samples['psnr'][row]:.1f} dB"]
     if _tracked(samples) and np.isfinite(samples["track_error_px"][row]).any():
         words.append(f"{np.nanmean(samples['track_error_px'][row]):.2f} px off")
         words.append(f"found in {samples['found'][row].sum()} of {samples['found'].shape[1]} frames")
