@@ -1,7 +1,7 @@
 """Samplers that finish one frame of codes after another: the masked transformer, autoregressive in time."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -68,32 +68,41 @@ class FrameDecoding(MaskedSampler):
         return tuple(range(self.grid[0]))
 
     def framewise(
-        self, step_fn: Callable, cache: Any, condition_BN, visible_BN, *, mask_id: int, num_codes: int, keys_B,
-        keep_steps: bool = False,
+        self, step_fns: Sequence[Callable], caches: Sequence[Any], condition_BN, visible_BN, *, mask_id: int,
+        num_codes: int, keys_B, keep_steps: bool = False,
     ) -> Decoded:
         """What ``__call__`` does, for networks whose codes see no later frame: a pass looks at one frame's codes alone.
 
         Args:
-          step_fn: function of (tokens (B, n) of a frame, its number, cache) with logits (B, n, num_codes or more) and
-            the cache with these tokens. See ``nn.transformer.MaskedTransformer.step``.
-          cache: of the prefix.
+          step_fns: a function of (tokens (B, n) of a frame, its number, cache) with logits (B, n, num_codes or more) and
+            the cache with these tokens, see ``nn.transformer.MaskedTransformer.step``; with ``guidance`` also a second
+            one, of a model that knows neither class nor condition.
+          caches: of the prefix, one for each function.
           condition_BN, visible_BN, mask_id, num_codes, keys_B: see ``MaskedSampler.__call__``.
           keep_steps: whether to return what each step did; frames that were not begun are shown as the one at hand.
         """
         sampling.check_keys(keys_B, len(condition_BN))
         self._check_grid(condition_BN.shape[1])
+        if not len(step_fns) == len(caches) == 1 + bool(self.guidance):
+            raise ValueError(f"guidance={self.guidance} needs {1 + bool(self.guidance)} step_fns and as many caches; "
+                             f"found {len(step_fns)} and {len(caches)}.")
         frames, rows, columns = self.grid
         alone = dataclasses.replace(self, grid=(1, rows, columns))
         by_frame = lambda array_BN: array_BN.reshape(len(array_BN), frames, -1).swapaxes(0, 1)  # noqa: E731
 
-        def frame(cache, given):
+        def frame(caches, given):
             index, condition_Bn, visible_Bn = given
+            steps = [lambda tokens_Bn, step_fn=step_fn, cache=cache: step_fn(tokens_Bn, index, cache)
+                     for step_fn, cache in zip(step_fns, caches)]
+            logits_fns = [lambda tokens_Bn, step=step: step(tokens_Bn)[0] for step in steps]
             decoded = alone(
-                lambda tokens_Bn: step_fn(tokens_Bn, index, cache)[0], condition_Bn, visible_Bn, mask_id=mask_id,
-                num_codes=num_codes, keys_B=sampling.fold_in(keys_B, index), keep_steps=keep_steps)
-            return step_fn(decoded.codes_BN, index, cache)[1], decoded
+                logits_fns[0], condition_Bn, visible_Bn, mask_id=mask_id, num_codes=num_codes,
+                keys_B=sampling.fold_in(keys_B, index), unconditional_fn=logits_fns[1] if self.guidance else None,
+                keep_steps=keep_steps)
+            return [step(decoded.codes_BN)[1] for step in steps], decoded
 
-        _, decoded = jax.lax.scan(frame, cache, (jnp.arange(frames), by_frame(condition_BN), by_frame(visible_BN)))
+        given = jnp.arange(frames), by_frame(condition_BN), by_frame(visible_BN)
+        _, decoded = jax.lax.scan(frame, list(caches), given)
         codes_BN = decoded.codes_BN.swapaxes(0, 1).reshape(condition_BN.shape)
         return Decoded(codes_BN, _whole_steps(codes_BN, decoded.steps) if keep_steps else None)
 

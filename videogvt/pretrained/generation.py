@@ -194,28 +194,39 @@ class MaskedGeneration(Stage):
 
     @property
     def _framewise(self) -> bool:
-        """Whether each pass need look at one frame alone, and guidance, which has no cache, is off."""
-        in_order = type(self.decoding) is FrameDecoding
-        return self.transformer.causal_frames and in_order and not self.decoding.guidance
+        """Whether each pass need look at one frame alone."""
+        return self.transformer.causal_frames and type(self.decoding) is FrameDecoding
 
     def _by_frame(self, params, prefix_BP, condition_BN, in_place_BN, conditions_BN, codebook_KC, keys_B, keep_steps):
         start, cells = prefix_BP.shape[1], self.latent_shape[1] * self.latent_shape[2]
+        at_hand = lambda rows_BN, frame: jax.lax.dynamic_slice_in_dim(rows_BN, frame * cells, cells, 1)  # noqa: E731
 
         def step(tokens_Bk, position, cache, segments_Bk, conditions_Bk):
             return self.transformer.apply(
                 {"params": params}, tokens_Bk, position, cache, segments_BL=segments_Bk, conditions_BL=conditions_Bk,
                 codebook_KC=codebook_KC, ids=self.vocabulary.num_codes, method="step")
 
-        def of_frame(tokens_Bn, frame, cache):
-            at_hand = lambda rows_BN: jax.lax.dynamic_slice_in_dim(rows_BN, frame * cells, cells, axis=1)  # noqa: E731
-            shown_Bn = at_hand(in_place_BN) & (tokens_Bn == at_hand(condition_BN))
-            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), at_hand(conditions_BN))
+        def conditional(tokens_Bn, frame, cache):
+            shown_Bn = at_hand(in_place_BN, frame) & (tokens_Bn == at_hand(condition_BN, frame))
+            beside_Bn = at_hand(conditions_BN, frame)
+            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), beside_Bn)
 
-        nothing_BP = jnp.zeros_like(prefix_BP)
-        _, cache = step(prefix_BP, 0, self.transformer.init_cache(len(prefix_BP)), nothing_BP,
-                        jnp.full_like(prefix_BP, self.vocabulary.mask))
+        def unconditional(tokens_Bn, frame, cache):
+            kept_Bn = at_hand(in_place_BN & self.decoding.keep_condition, frame)
+            nothing_Bn = jnp.full_like(tokens_Bn, self.vocabulary.mask)
+            return step(jnp.where(kept_Bn, nothing_Bn, tokens_Bn), start + frame * cells, cache,
+                        jnp.zeros_like(tokens_Bn), nothing_Bn)
+
+        def after(prefix_BP):
+            nothing_BP = jnp.zeros_like(prefix_BP)
+            cache = self.transformer.init_cache(len(prefix_BP))
+            return step(prefix_BP, 0, cache, nothing_BP, jnp.full_like(prefix_BP, self.vocabulary.mask))[1]
+
+        step_fns, caches = [conditional], [after(prefix_BP)]
+        if self.decoding.guidance:
+            step_fns, caches = [*step_fns, unconditional], [*caches, after(self._unconditional_prefix(prefix_BP))]
         return self.decoding.framewise(
-            of_frame, cache, condition_BN, in_place_BN, mask_id=self.vocabulary.mask,
+            step_fns, caches, condition_BN, in_place_BN, mask_id=self.vocabulary.mask,
             num_codes=self.vocabulary.num_codes, keys_B=keys_B, keep_steps=keep_steps)
 
     def _made(self, tokenizer_params, decoded: Decoded) -> dict[str, Any]:
