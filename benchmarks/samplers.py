@@ -1,11 +1,14 @@
 """Samplers of one trained masked transformer beside each other, on validation: quality, passes and time.
 
     python benchmarks/samplers.py --workdir=runs/maskgvt_traj [--clips=100] [--best=3] [--best_clips=500]
-        [--only=halton,frames] [--batch_size=20] [--output=FILE] [--data_dir=DIR]
+        [--only=halton,frames] [--judge=runs/classifier_traj-judge] [--batch_size=20] [--output=FILE] [--data_dir=DIR]
+    python benchmarks/samplers.py --workdir=runs/maskgvt_traj --set temperature=0.9 --set guidance=0.5,steps=16
 
 Every sampler decodes with the settings of its source and with others, the run's own sampler first; then the best by one
 persistent object times oracle accuracy decode more clips. Nothing is trained, and "empty" is the code that is most
 frequent in training clips. ``--workdir`` may be the name of a generator that ships; then name ``--output`` too.
+``--judge`` has a classifier name the classes as well. ``--set``, any number of times, changes fields of the run's own
+sampler, and only these rows are measured; all after one another with commas make one row.
 
 A row is written to ``samplers.json`` in the run's directory as soon as it is measured, and is not measured again.
 """
@@ -28,6 +31,7 @@ from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 from videogvt import VideoGenerator, experiment  # noqa: E402
 from videogvt.decode import changed  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
+from videogvt.evals.judge import load_judge  # noqa: E402
 from videogvt.evals.steps import Decoder, compare  # noqa: E402
 from videogvt.pretrained.codes import most_frequent_code  # noqa: E402
 from videogvt.pretrained.generation import MaskedGeneration  # noqa: E402
@@ -54,7 +58,8 @@ SETTINGS: tuple[Mapping[str, Any], ...] = (
     {"sampler": "draft_and_revise", "steps": 16, "nucleus": 0.0, "temperature": 0.7},
     {"sampler": "remasking"}, {"sampler": "remasking", "eta": 0.2, "temperature": 1.0},
 )
-SHOWN = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "spread_vs_real")
+SHOWN = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "spread_vs_real",
+         "spread_vs_real_least")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +91,15 @@ class Subject:
         train = _opened(generator, data_dir, "train", ("video",))
         return cls(generator, state, most_frequent_code(generator.tokenizer, train), data_dir, batch_size)
 
-    def evaluator(self, clips: int):
-        """Measures so many clips, in equal numbers of each class."""
+    def evaluator(self, clips: int, judge: str = ""):
+        """Measures so many clips, in equal numbers of each class; a judge's run names their classes too."""
         functions = {"generate": self.decoder({}).generate, "codes": self._codes, "video": self._video}
         found = evaluators_of(
             functions, self.generator.generation.tasks,
             lambda split, fields: _opened(self.generator, self.data_dir, split, fields),
             seed=self.generator.config["seed"], weights="ema", batch_size=self.batch_size, split="validation",
-            per_class=-(-clips // len(self.generator.class_names)), limit=clips, watch=False)
+            per_class=-(-clips // len(self.generator.class_names)), limit=clips, watch=False,
+            judge=load_judge(judge, self.generator.class_names) if judge else None)
         if "generation" not in found:
             raise SystemExit(f"{self.generator} has no task that generates clips of a class alone, such as CG.")
         return found["generation"]
@@ -133,10 +139,24 @@ def name_of(settings: Mapping[str, Any]) -> str:
     return ", ".join([settings.get("sampler", "the run's own"), *rest])
 
 
-def measured(subject: Subject, wanted: Sequence[Mapping[str, Any]], clips: int) -> Iterator[dict[str, Any]]:
+def settings_of(text: str) -> dict[str, Any]:
+    """"steps=16,guidance=0.5" as fields and values; what is no number, list or truth value is a word."""
+    settings = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not (name and equals and value):
+            raise argparse.ArgumentTypeError(f"found {part!r}; expected name=value, several with commas between them")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
+
+
+def measured(subject: Subject, wanted: Sequence[Mapping[str, Any]], clips: int, judge: str) -> Iterator[dict[str, Any]]:
     """A row for each of the settings; real clips are measured once."""
     decoders = (subject.decoder(settings) for settings in wanted)
-    rows = compare(decoders, subject.evaluator(clips), batches=(subject.batch_size,))
+    rows = compare(decoders, subject.evaluator(clips, judge), batches=(subject.batch_size,))
     for settings, row in zip(wanted, rows):
         seconds = row[f"seconds/{subject.batch_size}"]
         yield {"settings": dict(settings), "asked": clips, "ms_a_clip": 1e3 * seconds / subject.batch_size} | row
@@ -175,6 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--data_dir")
     parser.add_argument("--only", default="", help="samplers, with commas; by default all")
+    parser.add_argument("--set", type=settings_of, action="append", help="fields of the run's own sampler")
+    parser.add_argument("--judge", default="", help="directory of a classifier's run")
     for name, default in (("clips", 100), ("best", 3), ("best_clips", 500), ("batch_size", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     flags = parser.parse_args(arguments)
@@ -189,14 +211,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def add(wanted: Sequence[Mapping[str, Any]], clips: int) -> list[dict[str, Any]]:
         done = [(row["settings"], row["asked"]) for row in rows]
-        for row in measured(subject, [settings for settings in wanted if (settings, clips) not in done], clips):
+        for row in measured(subject, [settings for settings in wanted if (settings, clips) not in done], clips,
+                            flags.judge):
             rows.append(row)
             write(path, about, rows)
             print(as_text(*table(rows[-1:])).splitlines()[-1], flush=True)
         return [row for row in rows if row["settings"] in wanted and row["asked"] == clips]
 
     only = set(filter(None, flags.only.split(",")))
-    wanted = [dict(settings) for settings in SETTINGS if not only or settings.get("sampler") in only]
+    asked = flags.set or SETTINGS
+    wanted = [dict(settings) for settings in asked if not only or settings.get("sampler") in only]
     first = add(wanted, flags.clips)
     best = sorted(first, key=lambda row: -row["one_object_share"] * row["oracle_agreement"])[: flags.best]
     add([row["settings"] for row in best], flags.best_clips)

@@ -46,6 +46,13 @@ def test_samplers_stand_side_by_side_and_are_measured_once(script, untrained, ca
     monkeypatch.setattr(samplers, "compare", lambda decoders, *others, **more: iter(list(decoders)))
     samplers.main(flags)  # a row to measure would lack its figures
     assert json.loads((run / "samplers.json").read_text()) == found
+    monkeypatch.undo()
+    samplers.main([*flags[:3], "--best=0", "--batch_size=5", "--set=steps=2,temperature=0.5"])
+    own = json.loads((run / "samplers.json").read_text())["rows"][len(found["rows"]):]
+    assert [(row["name"], row["passes"]) for row in own] == [("the run's own, steps 2, temperature 0.5", 2)]
+    with pytest.raises(SystemExit):
+        samplers.main([*flags, "--set=steps"])
+    assert "expected name=value" in capsys.readouterr().err
     found["about"]["parameters"] = "others"
     (run / "samplers.json").write_text(json.dumps(found))
     with pytest.raises(SystemExit, match="parameters with the hash others"):

@@ -74,9 +74,9 @@ class FrameDecoding(MaskedSampler):
         """What ``__call__`` does, for networks whose codes see no later frame: a pass looks at one frame's codes alone.
 
         Args:
-          step_fns: a function of (tokens (B, n) of a frame, its number, cache) with logits (B, n, num_codes or more) and
-            the cache with these tokens, see ``nn.transformer.MaskedTransformer.step``; with ``guidance`` also a second
-            one, of a model that knows neither class nor condition.
+          step_fns: a function of (tokens (B, n) of a frame, its number, cache) with logits (B, n, num_codes or more)
+            and the cache with these tokens, see ``nn.transformer.MaskedTransformer.step``; with ``guidance`` also a
+            second one, of a model that knows neither class nor condition.
           caches: of the prefix, one for each function.
           condition_BN, visible_BN, mask_id, num_codes, keys_B: see ``MaskedSampler.__call__``.
           keep_steps: whether to return what each step did; frames that were not begun are shown as the one at hand.
