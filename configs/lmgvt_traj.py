@@ -3,11 +3,11 @@
     python run.py --config=configs/vqvae_traj.py            # first: the tokenizer, in runs/vqvae_traj
     python run.py --config=configs/lmgvt_traj.py            # then this
 
-Variants: default, of the size and budget of configs/maskgvt_traj.py; motion, the same of its variant of that name, on
-codes of whole motions; tiny, two steps for the tests.
+Variants: default and long, of the size, clips and steps of configs/maskgvt_traj.py and its variant of that name; motion,
+the same on codes of whole motions; tiny, two steps for the tests.
 
 The same data, codes, width and number of steps as the masked transformer's, so that a few codes at a time and one after
-another can be compared: docs/results.md does, on whole motions; the default was not trained yet.
+another can be compared; docs/results.md does.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default, "motion": _motion, "tiny": _tiny}
+    variants = {"default": _default, "long": _long, "motion": _motion, "tiny": _tiny}
     if variant not in variants:
         raise ValueError(f"configs/lmgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]()
@@ -92,6 +92,17 @@ def _default() -> ConfigDict:
     config.evals.generation.folds = 4
 
     config.mesh = ConfigDict({"data": -1, "model": 1})
+    return config
+
+
+def _long() -> ConfigDict:
+    """Longer, on more clips."""
+    config = _default()
+    config.data.options.clips = 100_000  # as the masked transformer's
+    config.train.steps = 12_000
+    config.train.save_every = 1000
+    config.evals.every = 2000
+    config.evals.limit = 256
     return config
 
 

@@ -9,15 +9,18 @@
 Variants by argument:
 
     default     generation by class from codes of places, minutes on two cores
-    long        an hour, on more clips; ships as maskgvt64_8x4x4
+    long        an hour, on more clips
+    guided      another hour from long's weights, the class withheld from a tenth of the clips, so that decoding can be
+                guided away from what any class would do; ships as maskgvt64_8x4x4
     motion, motion_long, multitask
                 on codes of whole motions (configs/vqvae_traj.py:spectrum, or motion64, which ships): generation by
                 class; that with prediction from 8 frames, which ships as maskgvt64; all ten tasks from one checkpoint
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
-To grow a trained single-task run into the multi-task one:
+To go on from long's weights, and to grow a trained single-task run into the multi-task one:
 
+    python run.py --config=configs/maskgvt_traj.py:guided --config.init_from.workdir=runs/maskgvt_traj-long
     python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-motion
 
 docs/results.md has hardware, time and figures of all but B and L, which were not trained.
@@ -44,7 +47,7 @@ ALL_TASKS = ("FP:8", "FI:4,4", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD", "CG", "
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default, "long": _long, "motion": _motion, "motion_long": _motion_long,
+    variants = {"default": _default, "long": _long, "guided": _guided, "motion": _motion, "motion_long": _motion_long,
                 "multitask": _multitask, "B": _paper_b, "L": _paper_l, "tiny": _tiny}
     if variant not in variants:
         raise ValueError(f"configs/maskgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
@@ -158,6 +161,16 @@ def _long() -> ConfigDict:
     config.train.save_every = 1000
     config.evals.every = 2000
     config.evals.limit = 256
+    return config
+
+
+def _guided() -> ConfigDict:
+    """From the weights of ``long``, with the class withheld at times, which guidance (arXiv 2207.12598) needs."""
+    config = _long()
+    config.losses.class_dropout = 0.1
+    config.decoding.guidance = 0.5
+    config.optimizer.learning_rate = 1e-3  # half of what began from random weights
+    config.optimizer.adam_learning_rate = 2e-3
     return config
 
 
