@@ -3,8 +3,8 @@
     python run.py --config=configs/vqvae_traj.py            # first: the tokenizer, in runs/vqvae_traj
     python run.py --config=configs/lmgvt_traj.py            # then this
 
-Variants: default and long, of the size, clips and steps of configs/maskgvt_traj.py and its variant of that name; motion,
-the same on codes of whole motions; tiny, two steps for the tests.
+Variants: default and long, of the size, clips and steps of configs/maskgvt_traj.py and its variant of that name;
+motion, the same on codes of whole motions; tiny, two steps for the tests.
 
 The same data, codes, width and number of steps as the masked transformer's, so that a few codes at a time and one after
 another can be compared; docs/results.md does.

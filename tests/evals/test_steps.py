@@ -32,7 +32,7 @@ def test_real_clips_are_measured_once():
     first = evaluator.asking(bank.real)
     numbers = dict(first.run(state))
     second = first.asking(bank.white)
-    assert second._beside is first._beside and not second._forwards
+    assert second._beside is first._beside and not second._compiled
     again = dict(second.run(state))
     assert again["real/spread_px"] == numbers["real/spread_px"] and again["spread_px"] == 0.0
 

@@ -8,74 +8,42 @@ positions it names the mean of those that were learned from.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
-from videogvt.evals.tables import Columns, in_order
-from videogvt.inputs.sources import ClipSource
+from videogvt.evals.rows import Columns, SplitEval, whole_table
 from videogvt.inputs.targets import Target
-from videogvt.train.contracts import Media, When
-from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 
 
-@dataclasses.dataclass
-class ClassificationEval:
+@dataclasses.dataclass(kw_only=True)
+class ClassificationEval(SplitEval):
     """Measures a classifier on one split.
 
     Attributes:
-      source: the split, opened with ``field``, ``label`` and ``id``; its classes have names.
-      split: its name; like ``seed`` and ``weights`` ("ema" or "params") it only stands among the facts.
       classify: ``(state, what is in the field) -> logits_BK``, traceable; or heads by name, "logits", "position" or
         both.
-      when: its schedule.
-      batch_size: of all hosts together; it divides by the devices along the data axis.
-      limit: only the first so many clips, or None for the whole split.
       field: what the classifier sees: ``video``, uint8, or ``codes``.
       target: what its positions are; None where it tells none.
       scale: mean (P,) and standard deviation (P,) of the positions that it learned from, in which it answers.
+      (others: see ``SplitEval``; the source has ``field``, ``label`` and ``id``, and its classes have names)
     """
 
-    source: ClipSource
-    split: str
-    seed: int
-    weights: str
     classify: Callable[[TrainState, jax.Array], jax.Array]
-    when: When
-    batch_size: int
-    limit: int | None = None
     field: str = "video"
     target: Target | None = None
     scale: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __post_init__(self):
-        self.clips = min(len(self.source), self.limit or len(self.source))
-        self._forward = None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What is needed to repeat the figures."""
-        return {
-            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "weights": self.weights, "batch_size": self.batch_size, "class_names": list(self.source.class_names),
-        }
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip) and ``confusion`` (see ``confusion``)."""
         yield from results(self._measure(state), self.source.class_names, self.target, self.scale)
 
     def _measure(self, state: TrainState) -> Columns:
-        mesh = mesh_of(state)
-        if self._forward is None:
-            self._forward = jax.jit(self._heads, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
-        parts = []
-        for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
-            seen = place_batch({self.field: batch[self.field]}, mesh)[self.field]
-            heads = {name: local_rows(head) for name, head in self._forward(state, seen).items()}
+        answer, parts = self.on_rows("classify", self._heads, state), []
+        for index_B, batch in self.batches():
+            heads = answer({"seen": batch[self.field]})
             part = {"id": np.asarray(batch["id"]).astype(str), "index": index_B, "mask": batch["mask"] > 0,
                     "label": batch["label"]}
             if "logits" in heads:
@@ -83,10 +51,10 @@ class ClassificationEval:
             if "position" in heads:
                 part |= told(heads["position"], batch)
             parts.append(part)
-        return in_order(gather(stack(parts)))
+        return whole_table(parts)
 
-    def _heads(self, state: TrainState, seen: jax.Array) -> Mapping[str, jax.Array]:
-        heads = self.classify(state, seen)
+    def _heads(self, state: TrainState, batch: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
+        heads = self.classify(state, batch["seen"])
         heads = dict(heads) if isinstance(heads, Mapping) else {"logits": heads}
         return heads | ({"logits": jax.nn.log_softmax(heads["logits"])} if "logits" in heads else {})
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from videogvt.evals.motion import rows_of, spread_px
-from videogvt.evals.tables import Columns
+from videogvt.evals.rows import Columns
 
 MEDIANS = {"acceleration_px": "acceleration", "jerk_px": "jerk", "nearest_train_px": "nearest_train_px",
            "hue_drift_deg": "hue_drift", "radius_drift": "radius_drift"}

@@ -15,20 +15,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from videogvt.evals.figures import by_class, confusion, figures
-from videogvt.evals.hosts import gather, local_rows, stack
 from videogvt.evals.judge import Judge
 from videogvt.evals.looks import distances
 from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
 from videogvt.evals.published import Published
+from videogvt.evals.rows import Columns, SplitEval, whole_table
 from videogvt.evals.seeds import averaged
-from videogvt.evals.tables import Columns, in_order
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.frechet import frechet_between
-from videogvt.train.contracts import Media, When
-from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 
 Generate = Callable[[TrainState, jax.Array, jax.Array, jax.Array, jax.Array], Mapping[str, jax.Array]]
@@ -44,24 +41,20 @@ LOOKED_AT = ("", "independent", "real", "reconstructed", "copied")
 """Rows whose distributions of colours, sizes, places and speeds are compared with those of other real clips."""
 
 
-@dataclasses.dataclass
-class GenerationEval:
+@dataclasses.dataclass(kw_only=True)
+class GenerationEval(SplitEval):
     """Measures what a generator makes of class labels alone.
 
     The i-th clip is of class i modulo the number of classes, from a key of its own, so that no figure depends on the
     batch size or the number of devices.
 
     Attributes:
-      source: a split of real clips, opened with ``video`` and ``label``; its classes have names.
       train: the training split, for ``motion.Training.of``; where it is not of tracked objects (``motion.has_tracks``),
         there are figures of the judge, or published ones, alone.
-      split: the source's name; like ``weights`` and ``settings`` (of the decoding) it only stands among the facts.
       seed: of the choice of real clips.
       seeds: of the generated clips; figures are means over them, with their range (``seeds.averaged``). None for
         ``seed`` alone. Files are of the first.
       generate: the recipe's predict function, traceable; it must not change the state.
-      when: its schedule.
-      batch_size: of all hosts together; it divides by the devices along the data axis.
       task: the task's place in the recipe's table.
       per_class: clips to generate of each class.
       limit: at most so many clips in all; or None.
@@ -73,20 +66,15 @@ class GenerationEval:
         or None for no such row.
       unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
       samples: clips of each class to keep for the report.
+      settings: of the decoding; among the facts alone.
       train_limit: only so many training clips; or None for all.
+      (others: see ``SplitEval``; the source is of real clips and has ``video`` and ``label``; its classes have names)
     """
 
-    source: ClipSource
     train: ClipSource
-    split: str
-    seed: int
-    weights: str
     generate: Generate
-    when: When
-    batch_size: int
     task: int = 0
     per_class: int = 100
-    limit: int | None = None
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
     judge: Judge | None = None
     published: Published | None = None
@@ -98,6 +86,7 @@ class GenerationEval:
     train_limit: int | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         self.classes, self.has_tracks = len(self.source.class_names), has_tracks(self.train)
         if self.classes < 1 or len(self.source) < 4:
             raise ValueError(f"{self.source} has {self.classes} classes and {len(self.source)} clips; generation by "
@@ -116,19 +105,16 @@ class GenerationEval:
         self._training: Training | None = None
         self._beside: dict[str, Columns] = {}
         self._others_table: Columns = {}
+        self._makers: dict[str, Generate] = {}
         self.seeds = self.seeds or (self.seed,)
-        self._forwards: dict[str, Any] = {}
         self._published_facts = None
         if self.published:
             self._published_facts = self.published.check(self._shape[0], len(self.train))
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is needed to repeat the figures."""
-        return {
-            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "seeds": list(self.seeds), "real_clips": self.real_clips, "weights": self.weights,
-            "batch_size": self.batch_size, "task": self.task, "class_names": list(self.source.class_names),
+        return super().facts | {
+            "seeds": list(self.seeds), "real_clips": self.real_clips, "task": self.task,
             "decoding": dict(self.settings),
             "judge": self.judge.name if self.judge else None, "judge_hash": self.judge.hash if self.judge else "",
             "train_hash": self.train.split_hash,
@@ -254,8 +240,7 @@ class GenerationEval:
         for place_B in self._places(count):
             video_BTHWC, label_B = clips(place_B)
             parts.append({"index": place_B, "mask": place_B < count, "claimed": label_B, **look(video_BTHWC)})
-        columns = in_order(gather(stack(parts)))
-        return {name: column for name, column in columns.items() if name != "index"}
+        return {name: column for name, column in whole_table(parts).items() if name != "index"}
 
     def _places(self, count: int) -> Iterator[np.ndarray]:
         """This host's places in every batch of ``count`` clips, those beyond the last one included."""
@@ -273,12 +258,14 @@ class GenerationEval:
         return clips
 
     def _reconstructed(self, state: TrainState) -> Clips:
-        mesh, originals = mesh_of(state), self._originals(self._real)
-        forward = self._jit(mesh, lambda state, video: _as_bytes(self.reconstruct(state, video / jnp.float32(255))[0]))
+        def reconstruct(state, batch):
+            return _as_bytes(self.reconstruct(state, batch["video"] / jnp.float32(255))[0])
+
+        originals, forward = self._originals(self._real), self.on_rows("reconstructed", reconstruct, state)
 
         def clips(place_B):
             video_BTHWC, label_B = originals(place_B)
-            return local_rows(forward(state, place_batch({"video": video_BTHWC}, mesh)["video"])), label_B
+            return forward({"video": video_BTHWC}), label_B
 
         return clips
 
@@ -286,21 +273,21 @@ class GenerationEval:
         self, state: TrainState, label_N: np.ndarray | None = None, seed: int | None = None, row: str = ""
     ) -> Clips:
         """Generated clips of these classes, of the generator or its control; None for all classes in turn."""
-        mesh, seed = mesh_of(state), np.uint32(self.seeds[0] if seed is None else seed)
-        if row not in self._forwards:
-            maker = self.independent() if row else self.generate
-            self._forwards[row] = self._jit(mesh, lambda state, place_B, label_B, seed: _as_bytes(
-                maker(state, *self.inputs(place_B, label_B, seed))["video"]))
+        if row not in self._makers:
+            self._makers[row] = self.independent() if row else self.generate
+
+        def make(state, batch, seed):
+            made = self._makers[row](state, *self.inputs(batch["place"], batch["label"], seed))
+            return _as_bytes(made["video"])
+
+        forward = self.on_rows(f"made {row}", make, state)
+        seed = np.uint32(self.seeds[0] if seed is None else seed)
 
         def clips(place_B):
             label_B = place_B % self.classes if label_N is None else label_N[np.minimum(place_B, len(label_N) - 1)]
-            placed = place_batch({"place": place_B, "label": label_B.astype(np.int32)}, mesh)
-            return local_rows(self._forwards[row](state, placed["place"], placed["label"], seed)), label_B
+            return forward({"place": place_B, "label": label_B.astype(np.int32)}, seed), label_B
 
         return clips
-
-    def _jit(self, mesh, function: Callable):
-        return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
 
     def inputs(
         self, place_B: jax.Array, label_B: jax.Array | None = None, seed: jax.Array | int | None = None
@@ -330,18 +317,14 @@ class GenerationEval:
 
     def _unfolded(self, state: TrainState) -> Columns:
         """One clip of every class after each step of its decoding."""
-        mesh, parts, count = mesh_of(state), [], min(self.classes, self.clips)
-
-        def unfold(state, place_B):
-            looked = self.unfold(state, *self.inputs(place_B))
+        def unfold(state, batch):
+            looked = self.unfold(state, *self.inputs(batch["place"]))
             return {"videos": _as_bytes(looked["videos"]), "masked": looked["masked"]}
 
-        forward = self._jit(mesh, unfold)
+        forward, parts, count = self.on_rows("unfolded", unfold, state), [], min(self.classes, self.clips)
         for place_B in self._places(count):
-            looked = forward(state, place_batch({"place": place_B}, mesh)["place"])
-            parts.append({"index": place_B, "mask": place_B < count}
-                         | {name: local_rows(array) for name, array in looked.items()})
-        columns = in_order(gather(stack(parts)))
+            parts.append({"index": place_B, "mask": place_B < count} | forward({"place": place_B}))
+        columns = whole_table(parts)
         return {"videos": columns["videos"], "masked": columns["masked"], "label": columns["index"] % self.classes,
                 "class_names": np.array(self.source.class_names)}
 

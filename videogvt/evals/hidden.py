@@ -17,7 +17,7 @@ import numpy as np
 
 from videogvt.evals import forecast
 from videogvt.evals.motion import roughness
-from videogvt.evals.tables import Columns
+from videogvt.evals.rows import Columns
 from videogvt.tasks import TASKS
 
 LATE = 4

@@ -8,7 +8,7 @@ without colour they are NaN.
 import numpy as np
 from scipy import stats
 
-from videogvt.evals.tables import Columns
+from videogvt.evals.rows import Columns
 
 GREY = 0.05
 """Colourfulness, of full scale, below which a colour has no hue."""

@@ -32,14 +32,13 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from scipy.spatial.distance import cdist
 
-from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
 from videogvt.evals.objects import Originals, object_columns
 from videogvt.evals.reconstruction import TRUTH_FIELDS
-from videogvt.evals.tables import Columns, code_figures, figures, in_order
+from videogvt.evals.rows import Columns, SplitEval, gather, whole_table
+from videogvt.evals.tables import code_figures, figures
 from videogvt.evals.trivial import Clips, spread_over
-from videogvt.inputs.sources import ClipSource
-from videogvt.train.contracts import Media, When
-from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.contracts import Media
+from videogvt.train.parallel import mesh_of
 from videogvt.train.state import TrainState
 
 DISTINCT = 1e-3
@@ -48,59 +47,44 @@ DISTINCT = 1e-3
 NOISE, SWAPS = 1, 2  # random streams
 
 
-@dataclasses.dataclass
-class ModelabilityEval:
+@dataclasses.dataclass(kw_only=True)
+class ModelabilityEval(SplitEval):
     """Measures the codes of one split; the module says what.
 
     Attributes:
-      source: the split, opened with ``video`` and, where they exist, ``label`` and ``TRUTH_FIELDS``.
       train: the training split as evaluators see it.
-      split: its name; like ``seed`` and ``weights`` ("ema" or "params") it only stands among the facts.
       codes: ``(state, video_BTHWC in [0, 1]) -> codes_Bthw``, traceable like the next two.
       video: ``(state, codes_Bthw) -> video_BTHWC``.
       embed: ``(state, codes_Bthw) -> vectors_BthwD``, what the decoder gets.
       num_codes: K of the tokenizer.
       local: whether a code stands for a cell of the video, as those of spectra do not.
-      when: its schedule.
-      batch_size: of all hosts together; it divides by the devices along the data axis.
       limit, train_limit: only so many clips, the first of the split and any of the training split.
       swap_limit: only the first so many clips for swapped codes, which are three videos a clip to decode and to track.
+      (others: see ``SplitEval``; the source has ``video`` and, where they exist, ``label`` and ``TRUTH_FIELDS``)
     """
 
-    source: ClipSource
     train: Clips
-    split: str
-    seed: int
-    weights: str
     codes: Callable[[TrainState, jax.Array], jax.Array]
     video: Callable[[TrainState, jax.Array], jax.Array]
     embed: Callable[[TrainState, jax.Array], jax.Array]
     num_codes: int
     local: bool
-    when: When
-    batch_size: int
     limit: int = 512
     train_limit: int = 512
     swap_limit: int = 256
 
     def __post_init__(self):
-        self.clips = min(len(self.source), self.limit)
+        super().__post_init__()
         self.train_indices = spread_over(len(self.train), self.train_limit)
         self.has_truth = set(TRUTH_FIELDS) <= set(self.source.fields)
-        self._encode = self._decode = None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is needed to repeat the figures."""
-        return {
-            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "train_clips": len(self.train_indices), "swap_limit": self.swap_limit, "weights": self.weights,
-            "batch_size": self.batch_size, "num_codes": self.num_codes, "class_names": list(self.source.class_names),
-        }
+        return super().facts | {
+            "train_clips": len(self.train_indices), "swap_limit": self.swap_limit, "num_codes": self.num_codes}
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (counts for each clip) and ``counts`` (of the speaking codes)."""
-        self._compile(state)
         empty, background_C = self._of_training(state)
         vectors_KD = self._vectors(state)
         table, counts_K, swapped = self._measure(state, empty, background_C, vectors_KD)
@@ -113,22 +97,20 @@ class ModelabilityEval:
         yield "table", Media.arrays(**table)
         yield "counts", Media.arrays(counts_K=counts_K, empty=np.array(empty), background_C=background_C)
 
-    def _compile(self, state: TrainState) -> None:
-        """Makes ``_encode`` and ``_decode`` functions of (state, this host's uint8 rows or its codes)."""
-        if self._encode is not None:
-            return
-        mesh = mesh_of(state)
+    def _encode(self, state: TrainState, video_BTHWC: np.ndarray) -> np.ndarray:
+        """The codes of this host's clips, uint8."""
+        def codes(state, batch):
+            return self.codes(state, batch["video"].astype(jnp.float32) / 255.0)
 
-        def on_rows(function):
-            compiled = jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
-            return lambda state, rows: local_rows(compiled(state, place_batch({"rows": rows}, mesh)["rows"]))
+        return self.on_rows("encode", codes, state)({"video": video_BTHWC})
 
-        def decode(state, codes_Bthw):
-            video_BTHWC = self.video(state, codes_Bthw).astype(jnp.float32)
+    def _decode(self, state: TrainState, codes_Bthw: np.ndarray) -> np.ndarray:
+        """The clips, uint8, of this host's codes."""
+        def video(state, batch):
+            video_BTHWC = self.video(state, batch["codes"]).astype(jnp.float32)
             return jnp.round(jnp.clip(video_BTHWC, 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
-        self._encode = on_rows(lambda state, video_BTHWC: self.codes(state, video_BTHWC.astype(jnp.float32) / 255.0))
-        self._decode = on_rows(decode)
+        return self.on_rows("decode", video, state)({"codes": codes_Bthw})
 
     def _vectors(self, state: TrainState) -> np.ndarray:
         """The vectors of all codes, float64 (K, D)."""
@@ -161,7 +143,7 @@ class ModelabilityEval:
         """A table with a row for each clip, the counts (K,) of speaking codes, and tables of tracks by row."""
         parts: dict[str, list[Columns]] = {}
         counts_K = np.zeros(self.num_codes, np.int64)
-        for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
+        for index_B, batch in self.batches():
             codes_Bthw = self._encode(state, batch["video"])
             noisy_Bthw = self._encode(state, with_noise(batch["video"], index_B))
             speaking_Bthw, mask_B = codes_Bthw != empty, batch["mask"] > 0
@@ -171,14 +153,14 @@ class ModelabilityEval:
             parts.setdefault("", []).append(common | columns)
             spoken_M = codes_Bthw[mask_B][speaking_Bthw[mask_B]]
             counts_K += np.bincount(spoken_M, minlength=self.num_codes)
-            if self.has_truth and index_B[0] // self.batch_size * self.batch_size < self.swap_limit:  # on all hosts
+            if self.has_truth and self.within(index_B, self.swap_limit):
                 variants, able_B = swap(codes_Bthw, speaking_Bthw, index_B, vectors_KD)
                 common["mask"] = mask_B & able_B & (index_B < self.swap_limit)
                 originals = Originals.of(batch, ())
                 for name, variant_Bthw in variants.items():
                     columns = object_columns(self._decode(state, variant_Bthw), originals)
                     parts.setdefault(name, []).append(common | columns)
-        tables = {name: in_order(gather(stack(part))) for name, part in parts.items()}
+        tables = {name: whole_table(part) for name, part in parts.items()}
         return tables.pop(""), gather({"counts": counts_K[None]})["counts"].sum(axis=0), tables
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from videogvt.evals import trivial
 from videogvt.evals.looks import look_columns
 from videogvt.evals.objects import name_families
-from videogvt.evals.tables import Columns
+from videogvt.evals.rows import Columns
 from videogvt.inputs.sources import ClipSource
 from videogvt.world import oracle, tracker
 

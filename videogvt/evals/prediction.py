@@ -10,62 +10,47 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from videogvt.evals.generation import Generate
 from videogvt.evals.hidden import by_horizon, error_columns, task_figures
-from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
 from videogvt.evals.motion import background, rows_of
+from videogvt.evals.rows import Columns, SplitEval, whole_table
 from videogvt.evals.seeds import averaged
-from videogvt.evals.tables import Columns, in_order
-from videogvt.inputs.sources import ClipSource
 from videogvt.tasks import TaskTable
-from videogvt.train.contracts import Media, When
-from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 from videogvt.world import tracker
 
 
-@dataclasses.dataclass
-class PredictionEval:
+@dataclasses.dataclass(kw_only=True)
+class PredictionEval(SplitEval):
     """Measures a generator that is given a part of real clips, on every task of its table that gives one.
 
     Attributes:
-      source: a split of a world of tracked objects, opened with ``video``, ``label`` and ``id``.
-      split: its name; like ``weights`` and ``settings`` (of the decoding) it only stands among the facts.
       seed: of the keys; each task and clip has its own, so no figure depends on the batch size or the devices.
       seeds: several of them, for figures that are means with their range (``seeds.averaged``); None for ``seed`` alone.
         Files are of the first.
       generate: the recipe's predict function, traceable; it must look at given pixels alone.
       table: its tasks.
-      when: its schedule.
-      batch_size: of all hosts together; it divides by the devices along the data axis.
-      limit: only the first so many clips, or None for the whole split.
       samples: clips of each task to keep for the report.
+      settings: of the decoding; among the facts alone.
+      (others: see ``SplitEval``; the source is of a world of tracked objects and has ``video``, ``label`` and ``id``)
     """
 
-    source: ClipSource
-    split: str
-    seed: int
-    weights: str
     generate: Generate
     table: TaskTable
-    when: When
-    batch_size: int
-    limit: int | None = None
     samples: int = 3
     seeds: tuple[int, ...] | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        self.clips = min(len(self.source), self.limit or len(self.source))
+        super().__post_init__()
         self.seeds = self.seeds or (self.seed,)
         shown_nTHW = np.asarray(self.table.visible_pixels(jnp.arange(len(self.table.names))))
         self._shown = {place: shown_nTHW[place] for place in range(len(shown_nTHW)) if shown_nTHW[place].any()}
         if not self._shown:
             raise ValueError(f"None of the tasks {', '.join(self.table.names)} gives a pixel, so there is nothing to "
                              "predict; measure them with GenerationEval.")
-        self._forward = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -74,12 +59,8 @@ class PredictionEval:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is needed to repeat the figures."""
-        return {
-            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "seeds": list(self.seeds), "weights": self.weights, "batch_size": self.batch_size,
-            "tasks": list(self.tasks), "class_names": list(self.source.class_names), "decoding": dict(self.settings),
-        }
+        return super().facts | {
+            "seeds": list(self.seeds), "tasks": list(self.tasks), "decoding": dict(self.settings)}
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures of every task (see ``task_figures``), ``tasks``, ``tasks_beating_trivial`` and the mean of
@@ -104,7 +85,7 @@ class PredictionEval:
         """The table and the first clips of every task."""
         parts: dict[str, list[Columns]] = {task: [] for task in self.tasks}
         shown: dict[str, list[Columns]] = {task: [] for task in self.tasks}
-        for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
+        for index_B, batch in self.batches():
             still = background(batch["video"])
             truth_BT2 = tracker.track(batch["video"], still).position_T2
             self._picture = batch["video"].shape[2:4]
@@ -114,31 +95,28 @@ class PredictionEval:
                 video_BTHWC = self._filled_in(state, place, index_B, batch, seed)
                 track_BT2 = tracker.track(video_BTHWC, still).position_T2
                 parts[task].append(common | error_columns(track_BT2, truth_BT2, visible_THW))
-                if index_B[0] // self.batch_size * self.batch_size < self.samples:  # the same on all hosts
+                if self.within(index_B, self.samples):
                     shown[task].append({"index": index_B, "mask": common["mask"] & (index_B < self.samples),
                                         "video": video_BTHWC})
-        tables = {task: in_order(gather(stack(part))) for task, part in parts.items()}
-        return tables, {task: in_order(gather(stack(part)))["video"] for task, part in shown.items() if part}
+        tables = {task: whole_table(part) for task, part in parts.items()}
+        return tables, {task: whole_table(part)["video"] for task, part in shown.items() if part}
 
     def _filled_in(
         self, state: TrainState, place: int, index_B: np.ndarray, batch: Columns, seed: int
     ) -> np.ndarray:
         """This host's rows of the clips that the task at a place of the table makes of a batch, uint8."""
-        mesh = mesh_of(state)
-        if self._forward is None:
-            def forward(state, task_B, index_B, label_B, video_BTHWC, seed):
-                key = jax.random.fold_in(jax.random.key(seed), task_B[0])
-                keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(index_B)
-                made = self.generate(state, task_B, label_B, video_BTHWC / jnp.float32(255), keys_B)["video"]
-                return jnp.round(jnp.clip(made.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)
-
-            self._forward = jax.jit(forward, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
-        placed = place_batch({
+        columns = {
             "task": np.full(len(index_B), place, np.int32), "index": index_B.astype(np.int32),
             "label": batch["label"].astype(np.int32), "video": batch["video"],
-        }, mesh)
-        return local_rows(self._forward(state, placed["task"], placed["index"], placed["label"], placed["video"],
-                                        np.uint32(seed)))
+        }
+        return self.on_rows("fill in", self._made, state)(columns, np.uint32(seed))
+
+    def _made(self, state: TrainState, batch: Mapping[str, jax.Array], seed: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.key(seed), batch["task"][0])
+        keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+        video_BTHWC = batch["video"] / jnp.float32(255)
+        made = self.generate(state, batch["task"], batch["label"], video_BTHWC, keys_B)["video"]
+        return jnp.round(jnp.clip(made.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
     def _samples(self, tables: dict[str, Columns], videos: dict[str, np.ndarray]) -> Columns:
         """The first clips of the split by task: ``video`` (n, S, T, H, W, 3), ``track``, and what was ``shown``."""

@@ -13,16 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals.hosts import eval_rows, gather, local_rows, stack
 from videogvt.evals.objects import Originals, object_columns
-from videogvt.evals.tables import Columns, choose, code_figures, figures, in_order
+from videogvt.evals.rows import Columns, SplitEval, gather, whole_table
+from videogvt.evals.tables import choose, code_figures, figures
 from videogvt.evals.trivial import Answer
-from videogvt.inputs.sources import ClipSource
 from videogvt.ops import quality
-from videogvt.train.contracts import Media, When
-from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 from videogvt.world import oracle
 
@@ -33,34 +30,24 @@ Reconstruct = Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]]
 Contestant = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 
-@dataclasses.dataclass
-class ReconstructionEval:
+@dataclasses.dataclass(kw_only=True)
+class ReconstructionEval(SplitEval):
     """Measures the reconstructions of one split.
 
     Attributes:
-      source: the split, opened with ``video``, ``id`` and, where they exist, ``label`` and ``TRUTH_FIELDS``.
-      split: its name; like ``seed`` and ``weights`` ("ema" or "params") it only stands among the facts.
       reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video_BTHWC, codes_Bthw)``, traceable.
       num_codes: K of the tokenizer.
-      when: its schedule.
-      batch_size: of all hosts together; it divides by the devices along the data axis.
-      limit: only the first so many clips, or None for the whole split.
       answers: trivial answers by name.
       answers_limit: only the first so many clips for them, or None for all that are measured.
       untrained: makes the state of an untrained tokenizer of the same size, another answer; or None.
       untrained_limit: only the first so many clips for it, since it costs as much as the tokenizer itself.
       samples: how many clips of each choice (first, best, median, worst) to keep for the report; 0 for none.
+      (others: see ``SplitEval``; the source has ``video``, ``id`` and, where they exist, ``label`` and
+        ``TRUTH_FIELDS``)
     """
 
-    source: ClipSource
-    split: str
-    seed: int
-    weights: str
     reconstruct: Reconstruct
     num_codes: int
-    when: When
-    batch_size: int
-    limit: int | None = None
     answers: Mapping[str, Answer] = dataclasses.field(default_factory=dict)
     answers_limit: int | None = None
     untrained: Callable[[], TrainState] | None = None
@@ -68,20 +55,14 @@ class ReconstructionEval:
     samples: int = 2
 
     def __post_init__(self):
-        self.clips = min(len(self.source), self.limit or len(self.source))
+        super().__post_init__()
         self.has_truth = set(TRUTH_FIELDS) <= set(self.source.fields)
         names = tuple(self.source.class_names)
         self.families = names if self.has_truth and set(names) <= set(oracle.FAMILIES) else ()
-        self._forward = None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is needed to repeat the figures."""
-        return {
-            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
-            "weights": self.weights, "batch_size": self.batch_size, "num_codes": self.num_codes,
-            "class_names": list(self.source.class_names), "answers": list(self.answers),
-        }
+        return super().facts | {"num_codes": self.num_codes, "answers": list(self.answers)}
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip), ``codes`` (their counts) and ``samples``."""
@@ -108,7 +89,7 @@ class ReconstructionEval:
             contestants["untrained"] = (self._tokenizer(self.untrained()), self.untrained_limit)
         parts: dict[str, list[Columns]] = {name: [] for name in (*contestants, "original")}
         counts: dict[str, np.ndarray] = {}
-        for index_B, batch in eval_rows(self.source, self.batch_size, self.limit):
+        for index_B, batch in self.batches():
             mask_B = batch["mask"] > 0
             common = {"id": np.asarray(batch["id"]).astype(str), "index": index_B}
             common |= {name: batch[name] for name in ("label", "fps") if name in batch}
@@ -117,7 +98,7 @@ class ReconstructionEval:
                 columns = object_columns(batch["video"], originals)
                 parts["original"].append({**common, "mask": mask_B, **columns})
             for name, (contestant, limit) in contestants.items():
-                if index_B[0] // self.batch_size * self.batch_size >= limit:  # the same on all hosts
+                if not self.within(index_B, limit):
                     continue
                 video_BTHWC, codes_Bthw = contestant(batch["video"])
                 columns = image_columns(batch, video_BTHWC)
@@ -129,23 +110,16 @@ class ReconstructionEval:
                     used_K = np.bincount(codes_Bthw[counted_B].ravel(), minlength=self.num_codes)
                     counts[name] = counts[name] + used_K if name in counts else used_K
         totals = {name: gather({"counts": used[None]})["counts"].sum(axis=0) for name, used in counts.items()}
-        return {name: in_order(gather(stack(part))) for name, part in parts.items() if part}, totals
+        return {name: whole_table(part) for name, part in parts.items() if part}, totals
 
     def _tokenizer(self, state: TrainState) -> Contestant:
         """The tokenizer as a function of this host's uint8 rows; its video is float32 in [0, 1]."""
-        mesh = mesh_of(state)
-        if self._forward is None:
-            def forward(state, video_BTHWC):
-                video, codes_Bthw = self.reconstruct(state, video_BTHWC.astype(jnp.float32) / 255.0)
-                return jnp.clip(video.astype(jnp.float32), 0.0, 1.0), codes_Bthw
+        forward = self.on_rows("reconstruct", self._reconstructed, state)
+        return lambda video_BTHWC: forward({"video": video_BTHWC})
 
-            self._forward = jax.jit(forward, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
-
-        def contestant(video_BTHWC):
-            video, codes_Bthw = self._forward(state, place_batch({"video": video_BTHWC}, mesh)["video"])
-            return local_rows(video), local_rows(codes_Bthw)
-
-        return contestant
+    def _reconstructed(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        video_BTHWC, codes_Bthw = self.reconstruct(state, batch["video"].astype(jnp.float32) / 255.0)
+        return jnp.clip(video_BTHWC.astype(jnp.float32), 0.0, 1.0), codes_Bthw
 
     def _samples(self, state: TrainState, tables: dict[str, Columns]) -> Columns:
         """The chosen clips with their reconstructions, uint8, and what the tables say of them."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-Columns = dict[str, np.ndarray]
+from videogvt.evals.rows import Columns
 
 
 def figures(columns: Columns) -> dict[str, float]:
@@ -66,10 +66,3 @@ def choose(columns: Columns, count: int) -> dict[str, np.ndarray]:
         "first": np.arange(count), "best": order[:count], "median": order[from_middle[:count]],
         "worst": order[len(order) - count :][::-1],
     }
-
-
-def in_order(columns: Columns) -> Columns:
-    """The rows that count, those whose ``mask`` is true, in the order of the split, by ``index``; without the mask."""
-    order = np.argsort(columns["index"], kind="stable")
-    order = order[columns["mask"][order]]
-    return {name: column[order] for name, column in columns.items() if name != "mask"}

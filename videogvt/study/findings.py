@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from videogvt.core.arrays import Damaged, read_npz
 from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
-from videogvt.evals.hosts import Columns
+from videogvt.evals.rows import Columns
 from videogvt.experiment import LAST
 from videogvt.inputs.targets import TARGETS
 from videogvt.study.protocol import Member, choices, members

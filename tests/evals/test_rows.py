@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from tests.evals.test_modelability import of_squares
 from tests.evals.test_reconstruction import make_eval, make_state, source
-from videogvt.evals import hosts
+from videogvt.evals import rows
 from videogvt.train.contracts import Media
 from videogvt.train.parallel import MeshShape
 
@@ -46,35 +46,35 @@ print(json.dumps({name: value for name, value in results.items() if not isinstan
 
 def test_tables_of_hosts_are_put_together(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", lambda tree, tiled: {
+    monkeypatch.setattr(rows.multihost_utils, "process_allgather", lambda tree, tiled: {
         name: np.concatenate([jnp.asarray(array)] * 2) for name, array in tree.items()})  # through jax, as it does
     columns = {
         "id": np.array(["été#0", "b" * 300]), "error": np.array([1 / 3, 2.0]), "seen": np.array([2**40 + 1, -1]),
         "track": np.arange(12, dtype=np.float32).reshape(2, 3, 2), "found": np.array([[True], [False]]),
         "label": np.array([3, 4], np.int32),
     }
-    whole = hosts.gather(columns)
+    whole = rows.gather(columns)
     for name, column in columns.items():
         assert whole[name].dtype == column.dtype, name
         np.testing.assert_array_equal(whole[name], np.concatenate([column, column]), err_msg=name)
-    assert hosts.gather({"track": np.zeros((0, 3, 2))})["track"].shape == (0, 3, 2)
+    assert rows.gather({"track": np.zeros((0, 3, 2))})["track"].shape == (0, 3, 2)
 
 
 def test_texts_are_as_wide_as_the_longest_of_any_host(monkeypatch):
-    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", lambda tree, tiled: {
+    monkeypatch.setattr(rows.multihost_utils, "process_allgather", lambda tree, tiled: {
         name: np.concatenate([array, [300]]) for name, array in tree.items()})  # the other host's longest
     columns = {"id": np.array(["été", ""]), "index": np.arange(2)}
-    found = hosts._of_one_width(columns)
+    found = rows._of_one_width(columns)
     assert found["id"].dtype == "U300" and found["id"].tolist() == ["été", ""]
-    assert hosts._of_one_width({"id": np.array([""])})["id"].dtype.itemsize > 0
+    assert rows._of_one_width({"id": np.array([""])})["id"].dtype.itemsize > 0
 
 
 def test_local_rows_of_a_split_array():
     devices = jax.devices()
     mesh = MeshShape().build(devices)
-    rows = np.arange(2 * len(devices) * 3.0).reshape(-1, 3)
-    array = jax.device_put(rows, NamedSharding(mesh, PartitionSpec("data")))
-    np.testing.assert_array_equal(hosts.local_rows(array), rows)
+    numbers = np.arange(2 * len(devices) * 3.0).reshape(-1, 3)
+    array = jax.device_put(numbers, NamedSharding(mesh, PartitionSpec("data")))
+    np.testing.assert_array_equal(rows.local_rows(array), numbers)
 
 
 def test_two_hosts_measure_what_one_does():

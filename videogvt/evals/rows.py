@@ -1,0 +1,136 @@
+"""Tables with a row for each clip, measured by many hosts, each on its own rows, and put together on all of them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+
+from videogvt.inputs.pipeline import eval_batches
+from videogvt.inputs.sources import ClipSource
+from videogvt.train.contracts import When
+from videogvt.train.parallel import mesh_of, place_batch
+from videogvt.train.state import TrainState
+
+Columns = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(kw_only=True)
+class SplitEval:
+    """What evaluators of one split have in common: which clips, where a batch is computed, and what repeats it.
+
+    Attributes:
+      source: the split, opened with the fields that the evaluator asks for.
+      split: its name; like ``weights`` ("ema" or "params") it only stands among the facts.
+      seed: of what is drawn at random.
+      when: its schedule.
+      batch_size: of all hosts together; it divides by the devices along the data axis.
+      limit: only the first so many clips, or None for the whole split.
+    """
+
+    source: ClipSource
+    split: str
+    seed: int
+    weights: str
+    when: When
+    batch_size: int
+    limit: int | None = None
+
+    def __post_init__(self):
+        self.clips = min(len(self.source), self.limit or len(self.source))
+        self._compiled: dict[str, Callable] = {}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is needed to repeat the figures."""
+        return {
+            "split": self.split, "split_hash": self.source.split_hash, "clips": self.clips, "seed": self.seed,
+            "weights": self.weights, "batch_size": self.batch_size, "class_names": list(self.source.class_names),
+        }
+
+    def batches(self) -> Iterator[tuple[np.ndarray, Columns]]:
+        """See ``eval_rows``."""
+        return eval_rows(self.source, self.batch_size, self.limit)
+
+    def within(self, index_B: np.ndarray, limit: int) -> bool:
+        """Whether a batch has one of the first ``limit`` clips of the split; the same on all hosts."""
+        return index_B[0] // self.batch_size * self.batch_size < limit
+
+    def on_rows(self, name: str, function: Callable, state: TrainState) -> Callable:
+        """A traceable function of (state, columns, ...) as one of this host's rows, compiled once for each name.
+
+        What is given after the columns goes to every device. Returned are this host's rows of all arrays of the result.
+        """
+        mesh = mesh_of(state)
+        if name not in self._compiled:
+            self._compiled[name] = jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
+        compiled = self._compiled[name]
+        return lambda columns, *others: jax.tree.map(local_rows, compiled(state, place_batch(columns, mesh), *others))
+
+
+def eval_rows(source: ClipSource, batch_size: int, limit: int | None) -> Iterator[tuple[np.ndarray, Columns]]:
+    """This host's rows of every batch of a split, after their places in it; see ``inputs.pipeline.eval_batches``."""
+    hosts, host = jax.process_count(), jax.process_index()
+    rows = batch_size // hosts
+    batches = eval_batches(source, batch_size=batch_size, host_index=host, host_count=hosts, limit=limit)
+    for number, batch in enumerate(batches):
+        yield number * batch_size + host * rows + np.arange(rows), batch
+
+
+def local_rows(array: jax.Array) -> np.ndarray:
+    """This host's rows, in order, of an array that is split over the devices along its leading axis only."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    parts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)])
+
+
+def stack(batches: list[Columns]) -> Columns:
+    """Tables of batches, one below the other."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def whole_table(parts: Sequence[Columns]) -> Columns:
+    """The table of all hosts' rows that count, those whose ``mask`` is true, in the order of the split, by ``index``;
+    without the mask.
+
+    Args:
+      parts: this host's tables of batches; with ``index`` and ``mask``.
+    """
+    columns = gather(stack(parts))
+    order = np.argsort(columns["index"], kind="stable")
+    order = order[columns["mask"][order]]
+    return {name: column[order] for name, column in columns.items() if name != "mask"}
+
+
+def gather(columns: Columns) -> Columns:
+    """The tables of all hosts, one below the other; they have the same columns and the same number of rows.
+
+    Columns travel as bytes, since jax has no texts and would make 32 bits of 64. Texts are as wide as the longest on
+    any host.
+    """
+    if jax.process_count() == 1:
+        return columns
+    columns = _of_one_width(columns)
+    whole = multihost_utils.process_allgather({name: _as_bytes(column) for name, column in columns.items()}, tiled=True)
+    return {name: np.ascontiguousarray(whole[name]).view(column.dtype).reshape(-1, *column.shape[1:])
+            for name, column in columns.items()}
+
+
+def _of_one_width(columns: Columns) -> Columns:
+    """The tables with every column of texts (dtype ``U``) in the widest type that a host has for it."""
+    widths = {name: np.array([max(column.dtype.itemsize // 4, 1)]) for name, column in columns.items()
+              if column.dtype.kind == "U"}
+    if not widths:
+        return columns
+    widths = multihost_utils.process_allgather(widths, tiled=True)
+    return columns | {name: columns[name].astype(f"U{int(np.max(width_N))}") for name, width_N in widths.items()}
+
+
+def _as_bytes(column: np.ndarray) -> np.ndarray:
+    """A column (N, ...) as (N, bytes of a row)."""
+    width = column.dtype.itemsize * int(np.prod(column.shape[1:]))
+    return np.ascontiguousarray(column).reshape(-1).view(np.uint8).reshape(len(column), width)
