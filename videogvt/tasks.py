@@ -242,7 +242,7 @@ class TaskTable:
         ``Vocabulary.label`` for negative and too large ones.
         """
         shown_B = jnp.asarray(self.class_conditional_n)[task_B] & (self.vocabulary.num_classes > 0)
-        class_B = jnp.where(shown_B, self.vocabulary.label(label_B), self.vocabulary.unconditional)
+        class_B = self.vocabulary.label(jnp.where(shown_B, label_B, -1))
         columns = [jnp.asarray(self.family_n)[task_B]] * self.vocabulary.multitask + [class_B]
         return jnp.stack(columns, -1).astype(jnp.int32)
 

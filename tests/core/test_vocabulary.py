@@ -56,6 +56,16 @@ def test_labels_of_integers_and_arrays():
     np.testing.assert_array_equal(Vocabulary(8).label(np.full(2, -1)), [8, 8])
 
 
+def test_maskgits_vocabulary_has_no_token_for_no_class():
+    """Of MaskGIT (arXiv 2202.04200): 1,024 codes, ImageNet's classes, and the mask as 2024."""
+    vocabulary = Vocabulary(1024, 1000, classless=False)
+    assert (vocabulary.size, vocabulary.mask, vocabulary.label(207)) == (2025, 2024, 1231)
+    np.testing.assert_array_equal(vocabulary.label(np.array([0, 999, 1000, -1])), [1024, 2023, 2025, 2025])
+    for ask in (lambda: vocabulary.unconditional, lambda: vocabulary.label(-1)):
+        with pytest.raises(ValueError, match="no token for samples without a class, which guidance"):
+            ask()
+
+
 @pytest.mark.parametrize(
     "ask, message",
     [

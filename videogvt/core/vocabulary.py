@@ -32,11 +32,14 @@ class Vocabulary:
       num_codes: K, codes of the tokenizer.
       num_classes: labels of the data; 0 where it has none, and every sample is unconditional.
       multitask: whether the prefix starts with a task token, which takes 16 special ids in place of 1.
+      classless: whether there is an unconditional class. MaskGIT's vocabulary (arXiv 2202.04200) has none, and begins
+        its special tokens one id earlier.
     """
 
     num_codes: int
     num_classes: int = 0
     multitask: bool = False
+    classless: bool = True
 
     def __post_init__(self):
         if self.num_codes < 1 or self.num_classes < 0:
@@ -47,11 +50,18 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """V, rows of the embedding table."""
-        return self.num_codes + self.num_classes + 1 + (16 if self.multitask else 1)
+        return self.num_codes + self.num_classes + self.classless + (16 if self.multitask else 1)
 
     @property
     def unconditional(self) -> int:
-        """The class token of samples whose class is unknown, or is not to be used."""
+        """The class token of samples whose class is unknown, or is not to be used.
+
+        Raises:
+          ValueError: there is none.
+        """
+        if not self.classless:
+            raise ValueError("This vocabulary has no token for samples without a class, which guidance and tasks "
+                             "without one need. Ask for a class, and leave guidance at 0.")
         return self.num_codes + self.num_classes
 
     @property
@@ -88,19 +98,22 @@ class Vocabulary:
 
         Returns:
           An integer or an array like ``label``. In an array a label that is too large, which a traced computation
-          could not report, becomes V, an id that does not exist: the transformers answer it with nan.
+          could not report, becomes V, an id that does not exist: the transformers answer it with nan. So does a
+          negative one where there is no unconditional class.
 
         Raises:
           ValueError: an integer is too large.
         """
-        beyond = label >= self.num_classes
+        beyond, unknown = label >= self.num_classes, label < 0
         if isinstance(label, numbers.Integral) and beyond:
             legal = f"0..{self.num_classes - 1}" if self.num_classes else "none, as it has no classes"
             raise ValueError(
                 f"Found label {label}; the labels of this vocabulary are {legal}. Pass -1 for the unconditional class.")
-        unknown = label < 0
+        if isinstance(label, numbers.Integral):
+            return self.unconditional if unknown else label + self.num_codes
+        without = self.unconditional if self.classless else self.size
         known = (label + self.num_codes) * (1 - beyond) * (1 - unknown)
-        return known + self.unconditional * unknown + self.size * beyond
+        return known + without * unknown + self.size * beyond
 
     def _special(self, name: str, from_end: int) -> int:
         if not self.multitask:

@@ -15,6 +15,8 @@ CONV_KINDS = ("3d", "2d", "2plus1d", "split", "split2d", "point")
 ConvKind = Literal["3d", "2d", "2plus1d", "split", "split2d", "point"]
 NORM_SCOPES = ("clip", "position")
 NormScope = Literal["clip", "position"]
+SHORTCUTS = ("input", "output")
+Shortcut = Literal["input", "output"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Style:
         paper's), or "position" (ours), nothing, so that what a cell becomes does not depend on the rest of the clip.
       norm_epsilon: added to every variance. Where the scope is a position, a cell that shows next to nothing has
         next to no variance, and the paper's 1e-6 would make the noise of its pixels as large as what others show.
+      shortcut: what the linear shortcut reads of a residual block that changes the width: "input", its input (the
+        paper's), or "output", its last convolution (MaskGIT's released code, whose weights were trained so).
       dtype: of the computation; GroupNorm's statistics are float32 in any case.
       param_dtype: of the parameters.
       lowering: see ``ops.conv.conv``.
@@ -45,6 +49,7 @@ class Style:
     norm_groups: int = 32
     norm_scope: NormScope = "clip"
     norm_epsilon: float = 1e-6
+    shortcut: Shortcut = "input"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     lowering: ops.Lowering = "auto"
@@ -54,6 +59,7 @@ class Style:
         for kind, name, legal in (
             ("conv", self.conv, CONV_KINDS), ("padding", self.padding, ops.PAD_MODES),
             ("lowering", self.lowering, ops.LOWERINGS), ("norm_scope", self.norm_scope, NORM_SCOPES),
+            ("shortcut", self.shortcut, SHORTCUTS),
         ):
             if name not in legal:
                 raise ValueError(unknown_name(kind, name, legal))
@@ -179,7 +185,8 @@ class ResBlock(nn.Module):
         residual = norm_swish(residual, self.style, name="GroupNorm_1")
         residual = conv3(residual, self.features, self.style, name="Conv_1", use_bias=False, split=(3, 1, 1))
         if x_BTHWC.shape[-1] != self.features:
-            x_BTHWC = conv1(x_BTHWC, self.features, self.style, name="Conv_2", use_bias=False)
+            read_BTHWC = residual if self.style.shortcut == "output" else x_BTHWC
+            x_BTHWC = conv1(read_BTHWC, self.features, self.style, name="Conv_2", use_bias=False)
         return x_BTHWC + residual
 
 

@@ -11,7 +11,7 @@ from flax.core import FrozenDict
 
 from videogvt.core.sections import configure
 from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
-from videogvt.nn.layers import ConvKind, NormScope, Style
+from videogvt.nn.layers import ConvKind, NormScope, Shortcut, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
 from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum
 from videogvt.ops.conv import Lowering, Padding
@@ -31,9 +31,10 @@ class VideoTokenizer(nn.Module):
         paper's, for codes of places and times.
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
-      conv, padding, norm_groups, norm_scope, norm_epsilon, dtype, param_dtype, lowering: see ``layers.Style``.
-        With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code says what is in its
-        own cell and nothing else, and what the decoder hears of other cells comes through ``decoder_reach``.
+      conv, padding, norm_groups, norm_scope, norm_epsilon, shortcut, dtype, param_dtype, lowering: see
+        ``layers.Style``. With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code
+        says what is in its own cell and nothing else, and what the decoder hears of other cells comes through
+        ``decoder_reach``.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
         divides by the deviation of both.
@@ -58,6 +59,7 @@ class VideoTokenizer(nn.Module):
     norm_groups: int = 32
     norm_scope: NormScope = "clip"
     norm_epsilon: float = 1e-6
+    shortcut: Shortcut = "input"
     stem: Sequence[int] = (1, 1, 1)
     input_bias: float = 0.0
     input_scale: float = 1.0
@@ -76,8 +78,8 @@ class VideoTokenizer(nn.Module):
         """What all layers have in common."""
         return Style(
             conv=self.conv, padding=self.padding, norm_groups=self.norm_groups, norm_scope=self.norm_scope,
-            norm_epsilon=self.norm_epsilon, dtype=jnp.dtype(self.dtype), param_dtype=jnp.dtype(self.param_dtype),
-            lowering=self.lowering)
+            norm_epsilon=self.norm_epsilon, shortcut=self.shortcut, dtype=jnp.dtype(self.dtype),
+            param_dtype=jnp.dtype(self.param_dtype), lowering=self.lowering)
 
     @property
     def pyramid(self) -> Pyramid:
