@@ -9,6 +9,8 @@ Variants by argument:
     default   a small network on 16 x 64 x 64 clips, 4 x 16 x 16 codes, for a laptop
     gan       the same with a small discriminator, whose gradient the generator feels from step 2000 on
     B64, B    the paper's network and losses at 64 px and at 128 px, for a GPU or TPU
+    from_maskgit    a 3-D network that begins as MaskGIT's tokenizer of ImageNet, inflated at the centre: 16 x 128 x 128
+              clips, 4 x 8 x 8 codes, for a GPU or TPU. Name the file, --config.init_from.workdir=maskgit:FILE
     tiny      two steps, for the tests
 
 Other sizes: --config.data.options.height=128 --config.data.options.width=128, multiples of 4; clips are scaled to cover
@@ -20,7 +22,7 @@ From another run of the same network, or the name of one that ships:
 
 Hardware and time: a step of the default costs 0.24 s of one core of an AMD EPYC (avx512f), 1,200 of them about three
 minutes of two; --mode=plan says how long on your machine. docs/results.md has what it comes to on four sample videos,
-beside H.264 and H.265. A large folder wants more steps, --config.train.steps=N. B64 and B were not timed.
+beside H.264 and H.265. A large folder wants more steps, --config.train.steps=N. B64, B and from_maskgit were not timed.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -28,7 +30,8 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default(), "gan": _gan(), "B64": _paper(64), "B": _paper(128), "tiny": _tiny()}
+    variants = {"default": _default(), "gan": _gan(), "B64": _paper(64), "B": _paper(128),
+                "from_maskgit": _from_maskgit(), "tiny": _tiny()}
     if variant not in variants:
         raise ValueError(f"configs/vqvae_videos.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]
@@ -135,6 +138,20 @@ def _paper(size: int) -> ConfigDict:
     config.train.steps = 40_000
     config.train.save_every = 1000
     config.evals.every = 2000
+    return config
+
+
+def _from_maskgit() -> ConfigDict:
+    """All of the tokenizer's leaves are taken over; the discriminator, which MaskGIT gives nobody, begins at random."""
+    config = _paper(128)
+    config.data.batch_size = 32
+    config.tokenizer = ConfigDict({
+        "filters": 128, "channel_multipliers": (1, 1, 2, 2, 4), "temporal_downsample": (True, True, False, False),
+        "encoder_blocks": 2, "decoder_blocks": 2, "padding": "zero", "shortcut": "output", "remat_levels": 2,
+        "dtype": "bfloat16",
+        "quantizer": ConfigDict({"name": "vq", "num_codes": 1024, "embedding_dim": 256, "entropy_weight": 0.1}),
+    })
+    config.init_from.workdir = "maskgit:tokenizer_imagenet256_checkpoint"
     return config
 
 

@@ -185,7 +185,7 @@ class Request:
       steps, temperature, choice_temperature, guidance: of the decoding; None for the run's own.
       show_steps: also write how the first clip came about.
       output: folder for the files; None for ``generated/<task>-<class>-seed<seed>`` in the run's directory, or in
-        ``runs/<name>`` for a generator that ships.
+        ``runs/<name>`` for a generator that ships, or a file of others.
     """
 
     task: str | None = None
@@ -218,6 +218,7 @@ def generate(
     """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
     import pathlib
 
+    from videogvt.compat import place_of
     from videogvt.core.mistakes import warnings_told
     from videogvt.experiment import default_workdir
     from videogvt.pretrained import VideoGenerator, shipped
@@ -252,7 +253,7 @@ def generate(
         )
     classes = [generator.class_names[label] if label >= 0 else "clip" for label in made.labels]
     clips = [f"{name}-{place:03d}" for place, name in enumerate(classes)]
-    home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / source
+    home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / place_of(source)
     about = {"generator": source, "tokenizer": generator.tokenizer.hash, "tasks": list(generator.tasks),
              **dataclasses.asdict(request), "task": task, "classes": classes,
              "decoding": dataclasses.asdict(with_decoding(generator.generation, decoding).decoding)}
@@ -294,6 +295,9 @@ def _given(generator, task: str, request: Request, data_dir: str | None, config=
     if request.index is None:
         return None
     config = config or generator.config
+    if config["data"] is None:
+        raise ValueError(f"--index={request.index}: this generator does not say which clips it was trained on. Leave "
+                         "the flag out, or name the data set by a --config.")
     if request.split != "train":  # how many training clips there are changes no other; they need not be made for one
         options = {key: value for key, value in config["data"]["options"].items() if key != "clips"}
         config = {**config, "data": {**config["data"], "options": options}}

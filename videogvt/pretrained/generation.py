@@ -340,14 +340,18 @@ def causal_generation(
 def vocabulary_and_tasks(
     config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[Vocabulary, TaskTable]:
-    """What the section ``tasks`` describes; arguments as in ``masked_generation``."""
+    """What the section ``tasks`` describes; arguments as in ``masked_generation``.
+
+    Its ``classless`` is not for configs: it says of others' weights whether their vocabulary has an unconditional
+    class.
+    """
     section = dict(config["tasks"])
-    names = ("names", "weights", "rule", "released_prefix", "background", "mixing", "multitask")
+    names = ("names", "weights", "rule", "released_prefix", "background", "mixing", "multitask", "classless")
     check_keys("tasks", section, names)
-    multitask = section.pop("multitask", len(section["names"]) > 1)
+    multitask, classless = section.pop("multitask", len(section["names"]) > 1), section.pop("classless", True)
     if tokenizer.spectrum:  # none of its codes has a place of which pixels could be given
         section.setdefault("rule", "clip")
-    vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask)
+    vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask, classless)
     return vocabulary, configure(
         TaskTable.build, "tasks", section, video_shape=tuple(video_shape),
         latent_shape=tokenizer.latent_shape(video_shape), vocabulary=vocabulary,

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogvt.compat import StoredGenerator, foreign
 from videogvt.decode import extend
 from videogvt.inputs.clip_shape import class_names, clip_shape
 from videogvt.inputs.sources import open_source
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.fidelity import poor_reading
 from videogvt.pretrained.generation import MaskedGeneration, causal_generation, masked_generation
+from videogvt.pretrained.loading import OTHERS
 from videogvt.pretrained.requests import Generation, given_clips, labels_of, with_decoding, with_task
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train.checkpoint import choose_step, load_params, read_meta
@@ -79,13 +81,14 @@ class VideoGenerator:
         cls, source: str | os.PathLike, *, weights: str = "ema", step: int | str = "best",
         tokenizer: str | os.PathLike | None = None, data_dir: os.PathLike | None = None, batch_size: int = 8,
     ) -> "VideoGenerator":
-        """A generator from a run's directory, from an exported folder, or by the name of a shipped one.
+        """A generator from a run's directory or an exported folder, by a shipped one's name, or of others' weights.
 
         Args:
-          source: the directory or name; a directory of that name wins.
+          source: the directory or name; a directory of that name wins. "maskgit:FILE" and its like: see ``compat``.
           weights: "ema" (the parameters themselves where the run has no average) or "params", of a run.
           step: "best", "last" or a number, of a run.
-          tokenizer: where the run's tokenizer lies now; None for where its config says.
+          tokenizer: where the run's tokenizer lies now; None for where its config says. Of others' weights, their
+            tokenizer's source, where it does not lie beside them under its public name.
           data_dir: root of the data sets, which are asked for names of classes that the config does not tell.
           batch_size: see the class.
 
@@ -93,6 +96,8 @@ class VideoGenerator:
           FileNotFoundError: there is no such generator or tokenizer; the message lists the shipped ones.
           ValueError: the tokenizer is not the one that the transformer was trained with.
         """
+        if theirs := foreign(source, step):
+            return cls._of_others(source, theirs.read("generator", weights), tokenizer, batch_size)
         folder = pathlib.Path(source).expanduser()
         if not folder.is_dir():
             folder = shipped("generator").get(str(source), folder)
@@ -111,7 +116,7 @@ class VideoGenerator:
             names = ", ".join(shipped("generator")) or "none"
             raise FileNotFoundError(
                 f"There is no generator {str(source)!r}: expected the directory of a run (with config.json), an "
-                f"exported folder, or the name of a shipped generator ({names})."
+                f"exported folder, the name of a shipped generator ({names}), {OTHERS}."
             )
         config = json.loads((folder / "config.json").read_text())
         check_kind(config)
@@ -119,6 +124,18 @@ class VideoGenerator:
         found = VideoTokenizer.load(tokenizer or section["run"], step="best" if tokenizer else section["step"])
         _check_tokenizer(folder, read_meta(folder, choose_step(folder, step))["frozen"]["tokenizer"], found)
         return cls(config, params, found, *_clips(config["data"], data_dir), batch_size=batch_size)
+
+    @classmethod
+    def _of_others(cls, source, found: StoredGenerator, tokenizer, batch_size: int) -> "VideoGenerator":
+        if not (tokenizer or found.tokenizer):
+            raise ValueError(f"{os.fspath(source)} does not say which tokenizer it goes with; name it: "
+                             "VideoGenerator.load(..., tokenizer=...).")
+        first = VideoTokenizer.load(tokenizer or found.tokenizer)
+        if first.num_codes != found.num_codes:
+            raise ValueError(f"{os.fspath(source)} speaks of {found.num_codes} codes, and {first} has "
+                             f"{first.num_codes}; name the tokenizer that it was trained with.")
+        shape = tuple(cells * stride for cells, stride in zip(found.grid, first.strides))
+        return cls(found.config, found.params, first, shape, found.class_names, batch_size=batch_size)
 
     def __repr__(self) -> str:
         return f"VideoGenerator({self.config['name']}, tasks {', '.join(self.tasks)})"

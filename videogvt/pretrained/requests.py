@@ -16,6 +16,10 @@ from videogvt.tasks import TASKS, TaskTable
 Generation = MaskedGeneration | CausalGeneration
 
 
+LISTED = 20
+"""Classes that a message lists where they have no names but numbers."""
+
+
 def base_name(task: str) -> str:
     """A task's name without numbers of given frames: "FP" of "FP:8"."""
     return task.partition(":")[0]
@@ -83,6 +87,9 @@ def labels_of(task: str, label: Any, number: int, class_names: Sequence[str]) ->
 
 
 def _label(label: str | int, class_names: Sequence[str]) -> int:
+    numbers_alone = len(class_names) > LISTED and class_names[-1] == str(len(class_names) - 1)
+    if numbers_alone and not (str(label).isdecimal() and int(label) < len(class_names)):
+        raise ValueError(f"There is no class {label!r}; classes are numbers from 0 to {len(class_names) - 1} here.")
     if isinstance(label, str) and not label.isdecimal():
         if label not in class_names:
             raise ValueError(unknown_name("class", label, class_names))

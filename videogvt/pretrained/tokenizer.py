@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import os
-import pathlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,9 +18,8 @@ from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import chunk_starts, crossfade
 from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
 from videogvt.ops.values import as_pixels
-from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
-from videogvt.train.checkpoint import load_params
+from videogvt.pretrained.loading import stored_tokenizer
 from videogvt.train.state import tree_hash
 
 WINDOW = 16
@@ -80,41 +78,21 @@ class VideoTokenizer:
         cls, source: str | os.PathLike, *, weights: str = "ema", step: int | str = "best",
         window: int | None = None, batch_size: int = 8,
     ) -> "VideoTokenizer":
-        """A tokenizer from a run's directory, from an exported folder, or by the name of a shipped one.
+        """A tokenizer from a run's directory or an exported folder, by a shipped one's name, or of others' weights.
 
         Args:
-          source: the directory or name; a directory of that name wins.
-          weights: "ema" or "params", of a run.
+          source: the directory or name; a directory of that name wins. "maskgit:FILE" and its like: see ``compat``.
+          weights: "ema" or "params", of a run or of a file that has both.
           step: "best", "last" or a number, of a run.
           window, batch_size: see the class.
 
         Raises:
-          FileNotFoundError: there is no such tokenizer; the message lists the shipped ones.
+          FileNotFoundError: there is no such tokenizer; the message lists the shipped ones, or names the public file.
+          ValueError: what is there is no tokenizer, or is damaged.
         """
-        folder = pathlib.Path(source).expanduser()
-        if not folder.is_dir():
-            folder = shipped().get(str(source), folder)
-        if is_bundle(folder):
-            if (weights, step) != ("ema", "best"):
-                raise ValueError(f"{folder} is an exported tokenizer with one set of weights; leave out weights, step.")
-            config, params = read_bundle(folder)
-            if "tokenizer" not in config:
-                raise ValueError(f"{folder} holds a generator; load it with VideoGenerator.load.")
-            common = {"window": window, "batch_size": batch_size, "data": config["run"]["data"]}
-            return cls(config["tokenizer"], params, **common)
-        if not (folder / "config.json").exists():
-            names = ", ".join(shipped()) or "none"
-            raise FileNotFoundError(
-                f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an "
-                f"exported folder, or the name of a shipped tokenizer ({names}). Where a config names the run, the top "
-                "of its file says how to train it."
-            )
-        config = json.loads((folder / "config.json").read_text())
-        networks_by_name = load_params(folder, weights, step)
-        if "tokenizer" not in config or "generator" not in networks_by_name:
-            raise ValueError(f"{folder} holds a run of {sorted(networks_by_name)}, which is no tokenizer's.")
-        common = {"window": window, "batch_size": batch_size, "data": config["data"]}
-        return cls(config["tokenizer"], networks_by_name["generator"], **common)
+        found = stored_tokenizer(source, weights, step)
+        window = found.window if window is None else window
+        return cls(found.config, found.params, window=window, batch_size=batch_size, data=found.data)
 
     def __repr__(self) -> str:
         return f"VideoTokenizer({self.num_codes} codes, strides {self.strides}, {self.hash})"

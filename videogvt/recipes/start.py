@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from etils import epath
 
+from videogvt.compat import foreign
+from videogvt.compat.trees import misfits
 from videogvt.core.registry import unknown_name
 from videogvt.core.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
@@ -31,7 +33,7 @@ class Start:
 
     Attributes:
       workdir: directory of the other run; or an exported folder, or the name of a tokenizer or generator that ships,
-        whose moving average then is parameters and moving average.
+        whose moving average then is parameters and moving average. "maskgit:FILE" and its like: see ``compat``.
       inflation: "central" or "average" (see ``nn.inflation``), for networks that may differ and in particular lack the
         time axis; "none" where they must be the same, leaf by leaf.
       step: "best", "last" or a number; of what was exported "best" alone.
@@ -65,6 +67,8 @@ class Start:
 
     def _given(self) -> Mapping[str, Mapping[str, Any]]:
         """Networks by name, of "params" and of "ema"."""
+        if theirs := foreign(self.workdir, self.step):
+            return {weights: theirs.read("networks", weights) for weights in ("params", "ema")}
         folder = epath.Path(self.workdir).expanduser()  # which may be in a bucket
         if not folder.is_dir():
             ships = shipped() | shipped("generator")
@@ -99,17 +103,13 @@ class Start:
     def _check_same(self, name: str, wanted: Any, given: Any) -> None:
         shapes = [
             {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf)
-             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (wanted, given)
+             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (given, wanted)
         ]
-        differ = sorted(path for path in shapes[0].keys() | shapes[1].keys()
-                        if shapes[0].get(path) != shapes[1].get(path))
-        if differ:
-            path = differ[0]
+        if differ := misfits(*shapes):
             raise ValueError(
-                f"init_from: the {name} of {self.workdir} is another network: {len(differ)} parameters differ, such as "
-                f"{path}, {shapes[1].get(path, 'absent')} there and {shapes[0].get(path, 'absent')} here. Use the same "
-                f"config, or init_from.inflation = 'central' to take over what fits."
-            )
+                f"init_from: the {name} of {self.workdir} is another network: {len(differ)} parameters differ. Use the "
+                "same config, or init_from.inflation = 'central' to take over what fits. These are:\n  "
+                + "\n  ".join(differ))
 
 
 @dataclasses.dataclass(frozen=True)

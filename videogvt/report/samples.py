@@ -23,6 +23,8 @@ def write_samples(
 ) -> list[pathlib.Path]:
     """Writes a GIF of each clip, an MP4 too where PyAV is installed, and of all together a WebP and a contact sheet.
 
+    Clips of one frame are pictures: a PNG of each, in its own size, and the contact sheet.
+
     Args:
       folder: made if it is not there; what was written here before, by its ``about.json``, is taken away.
       videos: clips (T, H, W, 3) of one shape, in [0, 1].
@@ -37,17 +39,22 @@ def write_samples(
     folder.mkdir(parents=True, exist_ok=True)
     scale = max(1, 256 // videos[0].shape[1])
     frames = spread(len(videos[0]), COLUMNS)
-    files = {f"{name}.gif": Media.animation(enlarge(as_uint8(video), scale), FPS).data
-             for name, video in zip(names, videos, strict=True)}
-    files["all.webp"] = animation(videos, FPS, scale=max(1, scale // 2), slow=1.0)
-    files["contact_sheet.png"] = png(strip(videos, frames, scale=max(1, scale // 2)))
+    still = len(videos[0]) == 1
+    if still:
+        files = {f"{name}.png": png(as_uint8(video[0])) for name, video in zip(names, videos, strict=True)}
+        files["contact_sheet.png"] = png(_sheet(videos))
+    else:
+        files = {f"{name}.gif": Media.animation(enlarge(as_uint8(video), scale), FPS).data
+                 for name, video in zip(names, videos, strict=True)}
+        files["all.webp"] = animation(videos, FPS, scale=max(1, scale // 2), slow=1.0)
+        files["contact_sheet.png"] = png(strip(videos, frames, scale=max(1, scale // 2)))
     if codes is not None:
         files["codes.npz"] = Media.arrays(**codes).data
     if steps is not None:
         files["steps.webp"] = animation(list(steps), FPS, scale=max(1, scale // 2), slow=1.0)
         files["steps.png"] = png(strip([np.stack([merged(as_uint8(step)) for step in steps])], range(len(steps))))
     films = {f"{name}.mp4": video for name, video in zip(names, videos, strict=True)}
-    films = films if importlib.util.find_spec("av") else {}
+    films = films if importlib.util.find_spec("av") and not still else {}
     listed = {"clips": list(names), "files": [*files, *films], **about}
     for name in _listed(folder / ABOUT):
         (folder / name).unlink(missing_ok=True)
@@ -57,6 +64,15 @@ def write_samples(
     for name, video in films.items():
         write_mp4(folder / name, enlarge(as_uint8(video), scale), FPS)
     return [folder / name for name in (*files, ABOUT, *films)]
+
+
+def _sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (1, H, W, 3) in rows, white where the last one ends: uint8 (rows, columns, 3)."""
+    columns = min(COLUMNS, len(pictures))
+    cells = [as_uint8(picture[0]) for picture in pictures]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.stack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    return strip(rows, range(columns), scale=1)
 
 
 def _listed(path: pathlib.Path) -> list[str]:

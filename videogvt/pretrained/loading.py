@@ -1,0 +1,40 @@
+"""Where tokenizers are read from: a run's directory, an exported folder, a shipped one, or a file that others made."""
+
+import json
+import os
+import pathlib
+
+from videogvt.compat import LOADERS, StoredTokenizer, foreign
+from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.train.checkpoint import load_params
+
+OTHERS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"
+"""The end of a list of what can be loaded, for messages."""
+
+
+def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -> StoredTokenizer:
+    """Reads a tokenizer; arguments and errors are those of ``VideoTokenizer.load``."""
+    if theirs := foreign(source, step):
+        return theirs.read("tokenizer", weights)
+    folder = pathlib.Path(source).expanduser()
+    if not folder.is_dir():
+        folder = shipped().get(str(source), folder)
+    if is_bundle(folder):
+        if (weights, step) != ("ema", "best"):
+            raise ValueError(f"{folder} is an exported tokenizer with one set of weights; leave out weights, step.")
+        config, params = read_bundle(folder)
+        if "tokenizer" not in config:
+            raise ValueError(f"{folder} holds a generator; load it with VideoGenerator.load.")
+        return StoredTokenizer(config["tokenizer"], params, data=config["run"]["data"])
+    if not (folder / "config.json").exists():
+        names = ", ".join(shipped()) or "none"
+        raise FileNotFoundError(
+            f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an exported "
+            f"folder, the name of a shipped tokenizer ({names}), {OTHERS}. Where a config names the run, the top of "
+            "its file says how to train it."
+        )
+    config = json.loads((folder / "config.json").read_text())
+    networks_by_name = load_params(folder, weights, step)
+    if "tokenizer" not in config or "generator" not in networks_by_name:
+        raise ValueError(f"{folder} holds a run of {sorted(networks_by_name)}, which is no tokenizer's.")
+    return StoredTokenizer(config["tokenizer"], networks_by_name["generator"], data=config["data"])
