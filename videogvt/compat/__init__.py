@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 LOADERS = {
+    "magvit": "videogvt.compat.magvit",
     "maskgit": "videogvt.compat.maskgit",
 }
 """Schemes, and the modules that read their files."""
