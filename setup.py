@@ -32,6 +32,7 @@ base = [
     jax,
     "matplotlib>=3.10,<4",
     "ml-collections>=1.1,<2",
+    "msgpack>=1.1,<2",
     "numpy>=2.2,<3",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<0.13",

@@ -218,7 +218,7 @@ def generate(
     """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
     import pathlib
 
-    from videogvt.compat import place_of
+    from videogvt.compat import short_name
     from videogvt.core.mistakes import warnings_told
     from videogvt.experiment import default_workdir
     from videogvt.pretrained import VideoGenerator, shipped
@@ -253,7 +253,7 @@ def generate(
         )
     classes = [generator.class_names[label] if label >= 0 else "clip" for label in made.labels]
     clips = [f"{name}-{place:03d}" for place, name in enumerate(classes)]
-    home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / place_of(source)
+    home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / short_name(source)
     about = {"generator": source, "tokenizer": generator.tokenizer.hash, "tasks": list(generator.tasks),
              **dataclasses.asdict(request), "task": task, "classes": classes,
              "decoding": dataclasses.asdict(with_decoding(generator.generation, decoding).decoding)}

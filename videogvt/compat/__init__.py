@@ -97,7 +97,7 @@ def foreign(source: str | os.PathLike, step: int | str = "best") -> Foreign | No
     return Foreign(scheme, pathlib.Path(path).expanduser())
 
 
-def place_of(source: str) -> str:
+def short_name(source: str) -> str:
     """A name for a folder of what comes of a source: the file's own where it is one of others, else the source."""
     theirs = foreign(source)
     return theirs.path.name if theirs else source

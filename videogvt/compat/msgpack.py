@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import Any
 
-import ml_dtypes
+import jax.numpy as jnp
 import msgpack
 import numpy as np
 
@@ -29,7 +29,7 @@ HEADER = 4096
 
 DTYPES = {name: np.dtype(name) for name in (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")}
-DTYPES |= {name: np.dtype(ml_dtypes.bfloat16) for name in ("bfloat16", "V2")}
+DTYPES |= {name: np.dtype(jnp.bfloat16) for name in ("bfloat16", "V2")}
 CHUNKED = "__msgpack_chunked_array__"
 
 
