@@ -13,8 +13,9 @@ Variants by argument:
     gan         quality's run, taken further with a discriminator and a perceptual network (trained by
                 configs/classifier_traj.py:judge)
     spectrum    codes of whole motions, for maskgvt_traj.py
+    v2          MAGVIT-v2's network in small: causal, 5 x 8 x 8 codes of signs for clips of 17 frames of any length
     B, L, B64, L64  the paper's networks and losses, for a GPU or TPU
-    tiny        two steps, for the tests
+    tiny, v2_tiny  two steps, for the tests
 
 docs/results.md has hardware, time and scores of each on the test split. B and L take steps in the tests, by shape
 alone, and were not trained.
@@ -28,7 +29,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     variants = {
         "default": _default, "quality": _quality, "cells": lambda: _cells((1, 16, 16), 512),
         "4x8x8": lambda: _cells((4, 8, 8)), "4x4x4": lambda: _cells((4, 16, 16)), "fsq": _fsq, "gan": _gan,
-        "spectrum": _spectrum,
+        "spectrum": _spectrum, "v2": _v2, "v2_tiny": _v2_tiny,
         "B": _paper_b, "L": _paper_l, "B64": _paper_b64, "L64": _paper_l64, "tiny": _tiny,
     }
     if variant not in variants:
@@ -191,6 +192,42 @@ def _spectrum() -> ConfigDict:
     config.train.steps = 1500
     config.train.save_every = 250
     config.evals.every = 500
+    return config
+
+
+def _v2() -> ConfigDict:
+    """A causal network whose norms are over frames: clips of 1 + 4 k frames in chunks, a picture as a clip of one.
+
+    A code is of 4 x 8 x 8 pixels, and of the first frame's 8 x 8. It was not trained to its end.
+    """
+    config = _default()
+    config.data.options.config = "mono64_17"
+    config.data.batch_size = 4
+    config.tokenizer = ConfigDict({
+        "conv": "causal", "norm_scope": "frame", "padding": "zero", "stem": (1, 2, 2), "filters": 16,
+        "channel_multipliers": (1, 2, 4), "temporal_downsample": (True, True), "encoder_blocks": (1, 1, 1, 0),
+        "decoder_blocks": (1, 1, 1, 0), "norm_groups": 8, "norm_epsilon": 1e-3,
+        "input_bias": 1.0, "input_scale": 2.0, "output_bias": 1.0, "output_scale": 0.1,
+        "quantizer": ConfigDict({"name": "lfq", "num_bits": 10, "entropy_weight": 0.01}),
+    })
+    config.generator = ConfigDict({"input_noise": config.generator.input_noise})
+    config.losses.background_weight = 2.0
+    config.losses.entropy_boost = 2.0  # three times the entropy's weight at first, as MAGVIT-v2 has it
+    config.losses.entropy_boost_steps = 1000
+    config.optimizer.learning_rate = 2e-3
+    config.train.steps = 3600
+    return config
+
+
+def _v2_tiny() -> ConfigDict:
+    config = _tiny()
+    transforms = {"temporal_window": {"num_frames": 5}}
+    config.data.transforms = ConfigDict(transforms)
+    config.evals.transforms = ConfigDict({"temporal_window": {"num_frames": 5, "random": False}})
+    config.tokenizer = _v2().tokenizer
+    config.tokenizer.filters = 8
+    config.tokenizer.quantizer.num_bits = 5
+    config.generator = ConfigDict()
     return config
 
 

@@ -318,3 +318,15 @@ def test_unusable_tables(options, message):
     fields = {"names": ("FP", "CG"), **SMALL, "vocabulary": SINGLE, **options}
     with pytest.raises(ValueError, match=message):
         TaskTable.build(fields.pop("names"), **fields)
+
+
+def test_a_causal_grid_has_a_latent_frame_of_the_first_frame_alone():
+    shapes = {"video_shape": (9, 8, 8), "latent_shape": (3, 2, 2)}
+    names = ("FP:1", "FP:2", "FP:5", "FI:1,1", "FI:2,5", "CG")
+    given = {"paper": [1, 2, 2, (1, 1), (2, 2), 0], "released": [1, 2, 2, (1, 1), (2, 2), 0]}
+    for rule, expected in given.items():
+        whole = TaskTable.build(names, vocabulary=SINGLE, rule=rule, **shapes)
+        for visible_thw, frames in zip(whole.visible_nthw, expected):
+            first, last = frames if isinstance(frames, tuple) else (frames, 0)
+            np.testing.assert_array_equal(visible_thw.all((1, 2)), np.arange(3) < first | (np.arange(3) >= 3 - last))
+            np.testing.assert_array_equal(visible_thw.any((1, 2)), visible_thw.all((1, 2)))

@@ -150,7 +150,8 @@ class TaskTable:
 
         Args:
           names: see ``parse_task``.
-          video_shape, latent_shape: (T, H, W) and (t, h, w), which divides it.
+          video_shape, latent_shape: (T, H, W) and (t, h, w), which divides it; or of a causal tokenizer, whose first
+            latent frame is of the first frame alone.
           rule: "paper" conditions the tokens with any given pixel; "released" draws each region on the latent grid,
             as the released code does, so that sliding strips are half the width there too. They differ for OPD and IPD.
             "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
@@ -168,15 +169,16 @@ class TaskTable:
         """
         _check(names, video_shape, latent_shape, rule, mixing, background)
         tasks = [parse_task(name, video_shape[0]) for name in names]
-        strides = [n // m for n, m in zip(video_shape, latent_shape)]
+        strides, lead = [-(-n // m) for n, m in zip(video_shape, latent_shape)], -video_shape[0] % latent_shape[0]
         visible_nTHW = np.stack([task.visible(video_shape) for task in tasks])
         if rule == "paper":
-            visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in visible_nTHW])
+            whole_nTHW = np.pad(visible_nTHW, ((0, 0), (lead, 0), (0, 0), (0, 0)))
+            visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in whole_nTHW])
         elif rule == "clip":
             given_n111 = visible_nTHW.any((1, 2, 3), keepdims=True)
             visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
-            visible_nthw = np.stack([_on_latents(task, strides[0]).visible(latent_shape) for task in tasks])
+            visible_nthw = np.stack([_on_latents(task, strides[0], lead).visible(latent_shape) for task in tasks])
         in_part_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1)
         bridged_n = in_part_n & (background is not None)
         filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | bridged_n
@@ -256,7 +258,8 @@ class TaskTable:
 def _check(names, video_shape, latent_shape, rule, mixing, background) -> None:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"tasks.names={list(names)} must name at least one task, and none twice.")
-    if any(n % m for n, m in zip(video_shape, latent_shape, strict=True)):
+    stride, lead = -(-video_shape[0] // latent_shape[0]), -video_shape[0] % latent_shape[0]
+    if lead not in (0, stride - 1) or any(n % m for n, m in zip(video_shape[1:], latent_shape[1:], strict=True)):
         raise ValueError(f"Clips of (T, H, W) = {tuple(video_shape)} do not divide into a latent grid of "
                          f"{tuple(latent_shape)}; use clips whose sides are multiples of the grid's.")
     for key, value, legal in (("rule", rule, Rule.__args__), ("mixing", mixing, Mixing.__args__)):
@@ -287,9 +290,14 @@ def _bridged(video_THWC, fill: float):
     return before_THWC + fade_T[:, None, None, None] * (video_THWC[after_T] - before_THWC)
 
 
-def _on_latents(task: Task, stride: int) -> Task:
-    """The task with numbers of latent frames that hold the given frames, which start and end with the clip."""
-    return dataclasses.replace(task, given=tuple(-(-frames // stride) for frames in task.given))
+def _on_latents(task: Task, stride: int, lead: int) -> Task:
+    """The task with numbers of latent frames that hold the given frames, which start and end with the clip.
+
+    Args:
+      lead: frames that the first latent frame has fewer than others.
+    """
+    frames = (before + lead * (place == 0) for place, before in enumerate(task.given))
+    return dataclasses.replace(task, given=tuple(-(-number // stride) for number in frames))
 
 
 def _family(task: Task, vocabulary: Vocabulary, released_prefix: bool) -> int:

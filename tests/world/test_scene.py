@@ -16,7 +16,9 @@ def test_the_whole_ball_is_in_every_frame_of_every_camera(name, split):
     spec = SPECS[name]
     for index in range(15):
         clip = example(spec, split, index)
-        pixels, reach = clip["pixel_position"], clip["radius_px"][..., None] + MARGIN * spec.pixel_unit - 1e-3
+        drawn = slice(spec.drawn_frames)
+        pixels, radius = clip["pixel_position"][:, drawn], clip["radius_px"][:, drawn, None]
+        reach = radius + MARGIN * spec.pixel_unit - 1e-3
         assert (pixels - reach >= -0.5).all()
         assert (pixels + reach <= np.array([spec.width, spec.height]) - 0.5).all()
 
@@ -69,6 +71,21 @@ def test_mono128_shows_the_scenes_of_mono64():
         np.testing.assert_allclose(2 * small["pixel_position"] + 0.5, large["pixel_position"], atol=2e-2)
 
 
+@pytest.mark.parametrize("changes", [{}, {"background": "grid", "sensor_noise": 0.02, "measurement_noise": 0.01}])
+def test_a_clip_with_a_tail_begins_with_the_clip_without(changes):
+    long = replace(SPECS["mono64_17"], **changes)
+    short = replace(long, num_frames=16, tail=0)
+    assert short == replace(SPECS["mono64"], name=short.name, **changes) and long.drawn_frames == 16
+    for split, index in (("train", 0), ("train", 3), ("ood", 1)):
+        begun, whole = example(short, split, index), example(long, split, index)
+        for name in ("video", "position", "measured_position", "velocity"):
+            np.testing.assert_array_equal(whole[name][:16], begun[name])
+            assert len(whole[name]) == 17
+        assert (whole["equation"], whole["caption"]) == (begun["equation"], begun["caption"])
+        step = whole["position"][16] - whole["position"][15]
+        np.testing.assert_allclose(step, whole["velocity"][15] / 24, atol=0.08)  # the motion goes on
+
+
 def test_a_longer_clip_shows_a_larger_scene():
     spec = replace(SPECS["mono64"], num_frames=32)
     assert abs(spec.length_unit - (31 / 15) ** 2) < 1e-12
@@ -107,6 +124,8 @@ def test_an_augmented_path_that_leaves_the_picture_is_refused(monkeypatch):
         ({"rig": "sterio"}, "Did you mean 'stereo'"),
         ({"background": "blue"}, "Unknown background"),
         ({"num_cameras": 3}, "takes 1 to 1"),
+        ({"tail": 9}, "tail of 9"),
+        ({"tail": 1, "rig": "moving"}, "a moving camera rests"),
         ({"sensor_noise": 2.0}, "must lie in 0 to 0.2"),
         ({"height": 8}, "told apart"),
         ({"families": ("linear", "spiral")}, "Unknown family 'spiral'"),

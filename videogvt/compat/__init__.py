@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 LOADERS = {
     "magvit": "videogvt.compat.magvit",
     "maskgit": "videogvt.compat.maskgit",
+    "open_magvit2": "videogvt.compat.open_magvit2",
 }
 """Schemes, and the modules that read their files."""
 

@@ -202,7 +202,9 @@ def blank_cells(video_BTHWC: np.ndarray, background_C: np.ndarray, grid: tuple[i
     low_C, high_C = (np.clip(background_C.astype(int) + step, 0, 255).astype(np.uint8) for step in (-1, 1))
     near_BTHW = ((video_BTHWC >= low_C) & (video_BTHWC <= high_C)).all(axis=-1)
     (B, T, H, W), (t, h, w) = near_BTHW.shape, grid
-    return near_BTHW.reshape(B, t, T // t, h, H // h, w, W // w).all(axis=(2, 4, 6))
+    lead = -T % t  # a causal network's first frame has a cell alone
+    near_BTHW = np.pad(near_BTHW, ((0, 0), (lead, 0), (0, 0), (0, 0)), mode="edge")
+    return near_BTHW.reshape(B, t, -1, h, H // h, w, W // w).all(axis=(2, 4, 6))
 
 
 def with_noise(video_BTHWC: np.ndarray, index_B: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class Source:
 
     def settings(self) -> dict[str, object]:
         """What determines the examples, ready for JSON."""
-        return plain({**dataclasses.asdict(self), "path": None, "version": VERSION})
+        return plain({**vars(self), "path": None, "spec": self.spec.settings(), "version": VERSION})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,7 @@ class WorldConfig(tfds.core.BuilderConfig):
 
     def metadata(self) -> dict[str, object]:
         """What determines the examples, ready for JSON; two configs of equal metadata give equal bytes."""
-        return {"spec": plain(dataclasses.asdict(self.spec))}
+        return {"spec": plain(self.spec.settings())}
 
 
 def plain(value: object) -> object:
@@ -84,6 +84,7 @@ def _describe(spec: WorldSpec) -> str:
     numbers = {
         "trail": spec.trail, "motion blur": spec.motion_blur, "sensor noise": spec.sensor_noise,
         "distractors": spec.distractors, "occluders": spec.occluders, "measurement noise": spec.measurement_noise,
+        "tail": spec.tail,
     }  # fmt: skip
     parts = [
         f"{len(spec.families)} families ({', '.join(spec.families)})",

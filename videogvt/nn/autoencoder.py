@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import flax.linen as nn
 
+from videogvt.nn.causal import AdaptiveGroupNorm, Upsample
 from videogvt.nn.layers import Conv, ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish
 from videogvt.ops import conv as ops
 
@@ -44,9 +45,10 @@ class Pyramid:
 
     def strides(self, style: Style) -> tuple[tuple[int, int, int], ...]:
         """(T, H, W) factor of each step from a level to the next coarser one."""
-        if style.per_frame and self.stem[0] != 1:
+        if (style.per_frame or style.causal) and self.stem[0] != 1:
+            kind = "causal" if style.causal else "per-frame"
             raise ValueError(
-                f"A per-frame network cannot join {self.stem[0]} frames: with conv={style.conv!r}, stem={self.stem} "
+                f"A {kind} network cannot join {self.stem[0]} frames: with conv={style.conv!r}, stem={self.stem} "
                 f"must be {(1, *self.stem[1:])}.")
         flags = self.temporal_downsample[:len(self.channel_multipliers) - 1]
         return tuple((2 if halve and not style.per_frame else 1, 2, 2) for halve in flags)
@@ -115,7 +117,9 @@ class Encoder(nn.Module):
             x = conv3(x, pyramid.filters, style, name="Conv_0", use_bias=False)
         for level, repeats in enumerate(per_level):
             x = res_blocks(x, level, repeats)
-            if level < len(strides):
+            if level < len(strides) and style.causal:
+                x = Conv(x.shape[-1], (3, 3, 3), style, strides=strides[level], name=f"Down_{level}")(x)
+            elif level < len(strides):
                 x = ops.average_pool(x, strides[level])
         x = res_blocks(x, len(per_level) - 1, extra)
         x = norm_swish(x, style, name="GroupNorm_0")
@@ -168,8 +172,13 @@ class Decoder(nn.Module):
             x = Conv(pyramid.widths[-1], self.reach, style, name="Conv_0")(latents_BthwD)
         x = res_blocks(x, len(per_level) - 1, extra)
         for step, level in enumerate(reversed(range(len(per_level)))):
+            if style.causal:
+                frames = math.prod(time for time, *_ in strides[level:])
+                x = AdaptiveGroupNorm(style, frames, name=f"AdaptiveGroupNorm_{level}")(x, latents_BthwD)
             x = res_blocks(x, level, per_level[level])
-            if level:
+            if level and style.causal:
+                x = Upsample(strides[level - 1], style, name=f"Up_{level}")(x)
+            elif level:
                 x = ops.upsample_nearest(x, strides[level - 1])
                 x = conv3(x, x.shape[-1], style, name=f"Conv_{step + 1}")
         return norm_swish(x, style, name="GroupNorm_0")

@@ -4,7 +4,7 @@ Modules that take such weights name their submodules as the PyTorch module does;
 """
 
 import pathlib
-import pickle
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +18,11 @@ from videogvt.core.arrays import Damaged, read_npz
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 COUNTERS = "num_batches_tracked"  # batch normalization's, of no use once it is trained
+MOST_NAMES = 2**26
+"""Bytes of names and shapes that a file may have: thousands of times those of any network's here."""
+
+STATE_DICT = "Expected a state dict: torch.save(network.state_dict(), path)."
+LIGHTNING = "Expected a checkpoint of PyTorch Lightning, as it was downloaded."
 
 
 class FrozenBatchNorm(nn.Module):
@@ -36,7 +41,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 def read(path: str, advice: str) -> dict[str, np.ndarray]:
-    """The arrays of a .pth, .pt, .safetensors or .npz file under their names. No code in a file is ever run.
+    """The arrays of a .pth, .pt, .ckpt, .safetensors or .npz file under their names. No code in a file is ever run.
 
     Args:
       advice: what to do if the file is missing, for the error.
@@ -50,7 +55,7 @@ def read(path: str, advice: str) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise FileNotFoundError(f"The weights {str(path)!r} do not exist. {advice}")
     if file.suffix not in READERS:
-        raise ValueError(f"Expected weights in a .pth, .pt, .safetensors or .npz file, found {str(path)!r}.")
+        raise ValueError(f"Expected weights in a {', '.join(READERS)} file, found {str(path)!r}.")
     return READERS[file.suffix](file)
 
 
@@ -104,36 +109,84 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
+    return _arrays(file, _loaded(file, STATE_DICT), STATE_DICT)
+
+
+def _read_lightning(file: pathlib.Path) -> dict[str, np.ndarray]:
+    """The entry "state_dict" of a checkpoint of PyTorch Lightning; optimizers and all else stay on the disk."""
+    checkpoint = _loaded(file, LIGHTNING)
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        raise ValueError(f"{file} has no entry 'state_dict'. {LIGHTNING}")
+    return _arrays(file, checkpoint["state_dict"], LIGHTNING)
+
+
+def _loaded(file: pathlib.Path, remedy: str) -> Any:
+    """What ``torch.save`` wrote, as far as it is tensors and plain values; a file that claims more than it has is
+    refused first."""
     try:
         import torch
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"Reading {file} needs PyTorch: pip install torch, or convert the file to .safetensors.") from error
-    remedy = "Expected a state dict: torch.save(network.state_dict(), path)."
     try:
-        state_dict = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{file} is damaged, or holds more than tensors, which is not read for safety's sake. "
+        archive = zipfile.is_zipfile(file)  # or a file of PyTorch before 1.6
+        if archive:
+            _check_archive(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=archive or None)
+    except OSError:
+        raise
+    except Exception as error:  # of zipfile, pickle and torch; a file of the user's is the cause of all
+        why = str(error).splitlines()[0] if isinstance(error, Damaged) else type(error).__name__
+        raise ValueError(f"{file} is damaged, or holds more than tensors, which is not read for safety's sake ({why}). "
                          f"{remedy}") from error
+
+
+def _check_archive(file: pathlib.Path) -> None:
+    """Refuses an archive whose members are packed, or larger than the file or than names and shapes take."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise Damaged(f"{member.filename!r} in it is packed, as torch.save packs nothing")
+        if member.filename.endswith(".pkl") and member.file_size > MOST_NAMES:
+            raise Damaged(f"{member.filename!r} has {member.file_size:,} bytes, names and shapes at most "
+                          f"{MOST_NAMES:,}")
+    if sum(member.file_size for member in members) > file.stat().st_size:
+        raise Damaged("its members claim more bytes than it has")
+
+
+def _arrays(file: pathlib.Path, state_dict: Any, remedy: str) -> dict[str, np.ndarray]:
+    """The tensors of a state dict as arrays, those of other precisions as float32."""
+    import torch
+
     found = type(state_dict).__name__
     if isinstance(state_dict, Mapping):
         others = [str(name) for name, value in state_dict.items() if not isinstance(value, torch.Tensor)]
         found = f"a dict with the entries {', '.join(others[:3])}, not tensors" if others else None
     if found:
         raise ValueError(f"{file} holds {found}. {remedy}")
-    return {name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
+    for name, tensor in state_dict.items():
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{file} holds {name!r}, which is no plain tensor with all its numbers. {remedy}")
+    return {str(name): (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
             for name, tensor in state_dict.items()}
 
 
 def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"Reading {file} needs safetensors: pip install safetensors.") from error
+        raise ModuleNotFoundError(f"Reading {file} needs safetensors: pip install 'videogvt[weights]'.") from error
     try:
+        with file.open("rb") as stream:
+            header = int.from_bytes(stream.read(8), "little")
+        if header > MOST_NAMES:
+            raise Damaged(f"its header claims {header:,} bytes, names and shapes are at most {MOST_NAMES:,}")
         return load_file(file)
-    except SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:  # of safetensors and numpy; a file of the user's is the cause of all
         raise ValueError(f"{file} is damaged or no .safetensors file: {error}. Fetch or convert it again.") from error
 
 
@@ -144,4 +197,5 @@ def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{file} is damaged, or no .npz file of plain arrays ({error}). Fetch it again.") from error
 
 
-READERS = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".npz": _read_npz}
+READERS = {".pth": _read_torch, ".pt": _read_torch, ".ckpt": _read_lightning, ".safetensors": _read_safetensors,
+           ".npz": _read_npz}

@@ -11,7 +11,7 @@ from flax.core import FrozenDict
 
 from videogvt.core.sections import configure
 from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
-from videogvt.nn.layers import ConvKind, NormScope, Shortcut, Style
+from videogvt.nn.layers import PAST, ConvKind, NormScope, Shortcut, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
 from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum
 from videogvt.ops.conv import Lowering, Padding
@@ -35,6 +35,8 @@ class VideoTokenizer(nn.Module):
         ``layers.Style``. With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code
         says what is in its own cell and nothing else, and what the decoder hears of other cells comes through
         ``decoder_reach``.
+        With "causal" the network is MAGVIT-v2's (``nn.causal``), and clips have 1 + a multiple of the time stride
+        frames.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
         divides by the deviation of both.
@@ -104,6 +106,16 @@ class VideoTokenizer(nn.Module):
         return self._made_spectrum.strides if self.spectrum else self._pyramid_strides
 
     @property
+    def lead(self) -> int:
+        """Frames of a clip before those that the time stride divides: 1 of a causal network, or 0."""
+        return int(self.style.causal)
+
+    @property
+    def exact_in_chunks(self) -> bool:
+        """Whether a clip that is seen chunk after chunk has the codes and the pixels of one that is seen at once."""
+        return self.style.causal and self.norm_scope == "frame"
+
+    @property
     def _made_spectrum(self) -> Spectrum:
         return configure(Spectrum, "tokenizer.spectrum", self.spectrum)
 
@@ -115,18 +127,20 @@ class VideoTokenizer(nn.Module):
         """The grid (t, h, w) of codes of a video of (T, H, W).
 
         Raises:
-          ValueError: sides are not divisible by ``strides``, or with a ``spectrum`` are not its clip's; all of them
-            are named, and what changes them.
+          ValueError: sides are not divisible by ``strides`` (of a causal network, frames after the first one), or with
+            a ``spectrum`` are not its clip's; all of them are named, and what changes them.
         """
         if problem := self.size_problem(video_shape):
             raise ValueError(problem)
-        return tuple(length // stride for length, stride in zip(video_shape, self.strides))
+        return tuple(-(-length // stride) for length, stride in zip(video_shape, self.strides))
 
     def fitting(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The (T, H, W) that has codes and is next to a video's: the next smaller one, or the smallest there is."""
         if self.spectrum:
             return tuple(self.spectrum["clip"])
-        return tuple(max(stride, length // stride * stride) for length, stride in zip(video_shape, self.strides))
+        leads = (self.lead, 0, 0)
+        return tuple(max(lead or stride, (length - lead) // stride * stride + lead)
+                     for length, stride, lead in zip(video_shape, self.strides, leads))
 
     def size_problem(self, video_shape: tuple[int, int, int], expression: str = "video") -> str | None:
         """All that is wrong with a video's (T, H, W), and what changes it; None where nothing is.
@@ -143,8 +157,10 @@ class VideoTokenizer(nn.Module):
             reasons = [f"{axis} = {side} is not {new}" for axis, side, new, _ in wrong]
             known = f"The codes of this tokenizer are the spectrum of a whole clip of {fit}"
         else:
-            reasons = [f"{axis} = {side} is not a multiple of {stride}" for axis, side, _, stride in wrong]
-            known = f"This tokenizer's strides are {self.strides}"
+            leads = {"frames": "1 and "} if self.lead else {}
+            reasons = [f"{axis} = {side} is not {leads.get(axis, '')}a multiple of {stride}"
+                       for axis, side, _, stride in wrong]
+            known = f"This tokenizer's strides are {self.strides}" + (", after a first frame" if self.lead else "")
         sizes = ", ".join(f"{axis} = {new}" for axis, _, new, _ in wrong)
         keys = " ".join(f"--config.data.options.{KEYS[axis]}={new}" for axis, _, new, _ in wrong)
         return (
@@ -157,6 +173,9 @@ class VideoTokenizer(nn.Module):
         return make_quantizer({"param_dtype": jnp.dtype(self.param_dtype), **self.quantizer}, **module_fields)
 
     def setup(self):
+        if self.spectrum and self.style.causal:
+            raise ValueError("A spectrum is of a whole clip, and a causal network sees no later frames; found both. "
+                             "Leave out spectrum, or set another conv.")
         self._quantizer = self._make_quantizer(name="quantizer")
         width, style = self._quantizer.width, self.style
         decoder = Decoder(self.pyramid, self.decoder_blocks, style, self.output_bias, self.output_scale,
@@ -197,9 +216,14 @@ class VideoTokenizer(nn.Module):
         return self.decode(latents_BthwD, train=train), quantized
 
     def encode(self, video_BTHWC, *, train: bool = False):
-        """Continuous latents (B, t, h, w, D), before quantization."""
+        """Continuous latents (B, t, h, w, D), before quantization.
+
+        Of a causal network and a chunk that follows others (collection ``layers.PAST``), they go on from theirs.
+        """
         check_shape(video_BTHWC.shape)
-        self.latent_shape(video_BTHWC.shape[1:4])
+        frames, *sides = video_BTHWC.shape[1:4]
+        follows = "encoder" in self.variables.get(PAST, {})
+        self.latent_shape((frames + self.lead * follows, *sides))
         if (self.input_bias, self.input_scale, self.input_threshold) != (0.0, 1.0, 0.0):
             video_BTHWC = video_BTHWC - self.input_bias
             if self.input_threshold:

@@ -82,7 +82,7 @@ def read_clip(
     if pace.fps is not None:
         pace = Pace(pace.fps / pace.stride, 1)
     clip_THWC, rate = sampled_clip(path, *shape, start=start, fps=pace.fps, stride=pace.stride)
-    clip_THWC = _whole(clip_THWC, shape[0], rate, start, path, repeat, tokenizer.strides[0])
+    clip_THWC = _whole(clip_THWC, shape[0], rate, start, path, repeat, tokenizer)
     what = "This tokenizer" if tokenizer is model else "The tokenizer of this generator"
     if problem := poor_reading(tokenizer, clip_THWC[None], what):
         warnings.warn(f"{path}: {problem}", stacklevel=2)
@@ -118,16 +118,17 @@ def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | Non
     whole = tokenizer.network.fitting(trained) if tokenizer.network.spectrum else (None, None, None)
 
     def nearest(axis: int, side) -> int:
-        stride = tokenizer.strides[axis]
-        known = side if _is_number(side) else trained[axis] or 8 * stride
-        return whole[axis] or max(1, math.ceil(known / stride - 0.5)) * stride
+        stride, lead = tokenizer.strides[axis], tokenizer.network.lead if axis == 0 else 0
+        known = side if _is_number(side) else trained[axis] or 8 * stride + lead
+        return whole[axis] or max(1 - lead, math.ceil((known - lead) / stride - 0.5)) * stride + lead
 
     def right(axis: int, side) -> bool:
         return isinstance(side, numbers.Integral) and nearest(axis, side) == side
 
     problems, strides = [], tokenizer.strides
     if frames is not None and not right(0, frames):
-        kind = "the tokenizer's own number" if whole[0] else f"a multiple of {strides[0]}"
+        kind = "1 and " * tokenizer.network.lead + f"a multiple of {strides[0]}"
+        kind = "the tokenizer's own number" if whole[0] else kind
         problems.append(f"frames={_shown(frames)}: expected {kind}, such as frames={nearest(0, frames)}.")
     if size is not None:
         pair = tuple(size) if np.shape(size) == (2,) else (size, size)
@@ -147,7 +148,8 @@ def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | Non
 
 
 def _whole(
-    clip_THWC: np.ndarray, frames: int, rate: float, start: float, path: str | os.PathLike, repeat: bool, stride: int
+    clip_THWC: np.ndarray, frames: int, rate: float, start: float, path: str | os.PathLike, repeat: bool,
+    tokenizer: Tokenizer,
 ) -> np.ndarray:
     """The clip with all its frames; an error where there are too few and none shall be repeated."""
     found = len(clip_THWC)
@@ -156,7 +158,8 @@ def _whole(
     if not found:
         raise ValueError(f"{path} ends before start={start:g} s; give an earlier start.")
     if not repeat:
-        fewer = found // stride * stride
+        stride, lead = tokenizer.strides[0], tokenizer.network.lead
+        fewer = (found - lead) // stride * stride + lead
         shorter = f"frames={fewer} (if the model takes so few), " if fewer else ""
         raise ValueError(
             f"{path} has {found} frame{'s' * (found > 1)} from {start:g} s on, at {rate:.4g} a second; {frames} are "

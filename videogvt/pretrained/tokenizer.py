@@ -18,12 +18,13 @@ from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import chunk_starts, crossfade
 from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
 from videogvt.ops.values import as_pixels
+from videogvt.pretrained.chunks import in_chunks
 from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
 from videogvt.pretrained.loading import stored_tokenizer
 from videogvt.train.state import tree_hash
 
 WINDOW = 16
-"""Frames that are seen at once: the length of the clips that every shipped config but the tests' trains on."""
+"""Frames that are seen at once, and one more of a causal network: the clips that shipped configs train on."""
 
 IMPLEMENTATION = ("lowering", "remat_levels")
 """Fields of the network that change how it is computed and not what."""
@@ -44,6 +45,10 @@ class VideoTokenizer:
     last one ends with the clip, so that it may share frames with the one before. Memory on the device is that of
     ``batch_size`` windows; the host holds the videos whole.
 
+    A causal network takes 1 and a multiple of the time stride frames; a picture is a clip of one. Where its norms are
+    over frames, windows remember what they need of those before: codes and pixels are those of the clip seen at once.
+    Where they are over clips, as Open-MAGVIT2's are, every clip is seen at once, however long.
+
     Limits: the network was trained on clips of one size and pace. It runs on others, but nothing says how well. What
     happens in one window cannot influence the codes of another, so seams may show; ``overlap`` hides them.
 
@@ -51,7 +56,7 @@ class VideoTokenizer:
       network: the Flax module.
       params: its parameters, on the device.
       config: its fields, plain values.
-      window: frames of a window, a multiple of the time stride: 16, or with a spectrum those of its clip.
+      window: frames of a window, a multiple of the time stride: 16, with a spectrum those of its clip; causal: 17.
       batch_size: windows that are computed at once.
       data: the section ``data`` of the config it was trained with; None where that is not known.
     """
@@ -64,10 +69,11 @@ class VideoTokenizer:
         self.network = networks.VideoTokenizer(**frozen(self.config))
         self.params = jax.device_put(params)
         clip = self.network.spectrum and self.network.spectrum["clip"][0]
-        self.window = window if window is not None else clip or WINDOW
-        self.batch_size, self.data = batch_size, data
-        if self.window < 1 or self.window % self.strides[0]:
-            raise ValueError(f"window is {window}; expected a multiple of the time stride {self.strides[0]}.")
+        self.batch_size, self.data, lead = batch_size, data, self.network.lead
+        self.window = window if window is not None else clip or WINDOW + lead
+        if self.window <= lead or (self.window - lead) % self.strides[0]:
+            raise ValueError(f"window is {window}; expected {'1 and ' * lead}a multiple of the time stride "
+                             f"{self.strides[0]}.")
         if clip and self.window != clip:
             raise ValueError(f"window is {window}; the codes of this tokenizer are of whole clips of {clip} frames.")
         if batch_size < 1:
@@ -130,6 +136,8 @@ class VideoTokenizer:
         Where the last window shares frames with the one before, the earlier window's codes stand.
         """
         video_BTHWC = self._checked_video(video_BTHWC)
+        if self.network.lead:
+            return self._over_batches(self._causal[0], video_BTHWC)
         starts = self._starts(video_BTHWC.shape[1], 0)
         grid, *rest = self._in_windows(self._codes, video_BTHWC, starts, min(self.window, video_BTHWC.shape[1]))
         for start, part_Bthw in zip(starts[1:], rest):
@@ -155,6 +163,8 @@ class VideoTokenizer:
         codes_Bthw = self._checked_codes(codes_Bthw)
         stride, frames = self.strides[0], codes_Bthw.shape[1] * self.strides[0]
         starts = self._starts(frames, overlap)
+        if self.network.lead:
+            return self._over_batches(self._causal[1], codes_Bthw)
         windows = [codes_Bthw[:, start // stride : (start + self.window) // stride] for start in starts]
         return self._decoded(windows, starts, double_fusion)
 
@@ -210,6 +220,8 @@ class VideoTokenizer:
         return np.concatenate(results)
 
     def _starts(self, frames: int, overlap: int) -> tuple[int, ...]:
+        if overlap and self.network.lead:
+            raise ValueError(f"overlap is {overlap} frames; windows of a causal network share none. Leave it at 0.")
         if overlap % self.strides[0] or not 0 <= overlap < self.window:
             raise ValueError(
                 f"overlap is {overlap} frames; expected a multiple of the time stride {self.strides[0]}, at least 0 "
@@ -251,6 +263,15 @@ class VideoTokenizer:
     @functools.cached_property
     def _codes(self) -> Callable:
         return self._compiled(lambda network, video_BTHWC: network.codes(networks.as_float(video_BTHWC)))
+
+    @functools.cached_property
+    def _causal(self) -> tuple[Callable, Callable]:
+        """The codes of clips, and the videos of codes, of a causal network."""
+        if not self.network.exact_in_chunks:
+            return self._codes, self._video
+        frames = self.window - 1
+        return (in_chunks(self.network, lambda network, video: network.codes(networks.as_float(video)), frames),
+                in_chunks(self.network, lambda network, codes: network.video(codes), frames // self.strides[0]))
 
     @functools.cached_property
     def _embed(self) -> Callable:

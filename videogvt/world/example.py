@@ -119,7 +119,7 @@ def augment(
     """
     scene = draw_scene(spec, split, index)
     path = scene.paths[spec.families[index % len(spec.families)]]
-    time_T, first = np.arange(spec.num_frames) / spec.fps, scene.cameras[0, 0]
+    time_T, first = np.arange(spec.drawn_frames) / spec.fps, scene.cameras[0, 0]
     if mirror:
         right, eye = first.R[0], -first.R.T @ first.t
         path = path.placed(np.eye(3) - 2.0 * np.outer(right, right), 2.0 * (right @ eye) * right)
@@ -129,7 +129,7 @@ def augment(
         middle, (c, s) = path.position(time_T).mean(axis=0), (np.cos(turn), np.sin(turn))
         about = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
         path = path.placed(about, middle - about @ middle)
-    if not in_view(spec, *picture(spec, scene.cameras, path.position(time_T), scene.radius)):
+    if not in_view(spec, *picture(spec, scene.cameras[:, : spec.drawn_frames], path.position(time_T), scene.radius)):
         raise ValueError(f"{spec.name}/{split}/{index} leaves a picture (mirror={mirror}, turn={turn}): turn it less.")
     return _film(spec, split, index, scene, path)
 
@@ -189,5 +189,5 @@ def typed(
 
 def _measured(spec: WorldSpec, position_T3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Positions with normal noise whose deviation is ``measurement_noise`` of the path's largest extent."""
-    extent = np.ptp(position_T3, axis=0).max()
+    extent = np.ptp(position_T3[: spec.drawn_frames], axis=0).max()
     return position_T3 + spec.measurement_noise * extent * rng.standard_normal(position_T3.shape)

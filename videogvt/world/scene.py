@@ -49,7 +49,7 @@ class Scene:
 def draw_scene(spec: WorldSpec, split: str, index: int) -> Scene:
     """The scene of an example. Pure: a function of its arguments alone."""
     streams = {name: stream(spec.seed, split, index, name) for name in ("scene", *spec.families)}
-    time_T = np.arange(spec.num_frames) / spec.fps
+    time_T = np.arange(spec.drawn_frames) / spec.fps
     for _ in range(MAX_ROUNDS):
         pose, launch, radius_B = _draw_nuisance(spec, split, streams["scene"])
         cameras = rig_cameras(spec, pose)

@@ -22,6 +22,8 @@ class WorldSpec:
       name: of the spec, the first part of every ``id``.
       families: trajectory families in label order; the label of example ``index`` is ``index % len(families)``.
       num_frames, height, width: size of the video, in frames and pixels.
+      tail: last frames for which the scene was not drawn: the motion goes on in them, and the ball may leave the
+        picture. So a spec of longer clips begins with those of another. Not for cameras that move.
       fps: frames per second, which is also the clock of the motion.
       seed: of the whole world; another seed is another data set.
       rig: ``mono``, ``stereo`` (rectified pair), ``ring`` (``num_cameras`` around the scene) or ``moving``.
@@ -53,6 +55,7 @@ class WorldSpec:
     distractors: int = 0
     occluders: int = 0
     measurement_noise: float = 0.0
+    tail: int = 0
     splits: tuple[tuple[str, int], ...] = (("train", 8000), ("validation", 2000), ("test", 2000), ("ood", 2000))
 
     def __post_init__(self):
@@ -62,13 +65,15 @@ class WorldSpec:
             raise ValueError(unknown_name("rig", self.rig, RIGS))
         if self.background not in BACKGROUNDS:
             raise ValueError(unknown_name("background", self.background, BACKGROUNDS))
+        if self.tail and self.rig == "moving":
+            raise ValueError(f"tail is {self.tail}; a moving camera rests at the clip's end, and has none.")
         least, most = {"mono": (1, 1), "moving": (1, 1), "stereo": (2, 2), "ring": (2, 16)}[self.rig]
         if not least <= self.num_cameras <= most:
             raise ValueError(f"num_cameras is {self.num_cameras}; the rig {self.rig!r} takes {least} to {most}.")
-        if self.num_frames < 8 or min(self.height, self.width) < 32:
+        if self.tail < 0 or self.drawn_frames < 8 or min(self.height, self.width) < 32:
             raise ValueError(
-                f"The clip is {self.num_frames}x{self.height}x{self.width}; the families are told apart"
-                " from 8 frames of 32x32 pixels upwards."
+                f"The clip is {self.num_frames}x{self.height}x{self.width} with a tail of {self.tail}; the families are"
+                " told apart from 8 frames of 32x32 pixels upwards, without the tail."
             )
         bounds = {"motion_blur": 1.0, "sensor_noise": 0.2, "measurement_noise": 0.02}
         for name, most in bounds.items():
@@ -77,8 +82,13 @@ class WorldSpec:
 
     @property
     def duration(self) -> float:
-        """Seconds from the first to the last frame."""
-        return (self.num_frames - 1) / self.fps
+        """Seconds from the first to the last frame before the tail."""
+        return (self.drawn_frames - 1) / self.fps
+
+    @property
+    def drawn_frames(self) -> int:
+        """Frames before the tail, in which the whole ball is in the picture."""
+        return self.num_frames - self.tail
 
     @property
     def pixel_unit(self) -> float:
@@ -107,6 +117,10 @@ class WorldSpec:
         splits = tuple((name, clips if name == "train" else size) for name, size in self.splits)
         return replace(self, name=f"{self.name}_train{clips}", splits=splits)
 
+    def settings(self) -> dict[str, object]:
+        """What determines the examples; without a tail of 0, of which data sets built earlier know nothing."""
+        return {name: value for name, value in vars(self).items() if name != "tail" or value}
+
     def split_size(self, split: str) -> int:
         """Number of examples of ``split``; an unknown split is a ``KeyError`` that lists the legal ones."""
         sizes = dict(self.splits)
@@ -123,6 +137,7 @@ SPECS: Mapping[str, WorldSpec] = MappingProxyType(
         spec.name: spec
         for spec in (
             _MONO64,
+            replace(_MONO64, name="mono64_17", num_frames=17, tail=1),
             replace(_MONO64, name="mono128", height=128, width=128),
             replace(_MONO64, name="stereo64", rig="stereo", num_cameras=2, splits=_SMALL),
             replace(_MONO64, name="ring64", rig="ring", num_cameras=4, splits=_SMALL),

@@ -54,7 +54,7 @@ def spec_table() -> str:
     for name, spec in SPECS.items():
         video = f"{spec.num_frames}x{spec.height}x{spec.width}, {spec.fps:g} fps"
         own = {key: getattr(spec, key) for key in ("rig", "background", "trail", "motion_blur", "sensor_noise",
-               "distractors", "occluders", "measurement_noise")}  # fmt: skip
+               "distractors", "occluders", "measurement_noise", "tail")}  # fmt: skip
         differs = [f"{key} {value}" for key, value in own.items() if value != getattr(WorldSpec, key)]
         splits = ", ".join(f"{split} {size:,}" for split, size in spec.splits)
         rows.append((f"`{name}`", video, spec.num_cameras, ", ".join(spec.families), "; ".join(differs), splits))
