@@ -328,5 +328,5 @@ def test_a_causal_grid_has_a_latent_frame_of_the_first_frame_alone():
         whole = TaskTable.build(names, vocabulary=SINGLE, rule=rule, **shapes)
         for visible_thw, frames in zip(whole.visible_nthw, expected):
             first, last = frames if isinstance(frames, tuple) else (frames, 0)
-            np.testing.assert_array_equal(visible_thw.all((1, 2)), np.arange(3) < first | (np.arange(3) >= 3 - last))
+            np.testing.assert_array_equal(visible_thw.all((1, 2)), (np.arange(3) < first) | (np.arange(3) >= 3 - last))
             np.testing.assert_array_equal(visible_thw.any((1, 2)), visible_thw.all((1, 2)))

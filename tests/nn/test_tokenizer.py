@@ -155,7 +155,7 @@ def test_a_norm_of_positions_is_a_layer_norm_per_group():
     normed = (parts - parts.mean(-1, keepdims=True)) / np.sqrt(parts.var(-1, keepdims=True) + 0.5)
     np.testing.assert_allclose(found, normed.reshape(x.shape) * params["scale"] + params["bias"], rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="norm_scope"):
-        Style(norm_scope="frame")
+        Style(norm_scope="batch")
 
 
 def test_lowering_and_rematerialisation_change_no_result():

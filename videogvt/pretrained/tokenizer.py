@@ -161,10 +161,10 @@ class VideoTokenizer:
             of these features for the whole clip.
         """
         codes_Bthw = self._checked_codes(codes_Bthw)
+        if self.network.lead and not overlap:
+            return self._over_batches(self._causal[1], codes_Bthw)
         stride, frames = self.strides[0], codes_Bthw.shape[1] * self.strides[0]
         starts = self._starts(frames, overlap)
-        if self.network.lead:
-            return self._over_batches(self._causal[1], codes_Bthw)
         windows = [codes_Bthw[:, start // stride : (start + self.window) // stride] for start in starts]
         return self._decoded(windows, starts, double_fusion)
 
