@@ -321,7 +321,7 @@ def test_unusable_tables(options, message):
 
 
 def test_a_causal_grid_has_a_latent_frame_of_the_first_frame_alone():
-    shapes = {"video_shape": (9, 8, 8), "latent_shape": (3, 2, 2)}
+    shapes = {"video_shape": (9, 8, 8), "latent_shape": (3, 2, 2), "lead": 1}
     names = ("FP:1", "FP:2", "FP:5", "FI:1,1", "FI:2,5", "CG")
     given = {"paper": [1, 2, 2, (1, 1), (2, 2), 0], "released": [1, 2, 2, (1, 1), (2, 2), 0]}
     for rule, expected in given.items():

@@ -119,7 +119,8 @@ def _modelability(
         source=opened(split, fields), split=split, seed=config["seed"], weights="ema" if recipe.losses.ema_decay else
         "params", train=TransformedSource.of(data.source, make_transforms("evals", evals)), codes=predict["codes"],
         video=predict["video"], embed=predict["embed"], num_codes=recipe.model.num_codes,
-        local=recipe.model.spectrum is None, when=When(end=True), batch_size=evals["batch_size"],
+        local=recipe.model.spectrum is None, lead=recipe.model.lead, when=When(end=True),
+        batch_size=evals["batch_size"],
     )}
 
 

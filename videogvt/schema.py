@@ -248,7 +248,7 @@ def _stage(config: Config, network: str, kind: Callable, decoding: Section, *giv
         "fold_clips": Key(int, 10_000, "clips of each fold of both", Limits(2)),
         "folds": Key(int, 4, "of both", Limits(1)),
     }
-    tasks = keys_of(TaskTable.build, "video_shape", "latent_shape", "vocabulary")
+    tasks = keys_of(TaskTable.build, "video_shape", "latent_shape", "vocabulary", "lead")
     tasks["multitask"] = Key(bool, None, "whether tasks have tokens of their own; by default where there are several")
     return _common(config, TransformerLosses, generation=Section(generation, required=False)) | {
         "tokenizer": _coder("keep_conditions"), network: _section(network, kind, "vocab_size", *given),

@@ -145,13 +145,12 @@ class TaskTable:
     def build(cls, names: Sequence[str], *, video_shape: tuple[int, int, int], latent_shape: tuple[int, int, int],
               vocabulary: Vocabulary, rule: Rule = "paper", released_prefix: bool = False,
               background: float | None = None, weights: Sequence[float] | None = None,
-              mixing: Mixing = "step") -> "TaskTable":
+              mixing: Mixing = "step", lead: int = 0) -> "TaskTable":
         """A table of the named tasks.
 
         Args:
           names: see ``parse_task``.
-          video_shape, latent_shape: (T, H, W) and (t, h, w), which divides it; or of a causal tokenizer, whose first
-            latent frame is of the first frame alone.
+          video_shape, latent_shape: (T, H, W) and (t, h, w), which divides it, after the lead in both.
           rule: "paper" conditions the tokens with any given pixel; "released" draws each region on the latent grid,
             as the released code does, so that sliding strips are half the width there too. They differ for OPD and IPD.
             "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
@@ -163,22 +162,24 @@ class TaskTable:
           weights: of the tasks when they are drawn, in any unit; None is equal weights.
           mixing: "step" draws one task for a whole batch, exactly balanced over a cycle of steps; "sample" draws one
             for each sample at random.
+          lead: frames at the beginning that have a latent frame each: 1 of a causal tokenizer, or 0.
 
         Raises:
           ValueError: names are missing, unknown or double, shapes do not divide, weights or background are not usable.
         """
-        _check(names, video_shape, latent_shape, rule, mixing, background)
+        _check(names, video_shape, latent_shape, rule, mixing, background, lead)
         tasks = [parse_task(name, video_shape[0]) for name in names]
-        strides, lead = [-(-n // m) for n, m in zip(video_shape, latent_shape)], -video_shape[0] % latent_shape[0]
+        stride, *sides = (n // m for n, m in zip(_after(lead, video_shape), _after(lead, latent_shape)))
+        strides, before = [max(stride, 1), *sides], max(stride - 1, 0) * lead  # frames that the first cell lacks
         visible_nTHW = np.stack([task.visible(video_shape) for task in tasks])
         if rule == "paper":
-            whole_nTHW = np.pad(visible_nTHW, ((0, 0), (lead, 0), (0, 0), (0, 0)))
+            whole_nTHW = np.pad(visible_nTHW, ((0, 0), (before, 0), (0, 0), (0, 0)))
             visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in whole_nTHW])
         elif rule == "clip":
             given_n111 = visible_nTHW.any((1, 2, 3), keepdims=True)
             visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
-            visible_nthw = np.stack([_on_latents(task, strides[0], lead).visible(latent_shape) for task in tasks])
+            visible_nthw = np.stack([_on_latents(task, strides[0], before).visible(latent_shape) for task in tasks])
         in_part_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1)
         bridged_n = in_part_n & (background is not None)
         filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | bridged_n
@@ -255,11 +256,15 @@ class TaskTable:
         return jax.random.choice(key, len(self.names), (batch,), p=jnp.asarray(self.shares_n)).astype(jnp.int32)
 
 
-def _check(names, video_shape, latent_shape, rule, mixing, background) -> None:
+def _after(lead: int, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """The sides without the lead, of which at least one frame is left to divide by."""
+    return (max(shape[0] - lead, 1), *shape[1:])
+
+
+def _check(names, video_shape, latent_shape, rule, mixing, background, lead) -> None:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"tasks.names={list(names)} must name at least one task, and none twice.")
-    stride, lead = -(-video_shape[0] // latent_shape[0]), -video_shape[0] % latent_shape[0]
-    if lead not in (0, stride - 1) or any(n % m for n, m in zip(video_shape[1:], latent_shape[1:], strict=True)):
+    if any(n % m for n, m in zip(_after(lead, video_shape), _after(lead, latent_shape), strict=True)):
         raise ValueError(f"Clips of (T, H, W) = {tuple(video_shape)} do not divide into a latent grid of "
                          f"{tuple(latent_shape)}; use clips whose sides are multiples of the grid's.")
     for key, value, legal in (("rule", rule, Rule.__args__), ("mixing", mixing, Mixing.__args__)):
@@ -290,13 +295,13 @@ def _bridged(video_THWC, fill: float):
     return before_THWC + fade_T[:, None, None, None] * (video_THWC[after_T] - before_THWC)
 
 
-def _on_latents(task: Task, stride: int, lead: int) -> Task:
+def _on_latents(task: Task, stride: int, before: int) -> Task:
     """The task with numbers of latent frames that hold the given frames, which start and end with the clip.
 
     Args:
-      lead: frames that the first latent frame has fewer than others.
+      before: frames that the first latent frame has fewer than others.
     """
-    frames = (before + lead * (place == 0) for place, before in enumerate(task.given))
+    frames = (given + before * (place == 0) for place, given in enumerate(task.given))
     return dataclasses.replace(task, given=tuple(-(-number // stride) for number in frames))
 
 

@@ -114,6 +114,9 @@ def test_the_background_is_a_colour_and_cells_may_differ_from_it_by_one():
     video[0, 1, 0, 3] = (10, 253, 0)
     blank = blank_cells(video, background_C, (2, 2, 2))
     assert blank.tolist() == [[[[True, True], [True, False]], [[True, False], [True, True]]]]
+    causal = blank_cells(np.concatenate([video[:, :1], video, video], axis=1), background_C, (3, 2, 2), lead=1)
+    both = blank[0, 0] & blank[0, 1]  # after the first frame alone
+    assert causal.tolist() == [[blank[0, 0].tolist(), both.tolist(), both.tolist()]]
 
 
 def test_noise_is_one_up_or_down_and_the_clips_own():

@@ -60,6 +60,7 @@ class ModelabilityEval(SplitEval):
       local: whether a code stands for a cell of the video, as those of spectra do not.
       limit, train_limit: only so many clips, the first of the split and any of the training split.
       swap_limit: only the first so many clips for swapped codes, which are three videos a clip to decode and to track.
+      lead: frames at the beginning that have a latent frame each, see ``nn.tokenizer.VideoTokenizer``.
       (others: see ``SplitEval``; the source has ``video`` and, where they exist, ``label`` and ``TRUTH_FIELDS``)
     """
 
@@ -72,6 +73,7 @@ class ModelabilityEval(SplitEval):
     limit: int = 512
     train_limit: int = 512
     swap_limit: int = 256
+    lead: int = 0
 
     def __post_init__(self):
         super().__post_init__()
@@ -147,7 +149,8 @@ class ModelabilityEval(SplitEval):
             codes_Bthw = self._encode(state, batch["video"])
             noisy_Bthw = self._encode(state, with_noise(batch["video"], index_B))
             speaking_Bthw, mask_B = codes_Bthw != empty, batch["mask"] > 0
-            blank_Bthw = blank_cells(batch["video"], background_C, codes_Bthw.shape[1:]) if self.local else None
+            blank_Bthw = blank_cells(
+                batch["video"], background_C, codes_Bthw.shape[1:], self.lead) if self.local else None
             columns = position_columns(speaking_Bthw, codes_Bthw != noisy_Bthw, blank_Bthw)
             common = {"index": index_B, "mask": mask_B}
             parts.setdefault("", []).append(common | columns)
@@ -197,13 +200,19 @@ def speaking_figures(table: Columns, counts_K: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items()}
 
 
-def blank_cells(video_BTHWC: np.ndarray, background_C: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """Which cells of a grid (t, h, w) over clips, uint8, show only the background, to 1/255: bool (B, t, h, w)."""
+def blank_cells(
+    video_BTHWC: np.ndarray, background_C: np.ndarray, grid: tuple[int, int, int], lead: int = 0
+) -> np.ndarray:
+    """Which cells of a grid (t, h, w) over clips, uint8, show only the background, to 1/255: bool (B, t, h, w).
+
+    Args:
+      lead: frames at the beginning that have a latent frame each: 1 of a causal tokenizer, or 0.
+    """
     low_C, high_C = (np.clip(background_C.astype(int) + step, 0, 255).astype(np.uint8) for step in (-1, 1))
     near_BTHW = ((video_BTHWC >= low_C) & (video_BTHWC <= high_C)).all(axis=-1)
     (B, T, H, W), (t, h, w) = near_BTHW.shape, grid
-    lead = -T % t  # a causal network's first frame has a cell alone
-    near_BTHW = np.pad(near_BTHW, ((0, 0), (lead, 0), (0, 0), (0, 0)), mode="edge")
+    before = (T - lead) // (t - lead) * t - T if t > lead else 0  # what the first cell has fewer
+    near_BTHW = np.pad(near_BTHW, ((0, 0), (before, 0), (0, 0), (0, 0)), mode="edge")
     return near_BTHW.reshape(B, t, -1, h, H // h, w, W // w).all(axis=(2, 4, 6))
 
 

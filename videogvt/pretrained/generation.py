@@ -354,5 +354,5 @@ def vocabulary_and_tasks(
     vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask, classless)
     return vocabulary, configure(
         TaskTable.build, "tasks", section, video_shape=tuple(video_shape),
-        latent_shape=tokenizer.latent_shape(video_shape), vocabulary=vocabulary,
+        latent_shape=tokenizer.latent_shape(video_shape), vocabulary=vocabulary, lead=tokenizer.lead,
     )

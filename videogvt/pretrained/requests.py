@@ -45,6 +45,7 @@ def with_task(generation: Generation, task: str, section: Mapping[str, Any]) -> 
         (*names, task), video_shape=generation.video_shape, latent_shape=generation.latent_shape,
         vocabulary=generation.vocabulary, rule=generation.tasks.rule,
         released_prefix=section.get("released_prefix", False), background=section.get("background"),
+        lead=generation.tokenizer.lead,
     )
     return dataclasses.replace(generation, tasks=tasks)
 
