@@ -91,7 +91,7 @@ def test_the_average_is_preferred_and_the_other_weights_are_there(twins, file, l
     safetensors.save_file(twins[0].state_dict(), tmp_path / "trained.safetensors")
     np.testing.assert_array_equal(
         kernel(VideoTokenizer.load(f"open_magvit2:{tmp_path}/trained.safetensors")), stored(twins[0]))
-    with pytest.raises(ValueError, match="'emma'.*Did you mean 'ema'"):
+    with pytest.raises(ValueError, match="'emma'"):
         VideoTokenizer.load(f"open_magvit2:{file}", weights="emma")
 
 
