@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from videogvt.world.tracker import THRESHOLD, agrees, border_colour, still_background, track, track_over_scenery
+from videogvt.world.tracker import (
+    PLAUSIBLE_AREA,
+    THRESHOLD,
+    agrees,
+    border_colour,
+    still_background,
+    track,
+    track_over_scenery,
+)
 
 
 def canvas(num_frames: int = 2, size: int = 64) -> np.ndarray:
@@ -98,3 +106,31 @@ def test_agreement_needs_place_and_size():
 def test_what_is_not_a_video_is_refused(wrong):
     with pytest.raises(ValueError, match="uint8 or float"):
         track(wrong)
+
+
+def parts_by_flooding(picture):
+    """The sizes of the 8-connected parts of a small picture of truths."""
+    left, sizes = {tuple(place) for place in np.argwhere(picture)}, []
+    while left:
+        front, size = [left.pop()], 0
+        while front:
+            y, x = front.pop()
+            size += 1
+            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
+            left -= near
+            front += near
+        sizes.append(size)
+    return sizes
+
+
+def test_on_any_picture_found_means_one_plausible_part():
+    rng = np.random.default_rng(3)
+    density_T = 10 ** rng.uniform(-2.5, -0.7, 300)
+    dark_THW = rng.random((300, 12, 12)) < density_T[:, None, None]
+    dark_THW[:, [0, -1]] = dark_THW[:, :, [0, -1]] = False  # the border is the background
+    scale = (12 / 64) ** 2
+    least, most = max(1.0, PLAUSIBLE_AREA[0] * scale), PLAUSIBLE_AREA[1] * scale
+    found = track(np.where(dark_THW[..., None], 0.0, 1.0).astype(np.float32).repeat(3, axis=-1)).found_T
+    expected = [sum(least <= size <= most for size in parts_by_flooding(dark_HW)) == 1 for dark_HW in dark_THW]
+    np.testing.assert_array_equal(found, expected)
+    assert 0.05 < np.mean(expected) < 0.9

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 THRESHOLD = 0.15  # of full scale: the largest channel's difference from which a pixel belongs to an object
 PLAUSIBLE_AREA = (3.0, 120.0)  # pixels in a picture of 64 on the short side; grows with its square
@@ -96,13 +97,14 @@ def _difference(video_THWC: np.ndarray, background: np.ndarray) -> np.ndarray:
 def _measure(padded_NHW: np.ndarray, least: float, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centres (N, 2), found (N,) and areas (N,) in frames that are padded by one pixel all around."""
     num_frames, height, width = padded_NHW.shape
-    flat = padded_NHW.reshape(-1)
-    pixels = np.flatnonzero(flat >= THRESHOLD)
+    flat, over = padded_NHW.reshape(-1), padded_NHW >= THRESHOLD
+    pixels = np.flatnonzero(over)
     around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
-    root = _components(pixels, around, flat.size)
-    roots, member, count = np.unique(root, return_inverse=True, return_counts=True)
+    labels, _ = ndimage.label(over.reshape(-1, width), np.ones((3, 3)))  # one picture: the padding keeps frames apart
+    _, first, member, count = np.unique(
+        labels.reshape(-1)[pixels], return_index=True, return_inverse=True, return_counts=True)
     plausible = (count >= least) & (count <= most)
-    frame_of = roots // (height * width)
+    frame_of = pixels[first] // (height * width)
     found = np.bincount(frame_of[plausible], minlength=num_frames) == 1
     chosen = plausible & found[frame_of]
     near = np.zeros(flat.size, bool)
@@ -118,17 +120,3 @@ def _measure(padded_NHW: np.ndarray, least: float, most: float) -> tuple[np.ndar
         position = np.stack([by_x / mass, by_y / mass], axis=-1)
         area = np.where(found, mass / peak, 0.0)
     return np.where(found[:, None], position, np.nan), found, area
-
-
-def _components(pixels: np.ndarray, around: np.ndarray, size: int) -> np.ndarray:
-    """For each of these flat pixel indices the smallest index of its 8-connected component."""
-    place = np.full(size, len(pixels))
-    place[pixels] = np.arange(len(pixels))
-    neighbours = place[pixels[:, None] + around]
-    root = np.append(np.arange(len(pixels)), len(pixels))
-    while True:
-        lowest = root[neighbours].min(axis=1)
-        lowest = np.append(lowest[lowest], len(pixels))
-        if np.array_equal(lowest, root):
-            return pixels[root[:-1]]
-        root = lowest
