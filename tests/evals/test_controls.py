@@ -20,7 +20,9 @@ def test_an_interval_knows_seeds_and_clips():
     one = interval([0.5], 96)  # 50 of 100 after two successes and two failures
     assert (one.low, one.high) == pytest.approx((0.5 - 1.96 * 0.05, 0.5 + 1.96 * 0.05))
     three = interval([0.4, 0.5, 0.6], 96)
-    assert three.high - 0.5 == pytest.approx(np.hypot(1.96 * 0.05, 4.303 * 0.1 / np.sqrt(3)))
+    assert three.high - 0.5 == pytest.approx(np.hypot(1.96 * 0.05, 4.3027 * 0.1 / np.sqrt(3)), rel=1e-4)
+    many = interval([0.4, 0.6] * 6, 96)  # 11 degrees of freedom: 2.201, not the normal's 1.96
+    assert many.high - 0.5 == pytest.approx(np.hypot(1.96 * 0.05, 2.201 * 0.1 / np.sqrt(11)), rel=1e-4)
     sure = interval([1.0, 1.0, 1.0], 2000)
     assert sure.high == 1.0 and 0.99 < sure.low < 1.0  # 100 % of some clips is not certainty
 

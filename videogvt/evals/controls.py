@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-
-T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""97.5 % quantiles of Student's t by number of seeds; beyond 10 seeds the normal's 1.96 stands in."""
+from scipy.special import stdtrit
 
 MARGIN = 0.01  # accuracy by which an interval may miss chance before a control counts as off it
 BINS = 15  # of the confidence, for the calibration
@@ -81,7 +79,8 @@ def interval(accuracy_S: Sequence[float], clips: int) -> Interval:
     share = (mean * clips + 2) / (clips + 4)
     half = 1.96 * math.sqrt(share * (1 - share) / (clips + 4))
     if seeds > 1:
-        half = math.hypot(half, T_975.get(seeds, 1.96) * float(values.std(ddof=1)) / math.sqrt(seeds))
+        quantile = float(stdtrit(seeds - 1, 0.975))  # what scipy.stats.t.ppf asks, without loading scipy.stats
+        half = math.hypot(half, quantile * float(values.std(ddof=1)) / math.sqrt(seeds))
     return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), tuple(map(float, values)), clips)
 
 
