@@ -41,6 +41,8 @@ def stereo():
 def test_cameras_triangulate(stereo):
     tracks = [Track(stereo["pixel_position"][:, view], np.ones((10, 8), bool), np.ones((10, 8))) for view in (0, 1)]
     np.testing.assert_allclose(answers.triangulated(tracks, stereo), stereo["position"], atol=1e-3)
+    lost = Track(np.full((10, 8, 2), np.nan), np.zeros((10, 8), bool), np.zeros((10, 8)))
+    assert np.isfinite(answers.triangulated([lost, lost], stereo)).all()  # rays that do not meet
 
 
 def test_from_stereo_tracks_the_place_is_known_to_a_few_per_cent(stereo):

@@ -21,6 +21,7 @@ from videogvt.kinds import examples_of
 from videogvt.pretrained import VideoTokenizer
 from videogvt.pretrained.examples import Examples
 from videogvt.study.findings import ANSWERS, Finished, finished_members, read_answers
+from videogvt.world.cameras import Cameras, triangulate
 from videogvt.world.tracker import Track, track
 
 NEXT = ("next_pixel", "next_metric")
@@ -132,17 +133,10 @@ def _points(rows: Rows, target: Target, changed: Callable[[np.ndarray], np.ndarr
 
 
 def triangulated(tracks: list[Track], rows: Rows) -> np.ndarray:
-    """The points (B, T, 3) in the world that lie nearest, in the algebraic sense, to the tracks of the cameras."""
-    A, b = [], []
-    for view, one in enumerate(tracks):
-        K, R, t = (rows[f"camera_{name}"][:, view].astype(np.float64) for name in "KRt")
-        P, p = K @ R, np.einsum("btij,btj->bti", K, t)
-        for axis in range(2):
-            place_BT = np.nan_to_num(one.position_T2[..., axis])
-            A.append(P[:, :, axis] - place_BT[..., None] * P[:, :, 2])
-            b.append(place_BT * p[..., 2] - p[..., axis])
-    A, b = np.stack(A, axis=-2), np.stack(b, axis=-1)
-    return np.einsum("btij,btj->bti", np.linalg.pinv(A), b)
+    """The points (B, T, 3) in the world that the tracks of the cameras tell; of no meaning where one has no track."""
+    cameras = Cameras(*(np.moveaxis(rows[f"camera_{name}"].astype(np.float64), 1, 2) for name in "KRt"))  # (B, T, S)
+    pixels_BTS2 = np.stack([one.position_T2 for one in tracks], axis=-2)
+    return triangulate(cameras, np.nan_to_num(pixels_BTS2))
 
 
 def _before_camera(rows: Rows, world_BT3: np.ndarray) -> np.ndarray:

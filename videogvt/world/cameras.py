@@ -89,7 +89,8 @@ def orbit_eye(target_3: np.ndarray, azimuth: np.ndarray, elevation: np.ndarray, 
 def triangulate(cameras: Cameras, pixels_S2: np.ndarray) -> np.ndarray:
     """World points (..., 3) from pixel positions (..., S, 2) in two or more calibrated cameras (..., S).
 
-    Linear least squares on the collinearity equations (direct linear transform, inhomogeneous form).
+    Linear least squares on the collinearity equations (direct linear transform, inhomogeneous form); of rays that do
+    not meet, because they are parallel, the point nearest to the origin that fits them best.
     """
     if pixels_S2.shape[-2] < 2:
         raise ValueError(f"Triangulation needs two or more cameras; the pixel positions are {pixels_S2.shape}.")
@@ -98,5 +99,4 @@ def triangulate(cameras: Cameras, pixels_S2: np.ndarray) -> np.ndarray:
     R, t = cameras.R, cameras.t
     rows = np.concatenate([u[..., None] * R[..., 2, :] - R[..., 0, :], v[..., None] * R[..., 2, :] - R[..., 1, :]], -2)
     right = np.concatenate([t[..., 0] - u * t[..., 2], t[..., 1] - v * t[..., 2]], axis=-1)
-    normal = np.swapaxes(rows, -1, -2) @ rows
-    return np.linalg.solve(normal, np.swapaxes(rows, -1, -2) @ right[..., None])[..., 0]
+    return (np.linalg.pinv(rows) @ right[..., None])[..., 0]
