@@ -1,9 +1,11 @@
 """I3D, the inflated Inception-v1 (arXiv 1705.07750), in the layout of pytorch-i3d; the network behind FVD.
 
+``nn.classifiers.i3d`` trains the same ``trunk`` with other units.
 Parameters have the names of that project's state dicts, "Mixed_3b.b1a.bn.running_mean" being Mixed_3b/b1a/bn/mean.
 Where that project pads max-pooling with zeros we pad with minus infinity; after a ReLU it is the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -28,10 +30,12 @@ MIXED = {  # widths: 1x1; 1x1, 3x3; 1x1, 3x3; 1x1 after pooling
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
+POOLS = {"Mixed_3b": ((1, 3, 3), (1, 2, 2)), "Mixed_4b": ((3, 3, 3), (2, 2, 2)), "Mixed_5b": ((2, 2, 2), (2, 2, 2))}
+"""Windows and strides of the pooling before these."""
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalization, ReLU; or a convolution with bias alone."""
+    """Convolution, batch normalization with statistics that stay, ReLU; or a convolution with bias alone."""
 
     features: int
     size: int = 1
@@ -46,20 +50,39 @@ class Unit(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Inception's four branches beside each other."""
+    """Inception's four branches beside each other; see ``trunk``."""
 
     widths: tuple[int, ...]
+    unit: Callable[..., nn.Module]
+    pool: Callable
 
     @nn.compact
     def __call__(self, x_BTHWC):
         b0, b1a, b1b, b2a, b2b, b3b = self.widths
-        pooled = _max_pool(x_BTHWC, (3, 3, 3), (1, 1, 1))
         return jnp.concatenate([
-            Unit(b0, name="b0")(x_BTHWC),
-            Unit(b1b, 3, name="b1b")(Unit(b1a, name="b1a")(x_BTHWC)),
-            Unit(b2b, 3, name="b2b")(Unit(b2a, name="b2a")(x_BTHWC)),
-            Unit(b3b, name="b3b")(pooled),
+            self.unit(b0, name="b0")(x_BTHWC),
+            self.unit(b1b, 3, name="b1b")(self.unit(b1a, name="b1a")(x_BTHWC)),
+            self.unit(b2b, 3, name="b2b")(self.unit(b2a, name="b2a")(x_BTHWC)),
+            self.unit(b3b, name="b3b")(self.pool(x_BTHWC, (3, 3, 3), (1, 1, 1))),
         ], axis=-1)
+
+
+def trunk(x_BTHWC, unit: Callable[..., nn.Module], pool: Callable):
+    """The network up to its last feature map, (B, T / 8, H / 32, W / 32, 1024); for compact methods.
+
+    Args:
+      unit: makes a convolution with norm and ReLU of (features, size=1, stride=1, name=...).
+      pool: the largest values of (x_BTHWC, window, strides), as many as strides begin in the input.
+    """
+    x = unit(64, 7, 2, name="Conv3d_1a_7x7")(x_BTHWC)
+    x = pool(x, (1, 3, 3), (1, 2, 2))
+    x = unit(64, name="Conv3d_2b_1x1")(x)
+    x = unit(192, 3, name="Conv3d_2c_3x3")(x)
+    for name, widths in MIXED.items():
+        if name in POOLS:
+            x = pool(x, *POOLS[name])
+        x = Mixed(widths, unit, pool, name=name)(x)
+    return x
 
 
 class I3D(nn.Module):
@@ -77,15 +100,7 @@ class I3D(nn.Module):
     def __call__(self, video_BTHWC):
         """Videos (B, T, 224, 224, 3) in [-1, 1] to the logits averaged over time, (B, 400)."""
         require_frames(video_BTHWC.shape[1])
-        x = Unit(64, 7, 2, name="Conv3d_1a_7x7")(video_BTHWC.astype(jnp.float32))
-        x = _max_pool(x, (1, 3, 3), (1, 2, 2))
-        x = Unit(64, name="Conv3d_2b_1x1")(x)
-        x = Unit(192, 3, name="Conv3d_2c_3x3")(x)
-        pools = {"Mixed_3b": (1, 3, 3), "Mixed_4b": (3, 3, 3), "Mixed_5b": (2, 2, 2)}
-        for name, widths in MIXED.items():
-            if name in pools:
-                x = _max_pool(x, pools[name], (min(pools[name][0], 2), 2, 2))
-            x = Mixed(widths, name=name)(x)
+        x = trunk(video_BTHWC.astype(jnp.float32), Unit, _max_pool)
         x = nn.avg_pool(x, self.window, (1, 1, 1))
         return Unit(self.num_classes, plain=True, name="logits")(x).mean((1, 2, 3))
 

@@ -1,17 +1,15 @@
 """I3D (arXiv 1705.07750) as a classifier that trains from scratch; ``nn.i3d`` is the same network with fixed norms."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from videogvt.nn.classifiers.heads import BatchNorm, Classifier, centred
-from videogvt.nn.i3d import MIXED
+from videogvt.nn.i3d import trunk
 from videogvt.nn.layers import Conv, Style
 from videogvt.ops.conv import max_pool, whole_padding
-
-POOLS = {"Mixed_3b": ((1, 3, 3), (1, 2, 2)), "Mixed_4b": ((3, 3, 3), (2, 2, 2)), "Mixed_5b": ((2, 2, 2), (2, 2, 2))}
-"""Windows and strides of the pooling before these."""
 
 
 class I3DClassifier(Classifier):
@@ -30,14 +28,7 @@ class I3DClassifier(Classifier):
     def __call__(self, video_BTHWC, *, train: bool = False):
         """Heads of videos in [0, 1] of any length and size."""
         x = centred(video_BTHWC, network="I3DClassifier").astype(self.dtype)
-        x = Unit(64, 7, 2, dtypes=self.dtypes, name="Conv3d_1a_7x7")(x, train)
-        x = largest(x, (1, 3, 3), (1, 2, 2))
-        x = Unit(64, dtypes=self.dtypes, name="Conv3d_2b_1x1")(x, train)
-        x = Unit(192, 3, dtypes=self.dtypes, name="Conv3d_2c_3x3")(x, train)
-        for name, widths in MIXED.items():
-            if name in POOLS:
-                x = largest(x, *POOLS[name])
-            x = Mixed(widths, self.dtypes, name=name)(x, train)
+        x = trunk(x, functools.partial(Unit, dtypes=self.dtypes, train=train), largest)
         return self.heads(x.astype(jnp.float32).mean((1, 2, 3)), dropout=self.dropout, train=train)
 
 
@@ -48,34 +39,15 @@ class Unit(nn.Module):
     size: int = 1
     stride: int = 1
     dtypes: Any = None
+    train: bool = False
 
     @nn.compact
-    def __call__(self, x_BTHWC, train: bool):
+    def __call__(self, x_BTHWC):
         size, strides = (self.size,) * 3, (self.stride,) * 3
         widths = whole_padding(x_BTHWC.shape[1:4], size, strides)
         style = Style(padding="zero", **self.dtypes)
         x_BTHWC = Conv(self.features, size, style, False, strides, widths, name="conv3d")(x_BTHWC)
-        return BatchNorm(self.dtypes, epsilon=1e-3, name="bn")(x_BTHWC, train=train)
-
-
-class Mixed(nn.Module):
-    """Inception's four branches beside each other."""
-
-    widths: tuple[int, ...]
-    dtypes: Any
-
-    @nn.compact
-    def __call__(self, x_BTHWC, train: bool):
-        def unit(name: str, features: int, x, size: int = 1):
-            return Unit(features, size, dtypes=self.dtypes, name=name)(x, train)
-
-        b0, b1a, b1b, b2a, b2b, b3b = self.widths
-        return jnp.concatenate([
-            unit("b0", b0, x_BTHWC),
-            unit("b1b", b1b, unit("b1a", b1a, x_BTHWC), 3),
-            unit("b2b", b2b, unit("b2a", b2a, x_BTHWC), 3),
-            unit("b3b", b3b, largest(x_BTHWC, (3, 3, 3), (1, 1, 1))),
-        ], axis=-1)
+        return BatchNorm(self.dtypes, epsilon=1e-3, name="bn")(x_BTHWC, train=self.train)
 
 
 def largest(x_BTHWC, window: tuple[int, int, int], strides: tuple[int, int, int]):
