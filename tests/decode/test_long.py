@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.decode import extend, paste
+from videogvt.decode import extend
 
 
 def ramp(given_BTHWC, number, frames=8, offset=0.0):
@@ -54,10 +54,3 @@ def test_numbers_of_frames_that_do_not_fit_are_refused(arguments, message):
         extend(ramp, VIDEO, **arguments)
     with pytest.raises(ValueError, match="expected floats"):
         extend(ramp, VIDEO.astype(jnp.uint8), 20, given=2)
-
-
-def test_pasting_shows_the_given_pixels():
-    visible = jnp.zeros((2, 10, 4, 4), bool).at[:, :2].set(True)
-    pasted = paste(VIDEO + 1, VIDEO, visible)
-    np.testing.assert_array_equal(pasted[:, :2], VIDEO[:, :2])
-    np.testing.assert_array_equal(pasted[:, 2:], VIDEO[:, 2:] + 1)

@@ -71,8 +71,6 @@ def test_a_source_knows_its_split(directory):
     assert len(source) == 4 and source.class_names == CLASSES and tuple(source.read([0])) == ("video", "label")
     train = sources.RecordSource(directory, "train")
     assert source.split_hash == read_manifest(directory)["splits"]["test"]["content_sha256"] != train.split_hash
-    summary = {"examples": 4, "class_names": list(CLASSES), "split_hash": source.split_hash}
-    assert sources.dataset_summary(source) == summary
 
 
 def test_an_imported_folder_is_found_under_the_data_root_or_by_its_path(directory):

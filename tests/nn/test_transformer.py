@@ -15,11 +15,16 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
-from videogvt.nn.transformer import SIZES, MaskedTransformer, attention_probabilities, check_tokens, frames_seen
+from videogvt.nn.transformer import MaskedTransformer, attention_probabilities, check_tokens, frames_seen
 from videogvt.ops import attention, linear
 from videogvt.ops.rotary import angles, rotate
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
+SIZES = {  # of the paper (B, L, H) and of its released code
+    name: {"layers": layers, "hidden": hidden, "heads": heads, "mlp": 4 * hidden}
+    for name, layers, hidden, heads in (
+        ("Ti", 12, 192, 3), ("S", 12, 384, 6), ("B", 12, 768, 12), ("L", 24, 1024, 16), ("H", 32, 1280, 16))
+}
 TINY = {"vocab_size": 11, "sequence_length": 6, "layers": 2, "hidden": 8, "heads": 2, "mlp": 12}
 TOKENS = np.random.default_rng(0).integers(0, 11, (3, 6))
 SEGMENTS = np.random.default_rng(1).integers(0, 2, (3, 6))

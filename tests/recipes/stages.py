@@ -81,3 +81,10 @@ def state_of(recipe, key: int = 0):
     """The first state, with the tokenizer in it."""
     state = jax.jit(lambda key: recipe.init(key, {}))(jax.random.key(key))
     return dataclasses.replace(state, frozen=dict(recipe.frozen))
+
+
+def loss_of(recipe, params, codes_Bthw, condition_Bthw, task_B, label_B, key, codebook_KC=None):
+    """The loss of a step on these codes, and its numbers, as Means."""
+    rows = recipe._rows(codes_Bthw, condition_Bthw, task_B, label_B, key)
+    loss, found = recipe._loss_of_rows(codebook_KC, params, *rows)
+    return loss, found.sums

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.recipes.stages import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, state_of
+from tests.recipes.stages import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, loss_of, state_of
 from videogvt.pretrained.generation import causal_generation
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_lm.json"
@@ -44,7 +44,7 @@ def test_loss_names_class_and_codes_from_what_precedes_them(causal):
     generation, params = recipe.generation, state.params["lm"]
     task_B, label_B, key = jnp.zeros(4, jnp.int32), jnp.asarray(batch["label"]), jax.random.key(2)
     codes = jax.jit(recipe.predict_fns["codes"])(state, batch["video"])
-    loss, _ = jax.jit(recipe._loss)(params, codes, codes, task_B, label_B, key)
+    loss, _ = jax.jit(functools.partial(loss_of, recipe))(params, codes, codes, task_B, label_B, key)
     flat = np.asarray(codes).reshape(4, -1)
     sequence = np.concatenate([batch["label"][:, None] + CODES, flat], axis=1)
     inputs = np.concatenate([np.full((4, 1), generation.vocabulary.mask), sequence[:, :-1]], axis=1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, causal_recipe, clips, masked_recipe, state_of
+from tests.recipes.stages import CODES, causal_recipe, clips, loss_of, masked_recipe, state_of
 from videogvt.ops.masking import Masking
 from videogvt.recipes.transformer import TransformerLosses
 
@@ -25,7 +25,7 @@ def log_softmax(logits):
 
 
 def looked_at(recipe, batch):
-    """State, masked tokens, logits (B, N, K) and true codes of the loss that ``_loss`` computes with key 5."""
+    """State, masked tokens, logits (B, N, K) and true codes of the loss that ``loss_of`` computes with key 5."""
     state, generation, key = state_of(recipe), recipe.generation, jax.random.key(5)
     task_B, label_B = jnp.zeros(4, jnp.int32), jnp.asarray(batch["label"])
 
@@ -33,7 +33,7 @@ def looked_at(recipe, batch):
     def look(params, frozen):
         codes, condition = generation.tokens(frozen["tokenizer"], batch, task_B)
         codebook_KC = generation.codebook(frozen["tokenizer"])
-        loss, numbers = recipe._loss(params, codes, condition, task_B, label_B, key, codebook_KC)
+        loss, numbers = loss_of(recipe, params, codes, condition, task_B, label_B, key, codebook_KC)
         (masked, conditions_BN, *_), dropout_key = recipe._rows(codes, condition, task_B, label_B, key)
         prefix = generation.tasks.prefix(task_B, label_B)
         logits = generation.logits(params, masked.inputs_BN, prefix, masked.segments_BN, conditions_BN, codebook_KC,

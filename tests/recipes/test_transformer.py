@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.recipes.stages import CODES, GRID, MANY, clip_data, clips, masked_recipe, state_of, tokenizer_params
+from tests.recipes.stages import CODES, GRID, MANY, clip_data, clips, loss_of, masked_recipe, state_of, tokenizer_params
 from videogvt.evals.tokens import TokenEval
 from videogvt.recipes.transformer import TransformerLosses
 from videogvt.train.contracts import Plan, When
@@ -72,7 +72,7 @@ def test_loss_counts_codes_alone_and_every_position(many):
     @jax.jit
     def both(params, frozen):
         codes, condition = generation.tokens(frozen["tokenizer"], batch, task_B)
-        loss, numbers = recipe._loss(params, codes, condition, task_B, label_B, key)
+        loss, numbers = loss_of(recipe, params, codes, condition, task_B, label_B, key)
         mask_key, dropout_key = jax.random.split(key)
         visible, mask = generation.tasks.visible(task_B), generation.vocabulary.mask
         masked = recipe.masking.sample(mask_key, codes, condition, visible, mask)
@@ -96,7 +96,7 @@ def test_no_gradient_reaches_the_tokenizer(many):
 
     def loss(frozen):
         tokens = recipe.generation.tokens(frozen["tokenizer"], batch, task_B)
-        return recipe._loss(state.params["transformer"], *tokens, task_B, batch["label"], jax.random.key(0))[0]
+        return loss_of(recipe, state.params["transformer"], *tokens, task_B, batch["label"], jax.random.key(0))[0]
 
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(state.frozen)))
 
@@ -204,8 +204,8 @@ def test_conditions_beside_the_tokens_count_where_something_is_given(told):
     recipe, state, _, batch = told
     task_B = jnp.array([0, 1, 2, 3])
     codes, condition = recipe.generation.tokens(state.frozen["tokenizer"], batch, task_B)
-    loss = jax.jit(lambda condition: recipe._loss(
-        state.params["transformer"], codes, condition, task_B, batch["label"], jax.random.key(0))[1])
+    loss = jax.jit(lambda condition: loss_of(
+        recipe, state.params["transformer"], codes, condition, task_B, batch["label"], jax.random.key(0))[1])
     first, other = (computed(loss(codes_Bthw)) for codes_Bthw in (condition, (condition + 1) % CODES))
     assert first["loss/CG"] == other["loss/CG"]
     assert all(first[f"loss/{name}"] != other[f"loss/{name}"] for name in ("FP:2", "OPC", "IPD"))

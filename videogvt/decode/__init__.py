@@ -5,7 +5,7 @@ causal ones, ``long`` videos of more than a clip.
 """
 
 from videogvt.decode.frames import BisectionDecoding, FrameDecoding
-from videogvt.decode.long import extend, paste
+from videogvt.decode.long import extend
 from videogvt.decode.loop import Decoded, MaskedSampler, Steps
 from videogvt.decode.parallel import (
     HaltonDecoding,
@@ -21,5 +21,5 @@ from videogvt.decode.serial import AutoregressiveDecoding
 __all__ = [
     "SAMPLERS", "AutoregressiveDecoding", "BisectionDecoding", "Decoded", "DraftAndRevise", "FrameDecoding",
     "HaltonDecoding", "MarginDecoding", "MaskedSampler", "ParallelDecoding", "RandomDecoding", "Remasking",
-    "SpeakingDecoding", "Steps", "changed", "extend", "paste", "sampler_of",
+    "SpeakingDecoding", "Steps", "changed", "extend", "sampler_of",
 ]

@@ -1,4 +1,4 @@
-"""Videos longer than a clip, predicted clip after clip, and given pixels in generated ones."""
+"""Videos longer than a clip, predicted clip after clip."""
 
 from collections.abc import Callable
 
@@ -44,8 +44,3 @@ def extend(predict: Callable, video_BTHWC, num_frames: int, *, given: int, overl
         last = joined[:, -given:]
         length += clip.shape[1] - given
     return jnp.concatenate([*parts, last], axis=1)[:, :num_frames]
-
-
-def paste(video_BTHWC, given_BTHWC, visible_BTHW):
-    """The given pixels where there are some, else the generated ones, which decoding alone never does."""
-    return jnp.where(visible_BTHW[..., None], given_BTHWC, video_BTHWC)

@@ -13,8 +13,8 @@ import grain
 import numpy as np
 
 from videogvt.inputs.contracts import ClipSource, Transform
+from videogvt.inputs.transforms import transformed
 
-EVALUATION_SEED = 0
 ENDLESS = 2**62  # batches
 
 
@@ -53,7 +53,8 @@ def train_batches(
 
     def read(batch: int) -> dict[str, np.ndarray]:
         positions = batch * batch_size + rows
-        return _read(source, shuffled(positions, len(source), seed), positions, transforms, seed)
+        loaded = source.read(shuffled(positions, len(source), seed))
+        return transformed(loaded, transforms, [[seed, position] for position in positions.tolist()])
 
     return iter(grain.MapDataset.range(ENDLESS).map(read).to_iter_dataset(_options(num_threads, prefetch)))
 
@@ -62,7 +63,6 @@ def eval_batches(
     source: ClipSource,
     *,
     batch_size: int,
-    transforms: Sequence[Transform] = (),
     host_index: int = 0,
     host_count: int = 1,
     limit: int | None = None,
@@ -72,7 +72,6 @@ def eval_batches(
     """The split in order, once: over all hosts every example appears exactly once with mask 1.
 
     Every host gets the same number of equally shaped batches. The last batch is padded with copies of the last example.
-    Random transforms draw the same numbers in every pass.
 
     Args:
       limit: stop after so many examples (the first ones); None reads all.
@@ -88,7 +87,7 @@ def eval_batches(
 
     def read(batch: int) -> dict[str, np.ndarray]:
         positions = batch * batch_size + rows
-        loaded = _read(source, np.minimum(positions, count - 1), positions, transforms, EVALUATION_SEED)
+        loaded = source.read(np.minimum(positions, count - 1))
         return loaded | {"mask": (positions < count).astype(np.float32)}
 
     batches = -(-count // batch_size)
@@ -125,18 +124,6 @@ def _host_rows(source: ClipSource, batch_size: int, host_index: int, host_count:
         raise ValueError(f"Host {host_index} of {host_count} hosts: expected an index of 0 to {host_count - 1}.")
     share = batch_size // host_count
     return np.arange(host_index * share, (host_index + 1) * share)
-
-
-def _read(
-    source: ClipSource, indices: np.ndarray, positions: np.ndarray, transforms: Sequence[Transform], seed: int
-) -> dict[str, np.ndarray]:
-    """The examples ``indices`` through the transforms, each with the stream of its position in the run."""
-    batch = source.read(indices)
-    if transforms:
-        streams = [np.random.Generator(np.random.Philox(key=[seed, position])) for position in positions.tolist()]
-        for transform in transforms:
-            batch = transform(batch, streams)
-    return batch
 
 
 def _options(num_threads: int, prefetch: int) -> grain.ReadOptions:

@@ -122,15 +122,6 @@ class ArraySource:
         return {field: array[np.asarray(indices)] for field, array in self._arrays.items()}
 
 
-def dataset_summary(source: ClipSource) -> dict[str, Any]:
-    """What a result must say about the examples behind it, ready for JSON."""
-    return {
-        "examples": len(source),
-        "class_names": list(source.class_names),
-        "split_hash": source.split_hash,
-    }
-
-
 def _decoder(features: tfds.features.FeaturesDict, field: str) -> Callable[[list], np.ndarray]:
     """A function from the protos of a field, one per row, to one stacked array."""
     if field not in features:

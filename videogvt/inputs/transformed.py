@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from videogvt.inputs.pipeline import EVALUATION_SEED
 from videogvt.inputs.sources import ClipSource
-from videogvt.inputs.transforms import Transform
+from videogvt.inputs.transforms import Transform, transformed
+
+EVALUATION_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +53,5 @@ class TransformedSource:
         return len(self.source)
 
     def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
-        batch = self.source.read(indices)
         keys = [[EVALUATION_SEED, int(index)] for index in indices]
-        streams = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
-        for transform in self.transforms:
-            batch = transform(batch, streams)
-        return batch
+        return transformed(self.source.read(indices), self.transforms, keys)

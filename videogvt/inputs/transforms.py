@@ -6,7 +6,7 @@ depend on its neighbours or on how a batch is divided among hosts.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,15 @@ class SampleFrames:
 
     def __call__(self, batch: Batch, streams: Streams) -> Batch:
         return TemporalWindow(num_frames=1, random=self.random)(batch, streams)
+
+
+def transformed(batch: Batch, transforms: Sequence[Transform], keys: Sequence[Sequence[int]]) -> Batch:
+    """A batch through transforms in turn; each row draws from the stream of its key, two whole numbers."""
+    if transforms:
+        streams = [np.random.Generator(np.random.Philox(key=list(key))) for key in keys]
+        for transform in transforms:
+            batch = transform(batch, streams)
+    return batch
 
 
 def _each(change: Callable, video_BTHWC: np.ndarray, streams: Streams) -> np.ndarray:

@@ -82,7 +82,7 @@ class CausalTransformer(nn.Module):
     Attributes:
       vocab_size: V, see ``core.vocabulary``.
       sequence_length: L, the longest input, and the capacity of the cache.
-      layers, hidden, heads, mlp: as in ``nn.transformer``, whose ``SIZES`` fit here too.
+      layers, hidden, heads, mlp: as in ``nn.transformer``.
       dropout: rate on the embedding and on both branches of every layer.
       tie_embeddings: whether the word table is also the output layer, divided by sqrt(D), without a bias; both tables
         then start with deviation 1, for which that division is made, otherwise they are Xavier's like all kernels.

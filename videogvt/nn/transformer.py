@@ -13,7 +13,7 @@ epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``r
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,13 +28,6 @@ from videogvt.nn.linear import Dense, Norm
 from videogvt.ops.attention import attend, attend_cached, empty_cache
 from videogvt.ops.linear import linear
 from videogvt.ops.rotary import angles, rotate
-
-SIZES: Mapping[str, dict[str, int]] = {
-    name: {"layers": layers, "hidden": hidden, "heads": heads, "mlp": 4 * hidden}
-    for name, layers, hidden, heads in (
-        ("Ti", 12, 192, 3), ("S", 12, 384, 6), ("B", 12, 768, 12), ("L", 24, 1024, 16), ("H", 32, 1280, 16))
-}
-"""Sizes of the paper (B, L, H) and of its released code: fields of ``MaskedTransformer``."""
 
 NORMS = ("post", "pre")
 

@@ -46,11 +46,6 @@ def reconstruction(video_BTHWC, recon_BTHWC, *, background_weight: float = 0.0, 
     return squares.mean()
 
 
-def l1(video_BTHWC, recon_BTHWC):
-    """Mean absolute error."""
-    return jnp.abs(recon_BTHWC.astype(jnp.float32) - video_BTHWC).mean()
-
-
 # Quantizers
 
 

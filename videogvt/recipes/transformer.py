@@ -138,12 +138,6 @@ class StageRecipe:
         """The parameters that predict: the moving average, or the last ones where there is none."""
         return (state.ema if self.losses.ema_decay else state.params)[self.network]
 
-    def _loss(self, params, codes_Bthw, condition_Bthw, task_B, label_B, key, codebook_KC=None):
-        """The loss and the step's numbers, as Means."""
-        rows = self._rows(codes_Bthw, condition_Bthw, task_B, label_B, key)
-        loss, found = self._loss_of_rows(codebook_KC, params, *rows)
-        return loss, found.sums
-
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         """What the network is given, drawn for the whole batch, and the key of what is drawn inside the network."""
         raise NotImplementedError

@@ -18,7 +18,7 @@ from videogvt.train.state import TrainState
 
 @flax.struct.dataclass
 class Mean:
-    """A mean that can be merged exactly: the weighted sum of the values and the sum of the weights, float32 scalars."""
+    """A mean as the weighted sum of the values and the sum of the weights, float32 scalars, so that parts add up."""
 
     total: jax.Array
     count: jax.Array
@@ -32,10 +32,6 @@ class Mean:
         weights = jnp.asarray(weights, jnp.float32)
         weights = jnp.broadcast_to(weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim)), values.shape)
         return cls(total=jnp.where(weights > 0, values * weights, 0).sum(), count=weights.sum())
-
-    def merge(self, other: "Mean") -> "Mean":
-        """The mean over both."""
-        return Mean(total=self.total + other.total, count=self.count + other.count)
 
     def compute(self) -> float:
         """The number itself, fetched from the device; NaN when nothing was counted."""

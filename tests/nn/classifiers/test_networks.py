@@ -12,7 +12,7 @@ from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.classifiers import CLASSIFIERS, Classifier, make_classifier
 from videogvt.nn.classifiers.cnns import FrameCnnAttention
 from videogvt.nn.classifiers.i3d import I3DClassifier
-from videogvt.nn.classifiers.slowfast import R50, SlowFast
+from videogvt.nn.classifiers.slowfast import SlowFast
 from videogvt.nn.classifiers.vivit import ViViT
 from videogvt.nn.i3d import I3D
 
@@ -96,9 +96,9 @@ def test_the_head_of_a_position_sees_what_the_queries_brought():
 def test_the_counts_of_the_networks_they_are_named_for():
     """4,191,879 of the frame network; 34.48 M of SlowFast 4x16 and 34.57 M of 8x8 (R50); 115.1 M of ViViT-B/16x2."""
     assert sum(sizes(FrameCnnAttention(4, 3), VIDEO)) == 4_191_879
-    clip = (1, 32, 224, 224, 3)
-    assert sizes(SlowFast(400, **R50), clip)[0] == 34_480_216
-    assert sizes(SlowFast(400, **R50 | {"alpha": 4, "lateral_frames": 7}), clip)[0] == 34_566_488
+    clip, r50 = (1, 32, 224, 224, 3), {"depths": (3, 4, 6, 3), "width": 64}
+    assert sizes(SlowFast(400, **r50, alpha=8, lateral_frames=5), clip)[0] == 34_480_216
+    assert sizes(SlowFast(400, **r50, alpha=4, lateral_frames=7), clip)[0] == 34_566_488
     base = ViViT(400, hidden=768, num_heads=12, mlp=3072, spatial_layers=12, temporal_layers=4)
     assert sizes(base, clip)[0] == 115_062_928
     fixed = sizes(I3D(400), clip)[0]  # which counts the statistics among its parameters

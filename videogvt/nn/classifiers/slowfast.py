@@ -10,15 +10,13 @@ from videogvt.nn.layers import Conv, Style
 from videogvt.ops.conv import max_pool
 
 SLOW_TIME, FAST_TIME = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that kernels of the stem and the stages see
-R50 = {"depths": (3, 4, 6, 3), "width": 64, "alpha": 8, "lateral_frames": 5}
-"""Fields of the paper's SlowFast 4x16, R50; clips of 32 frames and 224 pixels, 34.5 million parameters."""
 
 
 class SlowFast(Classifier):
     """Two residual networks of bottlenecks; before each stage the fast one reports to the slow one.
 
     The size is ours, for clips of 64 pixels: 26 layers of half the paper's width, of which the slow pathway sees every
-    fourth frame. ``R50`` holds the paper's.
+    fourth frame. The paper's SlowFast 4x16, R50, has ``depths=(3, 4, 6, 3), width=64, alpha=8``, for 32 frames.
 
     Attributes:
       depths: blocks of the four stages.
