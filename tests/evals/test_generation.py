@@ -195,4 +195,19 @@ def test_decoding_can_be_watched():
     assert unfolded["videos"].shape == (5, 3, 8, 32, 32, 3) and unfolded["label"].tolist() == [0, 1, 2, 3, 4]
     assert [np.unique(unfolded["videos"][:, step]).tolist() for step in range(3)] == [[0], [128], [255]]
     assert unfolded["masked"].shape == (5, 3, 2, 4, 4) and unfolded["masked"][:, :2].all()
-    assert not unfolded["masked"][:, 2].any()
+    assert not unfolded["masked"][:, 2].any() and "attention" not in unfolded
+
+
+def test_attention_is_of_the_first_clip_half_way_through():
+    def in_steps(state, task_B, label_B, video_BTHWC, keys_B, keep_steps=False):
+        tokens_BSN = jnp.tile(jnp.arange(3)[None, :, None], (len(label_B), 1, 4)) + 10 * label_B[:, None, None]
+        return {"codes": tokens_BSN[:, -1].reshape(-1, 1, 2, 2),
+                "steps": types.SimpleNamespace(tokens=tokens_BSN, masked=tokens_BSN % 10 < 2)}
+
+    def attention(state, tokens_BN, hidden_BN, task_B, label_B):
+        assert tokens_BN.shape == hidden_BN.shape == (1, 4)  # a clip at a time
+        return jnp.stack([tokens_BN.sum(1), hidden_BN.sum(1), task_B, label_B], axis=1).reshape(1, 1, 4, 1, 1)
+
+    looked = unfolding(in_steps, lambda state, codes_Bthw: codes_Bthw, attention)(
+        None, jnp.array([5, 6]), jnp.array([0, 1]), None, None)
+    np.testing.assert_array_equal(looked["attention"].reshape(2, 4), [[4, 4, 5, 0], [44, 4, 6, 1]])

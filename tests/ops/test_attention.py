@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from videogvt.ops import attention, attention_cpu
-from videogvt.ops.attention import attend, attend_padded
+from videogvt.ops.attention import attend, attend_padded, between_times
 
 QKV = jax.random.normal(jax.random.key(0), (3, 2, 5, 2, 4))  # of two clips, five positions, two heads, 4 wide
 
@@ -82,3 +82,10 @@ def test_formulas_for_cpus_are_taken_where_nothing_else_is_named(monkeypatch):
     monkeypatch.setattr(attention, "for_cpu", lambda array: False)
     attend(*QKV)
     assert called == ["cpu", "jax", "jax", "jax", "jax"]
+
+
+def test_attention_between_times_is_the_mean_of_queries_and_the_sum_of_keys():
+    maps = np.array([
+        [.5, .1, .1, .1, .2], [.2, .4, .2, .1, .1], [0, .2, .2, .3, .3], [1, 0, 0, 0, 0], [0, 0, .5, .5, 0]])
+    expected = [[.5, .2, .3], [.1, .5, .4], [.5, .25, .25]]  # one token before, two times of two codes
+    np.testing.assert_allclose(between_times(maps[None], 1, 2), [expected], atol=1e-6)

@@ -90,6 +90,20 @@ def test_loss_counts_codes_alone_and_every_position(many):
     assert numbers["loss/FP:2"].compute() == pytest.approx(expected[1].mean(), rel=1e-5)
 
 
+def test_attention_is_of_what_is_shown_and_adds_up(many):
+    recipe, state, _, batch = many
+    attention = jax.jit(recipe.predict_fns["attention"])
+    task_B, label_B = jnp.zeros(2, jnp.int32), jnp.asarray(batch["label"][:2])
+    tokens_BN = np.random.default_rng(0).integers(0, CODES, (2, 32))
+    hidden_BN = np.arange(32) % 3 == np.zeros((2, 1), int)
+    maps = attention(state, tokens_BN, hidden_BN, task_B, label_B)
+    assert maps.shape == (2, 1, 2, 3, 3)  # clips, layers, heads, and the prefix before two times
+    np.testing.assert_allclose(maps.sum(-1), 1, rtol=1e-5)
+    other = np.where(hidden_BN, (tokens_BN + 1) % CODES, tokens_BN)
+    np.testing.assert_array_equal(attention(state, other, hidden_BN, task_B, label_B), maps)
+    assert np.abs(attention(state, tokens_BN, ~hidden_BN, task_B, label_B) - maps).max() > 1e-4
+
+
 def test_no_gradient_reaches_the_tokenizer(many):
     recipe, state, _, batch = many
     task_B = jnp.array([1, 2, 3, 4])

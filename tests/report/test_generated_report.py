@@ -27,7 +27,7 @@ def unfold(state, task_B, label_B, video_BTHWC, keys_B):
     steps = np.array([1.0, 0.5, 0.0])
     masked = np.broadcast_to((steps > 0)[None, :, None, None, None], (len(label_B), 3, 2, 4, 4))
     return {"videos": np.float32(1) - (1 - video[:, None]) * (1 - steps[None, :, None, None, None, None]),
-            "masked": masked}
+            "masked": masked, "attention": np.full((len(label_B), 2, 3, 3, 3), 1 / 3, np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,12 @@ def report(workdir):
 def test_page_shows_everything(report):
     html = report.page.read_text()
     for title in ("Generated clips: generation (test)", "Samples: generation", "Decoding, step by step: generation",
+                  "Attention: generation",
                   "Predictions: prediction (20 clips of test)", "Predicted clips: prediction",
                   "Decoding: steps against quality"):
         assert f"<h2>{title}</h2>" in html, title
     assert "Decoding: steps 3, temperature 1.0." in html and "the oracle says" in html and "helical: 3 steps" in html
+    assert f"above, {bank.FAMILIES[0]}, half way" in html and "attention from time to time" in html
     assert "What the oracle names (across)" in html and "What the judge names (across)" in html
     assert report.page.stat().st_size <= page.MAX_BYTES and report.picture is None
 

@@ -316,30 +316,37 @@ class GenerationEval(SplitEval):
                           "class_names": np.array(self.source.class_names)}
 
     def _unfolded(self, state: TrainState) -> Columns:
-        """One clip of every class after each step of its decoding."""
+        """One clip of every class after each step of its decoding; of the first also who attends to whom."""
         def unfold(state, batch):
             looked = self.unfold(state, *self.inputs(batch["place"]))
-            return {"videos": _as_bytes(looked["videos"]), "masked": looked["masked"]}
+            return looked | {"videos": _as_bytes(looked["videos"])}
 
         forward, parts, count = self.on_rows("unfolded", unfold, state), [], min(self.classes, self.clips)
         for place_B in self._places(count):
             parts.append({"index": place_B, "mask": place_B < count} | forward({"place": place_B}))
         columns = whole_table(parts)
-        return {"videos": columns["videos"], "masked": columns["masked"], "label": columns["index"] % self.classes,
-                "class_names": np.array(self.source.class_names)}
+        attention = {"attention": columns["attention"][0]} if "attention" in columns else {}
+        return attention | {
+            "videos": columns["videos"], "masked": columns["masked"], "label": columns["index"] % self.classes,
+            "class_names": np.array(self.source.class_names)}
 
 
-def unfolding(generate: Callable[..., Mapping[str, Any]], video: Callable[..., jax.Array]) -> Generate:
+def unfolding(
+    generate: Callable[..., Mapping[str, Any]], video: Callable[..., jax.Array],
+    attention: Callable[..., jax.Array] | None = None,
+) -> Generate:
     """A generator that shows how its clips come about, step by step.
 
     Args:
       generate: a predict function that takes ``keep_steps`` and then returns "steps" with ``tokens`` and ``masked``,
         both (B, S, N).
       video: ``(state, codes_Bthw) -> video_BTHWC``.
+      attention: ``(state, tokens_BN, hidden_BN, task_B, label_B)``, the masked transformer's predict function; or None.
 
     Returns:
       A function like ``Generate`` that returns "videos" (B, S, T, H, W, 3), decoded from all tokens as each step
-      proposes them, and "masked" (B, S, t, h, w), the tokens that the step hides again.
+      proposes them, and "masked" (B, S, t, h, w), the tokens that the step hides again; with ``attention`` also that
+      (B, layers, heads, 1 + t, 1 + t) in the middle of decoding.
     """
 
     def unfold(state, *inputs):
@@ -349,8 +356,14 @@ def unfolding(generate: Callable[..., Mapping[str, Any]], video: Callable[..., j
         tokens_SBthw = jnp.moveaxis(made["steps"].tokens, 1, 0).reshape(steps, batch, *grid)
         videos_SBTHWC = jax.lax.map(lambda codes_Bthw: video(state, codes_Bthw), tokens_SBthw)  # one after another:
         # samplers have up to some hundred steps, and their clips need not be in memory at once as the decoder sees them
-        return {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
-                "masked": made["steps"].masked.reshape(batch, steps, *grid)}
+        looked = {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
+                  "masked": made["steps"].masked.reshape(batch, steps, *grid)}
+        if attention is not None:
+            halfway = (tokens_BSN[:, steps // 2] for tokens_BSN in (made["steps"].tokens, made["steps"].masked))
+            rows = *halfway, *inputs[:2]
+            one_by_one = lambda row: attention(state, *(column[None] for column in row))[0]  # noqa: E731
+            looked["attention"] = jax.lax.map(one_by_one, rows)  # maps of a batch are (layers, B, heads, L, L)
+        return looked
 
     return unfold
 

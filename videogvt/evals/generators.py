@@ -24,7 +24,7 @@ def evaluators_of(
     given pixels and the data know their object.
 
     Args:
-      predict_fns: of the recipe: "generate", "codes" and "video".
+      predict_fns: of the recipe: "generate", "codes" and "video", and "attention" where it is to be shown.
       table: of its tasks.
       opened: opens a split of the data with the fields asked for.
       seed, weights, batch_size, judge, published, settings, independent, when: see ``GenerationEval``.
@@ -63,7 +63,8 @@ def evaluators_of(
         evaluators["generation"] = GenerationEval(
             source=source, train=train, task=alone[0], per_class=per_class, judge=judge, published=published,
             reconstruct=reconstruct, independent=independent,
-            unfold=unfolding(predict_fns["generate"], predict_fns["video"]) if watch else None, **common)
+            unfold=unfolding(predict_fns["generate"], predict_fns["video"], predict_fns.get("attention"))
+            if watch else None, **common)
     if len(alone) < len(table.names) and tracked:
         evaluators["prediction"] = PredictionEval(source=source, table=table, limit=limit, **common)
     return evaluators

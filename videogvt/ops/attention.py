@@ -12,6 +12,20 @@ from videogvt.ops.linear import for_cpu
 Implementation = Literal["xla", "cudnn"]
 
 
+def between_times(maps_BALL, prefix: int, times: int):
+    """Attention from time to time, (..., A, 1 + t, 1 + t), whose rows sum to 1: of all queries of a time the mean of
+    what they give to all keys of another.
+
+    Args:
+      maps_BALL: probabilities (..., A, L, L) of ``prefix`` tokens, which are the first "time", and of the codes of
+        ``times`` times, as many of each.
+    """
+    codes = (maps_BALL.shape[-1] - prefix) // times
+    time_L = np.concatenate([np.zeros(prefix, int), 1 + np.arange(times * codes) // codes])
+    of_LT = (time_L[:, None] == np.arange(1 + times)).astype(np.float32)
+    return jnp.einsum("...qk,qs,kt->...st", maps_BALL, of_LT / of_LT.sum(0), of_LT)
+
+
 def attend(query_BLAd, key_BLAd, value_BLAd, *, causal: bool = False, seen_LL: np.ndarray | None = None,
            implementation: Implementation | None = None):
     """softmax(query key^T / sqrt(d)) value for every head, (B, L, A, d), over one sequence of L positions.

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from videogvt.decode import changed
+from videogvt.ops.attention import between_times
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
@@ -268,6 +269,22 @@ class TransformerRecipe(StageRecipe):
         masked = self.masking.corrupt(jax.random.fold_in(mask_key, 1), masked, vocabulary.num_codes)
         conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
         return (masked, conditions_BN, task_B, label_B), dropout_key
+
+    @property
+    def predict_fns(self) -> Mapping[str, Callable]:
+        """Also "attention": (state, tokens_BN, hidden_BN, task_B, label_B) -> (B, layers, heads, 1 + t, 1 + t), see
+        ``ops.attention.between_times``: of clips without a condition, of which the hidden codes are masked."""
+        return {**super().predict_fns, "attention": self._attention}
+
+    def _attention(self, state: TrainState, tokens_BN, hidden_BN, task_B, label_B):
+        generation, mask = self.generation, self.generation.vocabulary.mask
+        prefix_BP = generation.tasks.prefix(task_B, label_B)
+        tokens_BL = jnp.concatenate([prefix_BP, jnp.where(hidden_BN, mask, tokens_BN)], axis=1)
+        maps = generation.transformer.apply(
+            {"params": self.weights(state)}, tokens_BL, segments_BL=jnp.zeros_like(tokens_BL),
+            conditions_BL=jnp.full_like(tokens_BL, mask), codebook_KC=generation.codebook(state.frozen["tokenizer"]),
+            method="attention_maps")
+        return jnp.moveaxis(between_times(maps, prefix_BP.shape[1], generation.latent_shape[0]), 0, 1)
 
     def _conditions(self, condition_Bthw, visible_Bthw):
         flat = lambda grid_Bthw: grid_Bthw.reshape(len(grid_Bthw), -1)  # noqa: E731

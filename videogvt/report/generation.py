@@ -8,7 +8,7 @@ import numpy as np
 from videogvt.evals.looks import WORST_HUE
 from videogvt.report import page
 from videogvt.report.grids import Table
-from videogvt.report.images import animation, merged, spread, strip, webp
+from videogvt.report.images import GAP, animation, edged, enlarge, merged, spread, strip, webp
 from videogvt.report.runs import Arrays, Grid, Run
 from videogvt.report.verdict import Mark, Verdict, checked
 
@@ -192,6 +192,8 @@ def sections(run: Run, name: str) -> Iterator[str]:
         yield page.section(f"Samples: {name}", *_samples(files["samples"]))
     if "unfolded" in files and name != "validation":
         yield page.section(f"Decoding, step by step: {name}", *_unfolded(files["unfolded"]))
+        if "attention" in files["unfolded"]:
+            yield page.section(f"Attention: {name}", *_attended(files["unfolded"]))
 
 
 def _protocol(facts: Mapping[str, Any]) -> str:
@@ -240,3 +242,22 @@ def _unfolded(unfolded: Arrays) -> Iterator[str]:
         cells = strip([pictures, grey], steps, max(1, 96 // size[1]))
         yield page.heading(f"{unfolded['class_names'][label]}: {videos_NSTHWC.shape[1]} steps")
         yield page.picture(webp(cells, most=150_000), "decoding steps", frame=False)
+
+
+def _attended(unfolded: Arrays) -> Iterator[str]:
+    """Who attends to whom in the first clip, half way through its decoding: a square for every layer and head."""
+    maps_NASS = unfolded["attention"].astype(np.float32)
+    yield page.paragraph(
+        f"The first clip above, {unfolded['class_names'][unfolded['label'][0]]}, half way through its decoding: a row "
+        "of squares for each layer, a square for each head. In a square rows are what looks and columns what is looked "
+        "at: first class and task, then the times of the grid in order. The darker, the more of a row's attention.",
+        "note")
+    size = max(6, 96 // maps_NASS.shape[-1])
+    rows = [np.concatenate([_square(map_SS, size) for map_SS in layer_ASS], axis=1) for layer_ASS in maps_NASS]
+    yield page.picture(webp(np.concatenate(rows), most=150_000), "attention from time to time", frame=False)
+
+
+def _square(map_SS: np.ndarray, size: int) -> np.ndarray:
+    """A map whose largest value is black, with a border: uint8 (rows, columns, 3)."""
+    grey = np.round(255 * (1 - map_SS / map_SS.max())).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    return np.pad(edged(enlarge(grey, size)), ((GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255)
