@@ -120,6 +120,19 @@ def test_a_judge_starts_from_no_words(tmp_path, data_dir):
         experiment.build(config, tmp_path, data_dir)
 
 
+def test_clips_can_be_filmed_anew_for_the_training_alone(tmp_path, data_dir):
+    config = variant("classifier_traj", "judge_tiny")
+    stored = experiment.build(config, tmp_path, data_dir).data.first_batch
+    config.data.transforms = variant("classifier_traj", "judge_refilmed").data.transforms
+    made = experiment.build(config, tmp_path, data_dir).data.first_batch
+    assert {*made} == {*stored} == {"video", "label"} and made["video"].shape == stored["video"].shape
+    np.testing.assert_array_equal(made["label"], stored["label"])
+    assert (made["video"] != stored["video"]).any()
+    config.evals.transforms = {"random_path": {}}
+    with pytest.raises(ValueError, match="key of config.evals.transforms 'random_path'"):
+        experiment.build(config, None, data_dir)
+
+
 def test_another_kind_of_run_is_no_judge(tmp_path, run):
     for name in ("eval.json", "config.json"):
         (tmp_path / name).write_text((run / name).read_text())

@@ -20,7 +20,7 @@ from videogvt.core.sections import configure
 from videogvt.inputs.sources import ClipSource, open_source
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
-from videogvt.inputs.transforms import make_transforms
+from videogvt.inputs.transforms import fields_for, make_transforms
 from videogvt.kinds import KINDS, Kind
 from videogvt.provenance import Place, place_of
 from videogvt.recipes.flops import step_flops
@@ -146,8 +146,9 @@ def _built(config: Mapping[str, Any], kind: Kind, workdir: epath.Path, data_dir)
 
 
 def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
-    section = config["data"]
-    source = open_source(section["source"], "train", data_dir=data_dir, **section["options"])
+    section, transforms = config["data"], make_transforms("data", config["data"])
+    source = open_source(
+        section["source"], "train", fields=fields_for(transforms), data_dir=data_dir, **section["options"])
     if not len(source):
         raise ValueError(f"The split 'train' of {source} is empty; choose another data set or another split rule.")
     hosts, devices = jax.process_count(), MeshShape(**config["mesh"]).build().shape["data"]
@@ -157,7 +158,7 @@ def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
                 f"config.{name} is {size}, which {devices} devices on the mesh's data axis (of {hosts} hosts) do not "
                 f"divide; take {math.ceil(size / devices) * devices}, or another config.mesh."
             )
-    return TrainingData(source, section["batch_size"], config["seed"], make_transforms("data", section))
+    return TrainingData(source, section["batch_size"], config["seed"], transforms)
 
 
 def open_for_evaluation(

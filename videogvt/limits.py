@@ -27,13 +27,13 @@ LIMITS = {
         reconstruction background_weight adversarial gan_start gan_ramp r1 lecam perceptual entropy_boost
         entropy_boost_steps continuous_steps position commitment_weight codebook_weight entropy_weight restart_below
         weight_decay input_threshold latent_bias choice_temperature temperature top_k nucleus guidance warmup_steps
-        penalty empty_weight unmasked_weight neighbour_temperature"""),
+        penalty empty_weight unmasked_weight neighbour_temperature turn"""),
     **_all(BELOW_ONE, """
         dropout attention_dropout label_smoothing class_dropout ema_decay b1 b2 input_noise contrast brightness"""),
     **_all(POSITIVE, """
         learning_rate adam_learning_rate norm_epsilon eps clip_norm entropy_temperature speaking_temperature weights
         rates"""),
-    **_all(SHARE, "probability background shares max_unreadable frames_before corruption"),
+    **_all(SHARE, "probability mirror reverse background shares max_unreadable frames_before corruption"),
     # Budgets
     **_all(COUNT, """
         steps epochs log_every save_every accumulate labels seeds validations rate_labels iterations least_samples"""),

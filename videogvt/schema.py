@@ -155,8 +155,9 @@ def _data(config: Config, **more: Key | Section) -> Section:
     })
 
 
-def _transforms() -> Section:
-    return Section({name: _section(name, kind, required=False) for name, kind in TRANSFORMS.items()}, required=False)
+def _transforms(*without: str) -> Section:
+    kinds = {name: kind for name, kind in TRANSFORMS.items() if name not in without}
+    return Section({name: _section(name, kind, required=False) for name, kind in kinds.items()}, required=False)
 
 
 def _training_data(config: Config) -> Section:
@@ -177,7 +178,7 @@ def _evals(*without: str, **more: Key | Section) -> Section:
         "limit": Key(int | None, None, "validation clips of a turn; None for all", Limits(1)),
         "batch_size": Key(int, doc="clips that are measured at once", limits=Limits(1)),
         "splits": Key(Sequence[str], ("test", "ood"), "what is measured at the end, as far as the data have it"),
-        "transforms": _transforms(), **more,
+        "transforms": _transforms("random_path"), **more,  # which measures clips as the data set has them
     }
     return Section({name: key for name, key in keys.items() if name not in without})
 

@@ -36,6 +36,9 @@ class ClipSource(Protocol):
 
 
 class Transform(Protocol):
-    """A function of a batch (``video`` uint8 (B,T,H,W,C) and other fields) and one random stream per row."""
+    """A function of a batch (``video`` uint8 (B,T,H,W,C) and other fields) and one random stream per row.
+
+    One that reads more than ``video`` and ``label`` names the fields in a class attribute ``needs``.
+    """
 
     def __call__(self, batch: Batch, streams: Streams) -> Batch: ...

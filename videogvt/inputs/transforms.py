@@ -15,6 +15,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.core.sections import configure
 from videogvt.inputs.contracts import Batch, Streams, Transform
 from videogvt.inputs.frames import resize_short_side
+from videogvt.inputs.refilmed import RandomPath
 
 # Fields that say nothing about where and when something is in the picture, and so stay true.
 INVARIANT_FIELDS = frozenset(
@@ -152,6 +153,12 @@ class SampleFrames:
         return TemporalWindow(num_frames=1, random=self.random)(batch, streams)
 
 
+def fields_for(transforms: Sequence[Transform]) -> tuple[str, ...]:
+    """What to read of training clips: video and label, and what transforms need besides."""
+    needed = (field for transform in transforms for field in getattr(transform, "needs", ()))
+    return tuple(dict.fromkeys(("video", "label", *needed)))
+
+
 def transformed(batch: Batch, transforms: Sequence[Transform], keys: Sequence[Sequence[int]]) -> Batch:
     """A batch through transforms in turn; each row draws from the stream of its key, two whole numbers."""
     if transforms:
@@ -188,6 +195,7 @@ def _room(transform: CenterCrop | RandomCrop, video_BTHWC: np.ndarray) -> tuple[
 
 TRANSFORMS: Mapping[str, type[Transform]] = {
     "center_crop": CenterCrop, "random_colours": RandomColours, "random_crop": RandomCrop, "random_flip": RandomFlip,
+    "random_path": RandomPath,
     "resize_short_side": ResizeShortSide, "sample_frames": SampleFrames, "temporal_window": TemporalWindow,
 }
 
