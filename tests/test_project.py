@@ -45,7 +45,7 @@ def test_links_lead_somewhere(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_files_exist(document):
     """Configs and scripts that a document tells the reader to run are there."""
-    named = set(re.findall(r"\b(?:configs|benchmarks|tests)/[\w/]+\.py\b", document.read_text()))
+    named = set(re.findall(r"\b(?:configs|benchmarks|examples|tests)/[\w/]+\.py\b", document.read_text()))
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
@@ -68,3 +68,24 @@ def test_constraints_satisfy_the_bounds():
             checked += 1
             assert requirement.specifier.contains(version), f"{requirement} and constraints.txt has {version}"
     assert checked > 20
+
+
+@pytest.mark.parametrize("card", sorted(ROOT.glob("videogvt/pretrained/*/card.md")), ids=lambda path: path.parent.name)
+def test_the_page_of_models_says_what_the_cards_say(card):
+    """Every model that ships has a column, and its parameters and figures are those of its card."""
+    columns = {}
+    for table in re.findall(r"\n\| \| `.*?\n\n", (ROOT / "docs" / "models.md").read_text(), re.DOTALL):
+        rows = [[cell.strip(" *`") for cell in line.split("|")[1:-1]] for line in table.strip().splitlines()]
+        columns |= {column[0]: dict(zip([row[0] for row in rows], column)) for column in zip(*rows)}
+    text, own = card.read_text(), columns[card.parent.name]
+    assert own.get("parameters", own.get("parameters, in half precision")) == re.search(
+        r"\| Parameters \| ([\d,]*\d)", text)[1]
+    figures = {name: float(value) for name, value in re.findall(r"^\| (\w+) \| ([\d.]+) ", text, re.MULTILINE)[::-1]}
+    if "psnr" in figures:  # the first of a card is that of test
+        assert own["track error, median px"] == f"{figures['track_error_px_median']:.2f}"
+        assert float(own["object found"].rstrip(" %")) == pytest.approx(100 * figures["object_found_share"], abs=0.011)
+        assert float(own[next(row for row in own if row.startswith("PSNR"))]) == figures["psnr"]
+    else:
+        assert own["exactly one object persists"] == f"{100 * figures['one_object_share']:.1f} %"
+        assert own["the same, in the worst class"] == f"{100 * figures['oracle_agreement_least']:.1f} %"
+        assert own["class named by a classifier"] == f"{100 * figures['judge_agreement']:.1f} %"
