@@ -190,12 +190,16 @@ def test_decoding_can_be_watched():
     def video(state, codes_Bthw):
         return jnp.repeat(codes_Bthw.repeat(4, 1).repeat(8, 2).repeat(8, 3)[..., None], 3, -1) / 2.0
 
-    _, media = run(in_steps, unfold=unfolding(in_steps, video), per_class=1)
+    def attention(state, tokens_BN, hidden_BN, task_B, label_B):
+        return jnp.full((1, 2, 1, 3, 3), label_B)  # of a class which it is
+
+    _, media = run(in_steps, unfold=unfolding(in_steps, video, attention), per_class=1)
     unfolded = media["unfolded"]
     assert unfolded["videos"].shape == (5, 3, 8, 32, 32, 3) and unfolded["label"].tolist() == [0, 1, 2, 3, 4]
     assert [np.unique(unfolded["videos"][:, step]).tolist() for step in range(3)] == [[0], [128], [255]]
     assert unfolded["masked"].shape == (5, 3, 2, 4, 4) and unfolded["masked"][:, :2].all()
-    assert not unfolded["masked"][:, 2].any() and "attention" not in unfolded
+    assert not unfolded["masked"][:, 2].any()
+    assert unfolded["attention"].shape == (2, 1, 3, 3) and (unfolded["attention"] == 0).all()  # of the first clip
 
 
 def test_attention_is_of_the_first_clip_half_way_through():
