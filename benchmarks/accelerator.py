@@ -3,7 +3,7 @@
     python benchmarks/accelerator.py [--output=runs/accelerator] [--resume] [--more] [--parts=machine,tokenizer]
     python benchmarks/accelerator.py --dry_run      # every part at tiny sizes, on whatever is there, in a minute
     python benchmarks/accelerator.py --estimate     # how long it will take on an H200, told on a CPU
-    python benchmarks/accelerator.py --document     # docs/results.md from docs/figures/accelerator.json
+    python benchmarks/accelerator.py --document     # docs/record.md from docs/figures/accelerator.json
     python benchmarks/accelerator.py --refresh      # after a change of configs/: the sizes that are measured
 
 From a plain checkout on PYTHONPATH all parts but the last two need jax (0.10 or 0.11), flax, optax and numpy alone;
@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 from on_device import child  # noqa: E402
 from on_device.ledger import FILE, OUTSIDE, Ledger  # noqa: E402
 
-FIGURES, DOCUMENT = ROOT / "docs" / "figures" / FILE, ROOT / "docs" / "results.md"
+FIGURES, DOCUMENT = ROOT / "docs" / "figures" / FILE, ROOT / "docs" / "record.md"
 
 LIMITS = {"machine": 20, "tokenizer": 180, "transformer": 120, "decoding": 60, "default networks": 60, "PyTorch": 60,
           "pipeline": 30}

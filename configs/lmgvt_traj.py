@@ -7,7 +7,7 @@ Variants: default and long, of the size, clips and steps of configs/maskgvt_traj
 motion, the same on codes of whole motions; tiny, two steps for the tests.
 
 The same data, codes, width and number of steps as the masked transformer's, so that a few codes at a time and one after
-another can be compared; docs/results.md does.
+another can be compared; docs/record.md does.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -23,7 +23,7 @@ To go on from long's weights, and to grow a trained single-task run into the mul
     python run.py --config=configs/maskgvt_traj.py:guided --config.init_from.workdir=runs/maskgvt_traj-long
     python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-motion
 
-docs/results.md has hardware, time and figures of all but B and L, which were not trained.
+docs/record.md has hardware, time and figures of all but B and L, which were not trained.
 
 ``transformer.causal_frames`` lets each frame of codes see itself and those before it, so that all frames of a clip are
 learned at once, each from the true ones before it; tasks that give pixels of later frames need it off.
@@ -182,7 +182,7 @@ def _motion() -> ConfigDict:
     del config.transformer["codebook_embeddings"], config.transformer["causal_frames"]
     config.masking = ConfigDict({"schedule": "fixed:0.75"})
     config.decoding = ConfigDict({
-        "steps": 16,  # one for each code; with the paper's 12 fewer clips are named right (docs/results.md)
+        "steps": 16,  # one for each code; with the paper's 12 fewer clips are named right (docs/record.md)
         "schedule": "cosine",
         "temperature": 0.7,  # less noise than in life: every level of an amplitude bends the path a little
         "choice_temperature": 0.0,  # the surest first; the paper's 4.5 lets chance have a say

@@ -18,7 +18,7 @@ train here with --config.tokenizer.conv=split2d.
     python run.py --config=configs/vqvae_ucf101.py --config.init_from.workdir=runs/vqvae2d_images-B
 
 Hardware and time: a step of the default, of 8 pictures, costs 0.1 s of one core of an AMD EPYC (avx512f), 1,200 take
-about a minute on two; a large folder wants more, --config.train.steps=N. docs/results.md has what ``frames`` makes of
+about a minute on two; a large folder wants more, --config.train.steps=N. docs/record.md has what ``frames`` makes of
 four sample videos. B has 13.8 M parameters and needs a GPU, ``--mode=plan`` estimates for how long. Expected scores
 depend on the pictures; the paper's 2-D baseline, of L's size, has a PSNR of 21.5 dB and an SSIM of 0.685 on UCF-101.
 """

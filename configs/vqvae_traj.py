@@ -17,7 +17,7 @@ Variants by argument:
     B, L, B64, L64  the paper's networks and losses, for a GPU or TPU
     tiny, v2_tiny  two steps, for the tests
 
-docs/results.md has hardware, time and scores of each on the test split. B and L take steps in the tests, by shape
+docs/record.md has hardware, time and scores of each on the test split. B and L take steps in the tests, by shape
 alone, and were not trained.
 """
 

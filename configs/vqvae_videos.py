@@ -21,7 +21,7 @@ From another run of the same network, or the name of one that ships:
     --config.init_from.workdir=runs/vqvae_traj --config.init_from.inflation=none
 
 Hardware and time: a step of the default costs 0.24 s of one core of an AMD EPYC (avx512f), 1,200 of them about three
-minutes of two; --mode=plan says how long on your machine. docs/results.md has what it comes to on four sample videos,
+minutes of two; --mode=plan says how long on your machine. docs/record.md has what it comes to on four sample videos,
 beside H.264 and H.265. A large folder wants more steps, --config.train.steps=N. B64, B and from_maskgit were not timed.
 """
 

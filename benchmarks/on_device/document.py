@@ -1,4 +1,4 @@
-"""The figures as a section of docs/results.md: every program that there is, "not measured" where it was not."""
+"""The figures as a section of docs/record.md: every program that there is, "not measured" where it was not."""
 
 import importlib
 import pathlib

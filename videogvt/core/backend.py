@@ -19,7 +19,7 @@ def use_huge_pages() -> None:
     """Starts this program anew with its memory in huge pages, where Linux gives them to who asks.
 
     On the CPU a step takes its activations from the kernel and gives them back, which in small pages takes longer
-    (docs/results.md). The C library reads its setting before Python runs, hence the new start, which keeps the process
+    (docs/record.md). The C library reads its setting before Python runs, hence the new start, which keeps the process
     and its arguments; to be called first of all. Nothing happens where the environment has its own setting, or where
     the kernel has no huge pages or gives them to everybody.
     """
