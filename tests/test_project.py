@@ -89,3 +89,11 @@ def test_the_page_of_models_says_what_the_cards_say(card):
         assert own["exactly one object persists"] == f"{100 * figures['one_object_share']:.1f} %"
         assert own["the same, in the worst class"] == f"{100 * figures['oracle_agreement_least']:.1f} %"
         assert own["class named by a classifier"] == f"{100 * figures['judge_agreement']:.1f} %"
+
+
+def test_the_results_fit_on_a_page_and_link_into_the_record():
+    page, record = ((ROOT / "docs" / name).read_text() for name in ("results.md", "record.md"))
+    headings = re.findall(r"^#+ (.*)$", record, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    linked = set(re.findall(r"\(record\.md#([^)]+)\)", page))
+    assert len(page.splitlines()) <= 60 and len(linked) > 5 and linked <= anchors
