@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
 from videogvt.compat import StoredTokenizer
-from videogvt.core.registry import unknown_name
 from videogvt.core.trees import frozen
 from videogvt.nn import state_dicts
 from videogvt.nn.quantizers.lfq import MAX_BITS
@@ -81,8 +80,6 @@ def tokenizer(path: pathlib.Path, weights: str) -> StoredTokenizer:
       ModuleNotFoundError: the package that reads it is missing.
       ValueError: it holds something else, too little, or a tensor that nobody knows; names are in the message.
     """
-    if weights not in ("ema", "params"):
-        raise ValueError(unknown_name("weights", weights, ("ema", "params")))
     state_dict = state_dicts.read(str(path), ADVICE)
     averaged = weights == "ema" and any(name.startswith(AVERAGE) and name not in COUNTERS for name in state_dict)
     stored_name = average_name if averaged else str
