@@ -43,6 +43,7 @@ LIMITS = {
 """By the name of a key."""
 
 WHERE = {
+    ("options", "frames"): Limits(2),
     ("options", "fps"): POSITIVE, ("options", "clips"): COUNT, ("options", "workers"): COUNT,
     ("examples", "labels"): FROM_ZERO, ("classifier", "layers"): FROM_ZERO,
 }

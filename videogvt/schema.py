@@ -45,6 +45,7 @@ RECIPES = (*KINDS, "study")
 FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
 OPTIONS = (
     ("config", str, "name of a world; see docs/world.md"), ("path", str, "folder of a data set in the clip format"),
+    ("frames", int | None, "frames of a clip that stay, evenly spaced from the first on; None for all"),
     ("clips", int | None, "size of the training split; None for the world's own"),
     ("workers", int | None, "processes that build the data set; None for one per core"),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from videogvt.inputs.thinned import thinning
 from videogvt.inputs.transforms import SampleFrames, make_transforms
 from videogvt.world.spec import SPECS
 
@@ -33,7 +34,10 @@ def clip_pace(data: Mapping[str, Any]) -> Pace:
     """How fast the clips are that come out of a config's section ``data``."""
     options, stride = data["options"], data["options"].get("stride", 1)
     name = options.get("config", "mono64") if data["source"] == "trajectories" else None
-    fps = SPECS[name].fps if isinstance(name, str) and name in SPECS else options.get("fps")
+    known = isinstance(name, str) and name in SPECS
+    fps = SPECS[name].fps if known else options.get("fps")
+    if known and options.get("frames"):
+        stride *= thinning(SPECS[name].num_frames, options["frames"])
     for transform in make_transforms("data", data):
         stride *= getattr(transform, "stride", 1)
     return Pace(fps, stride)
@@ -42,7 +46,10 @@ def clip_pace(data: Mapping[str, Any]) -> Pace:
 def _stored(source: str, options: Mapping[str, Any]) -> tuple[int, int, int] | None:
     if source == "trajectories":
         name = options.get("config", "mono64")
-        return _sides(vars(SPECS[name])) if isinstance(name, str) and name in SPECS else None
+        if not isinstance(name, str) or name not in SPECS:
+            return None
+        shape = _sides(vars(SPECS[name]))
+        return (options["frames"], *shape[1:]) if options.get("frames") else shape
     return _sides({"num_frames": 1, **options} if source == "images" else options)
 
 

@@ -22,6 +22,7 @@ from videogvt.inputs.contracts import ClipSource
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
 from videogvt.inputs.imports import LAYOUTS, imported
+from videogvt.inputs.thinned import FIELDS, Thinned, thinning
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 sources = Registry("source")
@@ -166,10 +167,19 @@ def _trajectories(
     config: Any = "mono64",
     workers: int | None = None,
     clips: int | None = None,
-) -> RecordSource:
-    """Synthetic trajectories: ``config`` is the name of a shipped world, or a config object, and ``clips`` the size of
-    its training split, None for the world's own (see ``builders``)."""
-    return RecordSource(builders.prepared(config, data_dir, workers, clips).data_dir, split, fields)
+    frames: int | None = None,
+) -> ClipSource:
+    """Synthetic trajectories: ``config`` is the name of a shipped world, or a config object, ``clips`` the size of its
+    training split, None for the world's own (see ``builders``), and ``frames`` how many of a clip's stay, None for all
+    (see ``thinned``)."""
+    builder = builders.prepared(config, data_dir, workers, clips)
+    if frames is None:
+        return RecordSource(builder.data_dir, split, fields)
+    stride = thinning(builder.info.features["video"].shape[0], frames)
+    if beyond := sorted(set(fields) - set(FIELDS)):
+        raise ValueError(f"config.data.options.frames leaves frames out, and {', '.join(beyond)} may be of each frame; "
+                         f"of such clips there are {', '.join(FIELDS)}. Leave frames out.")
+    return Thinned(RecordSource(builder.data_dir, split, fields), frames, stride)
 
 
 @sources.register("imported")
