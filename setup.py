@@ -54,6 +54,7 @@ extras = {
     "video": ["av>=18,<19"],
     "cloud": ["kubernetes-validate>=1.31", "pyyaml>=6"],
     "weights": ["safetensors>=0.6,<1"],
+    "onnx": ["onnx>=1.20.1,<2", "onnx-ir>=0.2.1,<2", "onnxruntime>=1.24.1,<2"],  # and jax2onnx, see docs/export.md
     "bench": ["magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
 }
 extras["test"] = sorted({
