@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from tests.test_configs import CONFIGS, BlackClips, module, variants
-from videogvt import VideoTokenizer, experiment, kinds, modes
+from videogvt import VideoTokenizer, experiment, modes
 from videogvt.core.trees import frozen
 from videogvt.decode import FrameDecoding
 from videogvt.inputs.sources import open_source
@@ -75,7 +75,7 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     if "generation" in config.evals:
         config.evals.generation.judge = None
     monkeypatch.setattr(experiment, "open_source", BlackStage)
-    monkeypatch.setattr(kinds.pretrained.VideoTokenizer, "load", untrained_tokenizer)
+    monkeypatch.setattr(VideoTokenizer, "load", untrained_tokenizer)
     built = experiment.build(config, tmp_path)
     recipe, batch = built.recipe, built.data.first_batch
     state = Program(recipe, built.plan, batch).abstract

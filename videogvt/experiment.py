@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from videogvt.core.processes import first_alone
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import configure
-from videogvt.inputs.sources import ClipSource, open_source
+from videogvt.inputs.sources import ClipSource, open_source, training_fields
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import fields_for, make_transforms
@@ -147,8 +147,8 @@ def _built(config: Mapping[str, Any], kind: Kind, workdir: epath.Path, data_dir)
 
 def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
     section, transforms = config["data"], make_transforms("data", config["data"])
-    source = open_source(
-        section["source"], "train", fields=fields_for(transforms), data_dir=data_dir, **section["options"])
+    fields = fields_for(transforms, training_fields(section["source"]))
+    source = open_source(section["source"], "train", fields=fields, data_dir=data_dir, **section["options"])
     if not len(source):
         raise ValueError(f"The split 'train' of {source} is empty; choose another data set or another split rule.")
     hosts, devices = jax.process_count(), MeshShape(**config["mesh"]).build().shape["data"]

@@ -21,7 +21,7 @@ from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.published import Published
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.evals.tokens import TokenEval
-from videogvt.inputs.sources import ClipSource
+from videogvt.inputs.sources import ClipSource, training_fields
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
@@ -29,11 +29,12 @@ from videogvt.nn.classifiers import Classifier, make_classifier
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
-from videogvt.pretrained import tokenizer as pretrained
 from videogvt.pretrained.code_pictures import look_vectors
+from videogvt.pretrained.codec import holds_videos, tokenizer_of
 from videogvt.pretrained.codes import independent_codes
 from videogvt.pretrained.examples import ExampleData, Examples
 from videogvt.pretrained.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
+from videogvt.pretrained.outside import Outside
 from videogvt.pretrained.split_tables import Opened
 from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes import perceptual
@@ -43,6 +44,7 @@ from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.start import SAME, CodebookWords, Growth, Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
+from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
@@ -138,12 +140,11 @@ def _check_clip(source: ClipSource, split: str, trained_on: tuple[int, int, int]
 
 def examples_of(config: Mapping[str, Any], data_dir) -> Examples:
     """The examples that ``config.examples`` describes, with the tokenizer that ``config.tokenizer`` names."""
-    tokenizer = None
+    tokenizer, opened = None, Opened.of(config["data"], data_dir)
     if "tokenizer" in config:
         check_keys("tokenizer", config["tokenizer"], ("run", "step"))
-        tokenizer = pretrained.VideoTokenizer.load(config["tokenizer"]["run"], step=config["tokenizer"]["step"])
-    return configure(Examples, "examples", config["examples"], seed=config["seed"], tokenizer=tokenizer,
-                     opened=Opened.of(config["data"], data_dir))
+        tokenizer = tokenizer_of(config["tokenizer"], opened.split("train", training_fields(opened.source)))
+    return configure(Examples, "examples", config["examples"], seed=config["seed"], tokenizer=tokenizer, opened=opened)
 
 
 def _example_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TrainingData:
@@ -235,7 +236,7 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
     """
     section = config["tokenizer"]
     check_keys("tokenizer", section, ("run", "step", "keep_conditions"))
-    tokenizer = pretrained.VideoTokenizer.load(section["run"], step=section["step"])
+    tokenizer = tokenizer_of(section, data.source)
     clips = TokenData(tokenizer=tokenizer, cached=False, data_dir=data_dir, **vars(data))
     found, expected = clips.video_shape, tokenizer.trained_on
     if expected not in (None, found):
@@ -244,10 +245,26 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
             f"{expected}. Name the run of a tokenizer of such clips, or choose data of {expected}."
         )
     _, tasks = vocabulary_and_tasks(config, tokenizer.network, found, len(data.source.class_names))
+    outside = isinstance(tokenizer.network, Outside)
+    if not holds_videos(data.source):
+        if data.transforms or config["evals"].get("transforms"):
+            raise ValueError("config.data.transforms and config.evals.transforms change videos, and config.data has "
+                             "codes alone; leave them out.")
+        _check_codes_are_enough(tasks)
+        return clips
     if not tasks.needs_condition:
-        return dataclasses.replace(clips, cached=not data.transforms and bool(data.source.split_hash))
-    kept = section.get("keep_conditions", False)
+        return dataclasses.replace(clips, cached=outside or not data.transforms and bool(data.source.split_hash))
+    kept = outside or section.get("keep_conditions", False)
     return dataclasses.replace(clips, cached=kept, tasks=tasks if kept else None)
+
+
+def _check_codes_are_enough(tasks: TaskTable) -> None:
+    needing = [name for name, shown_THW in zip(tasks.names, tasks.visible_nTHW) if shown_THW.any()]
+    if needing:
+        raise ValueError(
+            f"config.tasks.names has {', '.join(needing)}, which are given pixels: a transformer is told them as the "
+            "codes of padded videos, and config.data has codes alone. Take tasks without pixels ('CG'), or train on "
+            "the videos with the codec itself, config.tokenizer.run = 'codec:MODULE:OBJECT'.")
 
 
 def _transformer(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:
@@ -314,7 +331,9 @@ def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callabl
 
     def evaluator(*, limit: int | None, **common) -> TokenEval:
         del limit
-        _check_clip(common["source"], common["split"], data.video_shape)
+        if holds_videos(data.source):
+            _check_clip(common["source"], common["split"], data.video_shape)
+        common["source"] = data.readable(common["source"])
         return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
                          limit=config["evals"].get("limit"), **common)
 
@@ -324,8 +343,12 @@ def _tokens(config, recipe: StageRecipe, plan: Plan, data: TokenData) -> Callabl
 def _generated(config, recipe: StageRecipe, plan: Plan, data: TokenData, opened) -> Mapping[str, Evaluator]:
     """Evaluators of what a transformer generates and predicts, at the end, where ``config.evals.generation`` is."""
     evals = config["evals"]
-    if "generation" not in evals:
+    if evals.get("generation") is None:
         return {}
+    if recipe.generation.outside:
+        raise ValueError(
+            "config.evals.generation decodes and judges within one compiled program, and these codes are decoded "
+            "outside. Set it to None, and look at what --mode=generate makes.")
     section, masked = dict(evals["generation"]), isinstance(recipe, TransformerRecipe)
     scores = ("i3d", "c3d", "fold_clips", "folds")
     check_keys("evals.generation", section, ("judge", "per_class", "limit", "split", "seeds", *scores))
@@ -369,6 +392,6 @@ KINDS: Mapping[str, Kind] = {
         _tokenizer, _reconstruction, ("video", "label", "id", *TRUTH_FIELDS), further=_modelability),
     "classifier": Kind(_classifier, _classification, ("video", "label", "id"), _example_data, _other_worlds),
     "transformer": Kind(
-        _transformer, _tokens, ("video", "label", "id"), _token_data, _generated, _with_empty_code),
-    "lm": Kind(_lm, _tokens, ("video", "label", "id"), _token_data, _generated, _with_empty_code),
+        _transformer, _tokens, ("video", "codes", "label", "id"), _token_data, _generated, _with_empty_code),
+    "lm": Kind(_lm, _tokens, ("video", "codes", "label", "id"), _token_data, _generated, _with_empty_code),
 }

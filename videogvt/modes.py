@@ -134,11 +134,14 @@ def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> No
         print(path)
 
 
-def import_tfds(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
-    """Converts the config's data set of TFDS into clips, once; needs the extra `tf`."""
+def import_data(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
+    """Converts the config's data set into one that is trained on, once: codes, or clips of TFDS (extra `tf`)."""
     del workdir
+    from videogvt.inputs.coded import import_codes
     from videogvt.inputs.imports import import_tfds
 
+    if config.data.source == "codes":
+        return print(import_codes(config.data.options.codes, config.data.options.get("files"), data_dir))
     print(import_tfds(config.data.source, data_dir=data_dir, **config.data.options))
 
 
@@ -246,6 +249,9 @@ def generate(
             **decoding
         )
     videos = made.videos
+    if videos is None and (request.frames is not None or request.show_steps):
+        raise ValueError("--frames and --show_steps need videos, and these codes were imported without what decodes "
+                         "them; name that as config.tokenizer.run = 'codec:MODULE:OBJECT' when training.")
     if request.frames is not None and request.frames > videos.shape[1]:
         part = request.given or videos.shape[1] // 2
         videos = generator.extend(
@@ -330,7 +336,7 @@ def _given_file(generator, task: str, path: str):
 
 
 MODES: dict[str, Mode] = {
-    "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_tfds,
+    "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_data,
     "tokenize": tokenize, "generate": generate, "bench": bench, "keys": keys,
 }
 

@@ -45,6 +45,8 @@ RECIPES = (*KINDS, "study")
 FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
 OPTIONS = (
     ("config", str, "name of a world; see docs/world.md"), ("path", str, "folder of a data set in the clip format"),
+    ("codes", str, "name of the set, by which its folder below codes/ is called"),
+    ("files", str | None, "folder of .npz files that --mode=import reads; see docs/tokens.md"),
     ("frames", int | None, "frames of a clip that stay, evenly spaced from the first on; None for all"),
     ("clips", int | None, "size of the training split; None for the world's own"),
     ("workers", int | None, "processes that build the data set; None for one per core"),
@@ -231,7 +233,8 @@ def _start(*without: str, **more: Key) -> Section:
 
 def _coder(*more: str) -> Section:
     keys = {
-        "run": Key(str, doc="a tokenizer's run, exported folder or shipped name"),
+        "run": Key(str | None, doc="a tokenizer's run, exported folder, shipped name or codec:MODULE:OBJECT; None for "
+                                   "codes that were imported"),
         "step": Key(int | str, doc="of its checkpoint: best, last or a number"),
         "keep_conditions": Key(bool, False, "the codes of padded clips are written once, to the data root"),
     }
@@ -252,7 +255,7 @@ def _stage(config: Config, network: str, kind: Callable, decoding: Section, *giv
     }
     tasks = keys_of(TaskTable.build, "video_shape", "latent_shape", "vocabulary", "lead")
     tasks["multitask"] = Key(bool, None, "whether tasks have tokens of their own; by default where there are several")
-    return _common(config, TransformerLosses, generation=Section(generation, required=False)) | {
+    return _common(config, TransformerLosses, generation=Section(generation, required=False, optional=True)) | {
         "tokenizer": _coder("keep_conditions"), network: _section(network, kind, "vocab_size", *given),
         "tasks": Section(_limited("tasks", tasks)), "decoding": decoding,
     }

@@ -17,7 +17,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
 
 from videogvt.core.registry import Registry, unknown_name
-from videogvt.inputs import builders
+from videogvt.inputs import builders, coded
 from videogvt.inputs.contracts import ClipSource
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
@@ -39,13 +39,19 @@ def open_source(
     """Opens a split of a registered source, building the data set first where it is missing and can be generated.
 
     Args:
-      name: a name in ``sources``: "trajectories", "videos", "images", "imported", or a data set of TFDS ("ucf101").
+      name: a name in ``sources``: "trajectories", "videos", "images", "imported", "codes", or a data set of TFDS
+        ("ucf101").
       split: "train", "validation", "test", ...
       fields: what ``read`` shall return; fewer fields read faster.
       data_dir: root of the data sets; None takes the environment's (see ``builders.data_root``).
       options: of the source, such as ``config="mono64"`` for trajectories or ``folder=...`` for videos.
     """
     return sources[name](split, fields=tuple(fields), data_dir=data_dir, **options)
+
+
+def training_fields(name: str) -> tuple[str, ...]:
+    """What a network learns from of a source."""
+    return ("codes", "label") if name == "codes" else ("video", "label")
 
 
 class RecordSource:
@@ -58,6 +64,9 @@ class RecordSource:
       directory: the folder that holds ``dataset_info.json``.
       split: one of its splits.
       fields: names of features; tensors of known shape, labels, scalars and texts can be read.
+
+    Attributes:
+      metadata: what its writer noted beside the clips.
     """
 
     def __init__(self, directory: os.PathLike, split: str, fields: Sequence[str] = ("video", "label")):
@@ -75,6 +84,7 @@ class RecordSource:
         self.split = split
         self.splits = tuple(info.splits)
         self.available = tuple(info.features)
+        self.metadata = dict(info.metadata or {})
         self.fields = tuple(fields)
         self._decoders = {field: _decoder(info.features, field) for field in self.fields}
         self.class_names = tuple(info.features["label"].names) if "label" in info.features else ()
@@ -221,6 +231,19 @@ def _images(
 ) -> RecordSource:
     """A folder of pictures as clips of one frame; the settings are those of ``ImageFolderConfig``."""
     return RecordSource(prepared_images(ImageFolderConfig(**settings), data_dir, workers).data_dir, split, fields)
+
+
+@sources.register("codes")
+def _codes(
+    split: str, *, fields: Sequence[str], data_dir: os.PathLike | None, codes: str, files: str | None = None
+) -> RecordSource:
+    """Codes without videos: those that were imported as ``codes`` from ``files`` (see ``coded``), or that
+    --mode=tokenize wrote below ``codes/`` of the data root."""
+    folder = coded.place(codes, data_dir)
+    if not is_complete(folder):
+        raise FileNotFoundError(f"There are no codes {codes!r}: {folder} is missing. Import them once, from a folder "
+                                f"of .npz files: --mode=import --config.data.options.files={files or 'FOLDER'}.")
+    return RecordSource(folder, split, fields)
 
 
 def _tfds_set(

@@ -153,10 +153,10 @@ class SampleFrames:
         return TemporalWindow(num_frames=1, random=self.random)(batch, streams)
 
 
-def fields_for(transforms: Sequence[Transform]) -> tuple[str, ...]:
-    """What to read of training clips: video and label, and what transforms need besides."""
+def fields_for(transforms: Sequence[Transform], learned: Sequence[str] = ("video", "label")) -> tuple[str, ...]:
+    """What to read of training clips: what a network learns from, and what transforms need besides."""
     needed = (field for transform in transforms for field in getattr(transform, "needs", ()))
-    return tuple(dict.fromkeys(("video", "label", *needed)))
+    return tuple(dict.fromkeys((*learned, *needed)))
 
 
 def transformed(batch: Batch, transforms: Sequence[Transform], keys: Sequence[Sequence[int]]) -> Batch:

@@ -23,10 +23,12 @@ from videogvt.inputs.builders import data_root
 from videogvt.inputs.datasets import naming_the_root, write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
 from videogvt.nn.tokenizer import as_float
+from videogvt.pretrained.codec import OwnTokenizer
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.tasks import TaskTable
 
 VERSION = "1.0.0"
+Tokenizer = VideoTokenizer | OwnTokenizer
 TEXTS = ("id", "caption", "equation", "family")
 """Fields that are copied where the source has them, besides the label."""
 
@@ -37,13 +39,13 @@ The tokenizer that decodes them is the one with the hash in the metadata.
 
 
 def write_codes(
-    tokenizer: VideoTokenizer, sources: Mapping[str, ClipSource], name: str, data_dir: os.PathLike | None = None,
+    tokenizer: Tokenizer, sources: Mapping[str, ClipSource], name: str, data_dir: os.PathLike | None = None,
     tasks: TaskTable | None = None, *, other: str = "To keep both, name another data_dir",
 ) -> pathlib.Path:
     """Tokenizes all splits of a data set and returns the folder of the codes; a finished one is returned as it is.
 
     Args:
-      tokenizer: the tokenizer.
+      tokenizer: the tokenizer, ours or ``OwnTokenizer.of`` any codec.
       sources: split to source, opened with ``fields_to_open(source)``.
       name: of the data set.
       data_dir: root of the data sets.
@@ -101,7 +103,7 @@ def features(source: ClipSource, grid: Sequence[int], tasks: TaskTable | None = 
 class CodedClips:
     """A split as a function from an index to an example; neighbours are tokenized together."""
 
-    tokenizer: VideoTokenizer
+    tokenizer: Tokenizer
     source: ClipSource
     tasks: TaskTable | None = None
     batch: int = 32
@@ -113,11 +115,12 @@ class CodedClips:
             self._block = index // self.batch
             start = self._block * self.batch
             rows = dict(self.source.read(range(start, min(start + self.batch, len(self.source)))))
-            self._rows = {**self._coded(rows.pop("video")), **rows}
+            self._rows = {**self.coded(rows.pop("video")), **rows}
         row = {name: column[index % self.batch] for name, column in self._rows.items()}
         return {name: value if value.ndim else value.item() for name, value in row.items()}
 
-    def _coded(self, video_NTHWC: np.ndarray) -> dict[str, np.ndarray]:
+    def coded(self, video_NTHWC: np.ndarray) -> dict[str, np.ndarray]:
+        """What an example has of codes, of many clips."""
         codes = {"codes": self.tokenizer.codes(video_NTHWC)}
         if self.tasks is None:
             return codes
@@ -136,12 +139,57 @@ class CodedClips:
         return jax.jit(lambda video_NTHWC, task_N: self.tasks.condition_video(as_float(video_NTHWC), task_N))
 
 
-def most_frequent_code(tokenizer: VideoTokenizer, source: ClipSource, clips: int = 1000) -> int:
+@dataclasses.dataclass(frozen=True)
+class CodedSource:
+    """A source of clips whose videos are read as codes, made anew each time; see ``CodedClips``.
+
+    Attributes:
+      tokenizer: makes them.
+      source: opened with ``video``.
+      tasks: whose condition videos become codes too, the field "conditions"; None for none.
+    """
+
+    tokenizer: Tokenizer
+    source: ClipSource
+    tasks: TaskTable | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
+
+    @property
+    def split_hash(self) -> str:
+        """That of the clips."""
+        return self.source.split_hash
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self.source.splits
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        added = ("codes", "conditions") if self.tasks else ("codes",)
+        return (*(name for name in self.source.fields if name != "video"), *added)
+
+    @property
+    def available(self) -> tuple[str, ...]:
+        return self.fields
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        rows = dict(self.source.read(indices))
+        return CodedClips(self.tokenizer, self.source, self.tasks).coded(rows.pop("video")) | rows
+
+
+def most_frequent_code(tokenizer: Tokenizer, source: ClipSource, clips: int = 1000) -> int:
     """The code that the first clips of a split have most often: of empty cells, where most cells are empty.
 
     Of equally frequent ones the first.
     """
-    codes_Nthw = tokenizer.codes(source.read(range(min(clips, len(source))))["video"])
+    rows = source.read(range(min(clips, len(source))))
+    codes_Nthw = rows["codes"] if "codes" in rows else tokenizer.codes(rows["video"])
     return int(np.bincount(codes_Nthw.ravel()).argmax())
 
 

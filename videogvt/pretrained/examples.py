@@ -12,7 +12,9 @@ from videogvt.inputs.edited import Chosen, EditedSource, edited, one_view
 from videogvt.inputs.sources import ArraySource, ClipSource
 from videogvt.inputs.targets import TARGETS, Target
 from videogvt.inputs.training import TrainingData
+from videogvt.pretrained.codes import Tokenizer
 from videogvt.pretrained.encoders import encoded
+from videogvt.pretrained.outside import Outside
 from videogvt.pretrained.split_tables import (
     Opened,
     clips,
@@ -24,12 +26,14 @@ from videogvt.pretrained.split_tables import (
     tracked,
     untrained,
 )
-from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.world.kinematics import track_features
 from videogvt.world.oracle import scores
 
 INPUTS = ("pixels", "codes", "latents", "tracks", "features", "oracle")
 EDITS = ("untrained", "shuffled_labels", "first_frame", "start_position", "shuffled_time", "rolled_labels")
+NEED_PIXELS = ("untrained", "first_frame", "start_position")
+"""Edits that nobody can do to codes alone; of these the first needs a network of ours as well."""
+
 START = ("position/x/first", "position/y/first")
 
 
@@ -66,7 +70,7 @@ class Examples:
     encoder: str | None = None
     also: Sequence[str] = ()
     seed: int = 0
-    tokenizer: VideoTokenizer | None = None
+    tokenizer: Tokenizer | None = None
 
     def __post_init__(self):
         for what, name, legal in (("input", self.input, INPUTS), ("target", self.target, TARGETS),
@@ -95,6 +99,19 @@ class Examples:
                              f"{self.labels}, target {self.target!r} and edit {self.edit!r}.")
         if (self.edit == "untrained" and not coded) or (self.edit == "start_position" and self.input != "tracks"):
             raise ValueError(f"The edit {self.edit!r} cannot be done to {self.input}.")
+        if self.edit == "untrained" and isinstance(self.tokenizer.network, Outside):
+            raise ValueError("The control 'untrained' gives a tokenizer of ours random weights, and config.tokenizer "
+                             "names another codec; leave the control out.")
+        if self._codes_alone and (self.input != "codes" or self.views or self.mirrored or self.target is not None
+                                  or self.edit in NEED_PIXELS):
+            raise ValueError(
+                f"config.data has codes and no videos, of which a class can be asked from input 'codes', with the "
+                f"controls 'shuffled_labels', 'rolled_labels' and 'shuffled_time'. Found input {self.input!r}, views "
+                f"{self.views}, mirrored {self.mirrored}, target {self.target!r} and edit {self.edit!r}.")
+
+    @property
+    def _codes_alone(self) -> bool:
+        return self.opened.source == "codes"
 
     @property
     def field(self) -> str:
@@ -107,7 +124,7 @@ class Examples:
         return TARGETS[self.target] if self.target is not None else None
 
     @functools.cached_property
-    def coder(self) -> VideoTokenizer | None:
+    def coder(self) -> Tokenizer | None:
         """Makes the codes that are seen: the tokenizer; where it is edited so, one like it with random weights."""
         if self.edit != "untrained":
             return self.tokenizer
@@ -233,6 +250,8 @@ class Examples:
     def _codes(self, split: str, rows: np.ndarray, mirrored: bool) -> np.ndarray:
         """The codes (N, t, h, w) of clips as the edit leaves them, of all cameras one after the other in t, so that a
         network which treats every time alike treats every camera alike."""
+        if self._codes_alone:
+            return self._out_of_order(split, self.source(split, ("codes",)).read(rows.tolist())["codes"])
         label = ("label",) if self.source(split, ("video",)).class_names else ()
         sources = [self.source(split, ("video", *label))]
         if self.views:
@@ -243,10 +262,14 @@ class Examples:
             sources = [edited(source, edit) for source in sources]
         name, root = self._at(split)[1], self.opened.data_dir
         cameras = [coded(self.coder, source, name, root)[rows] for source in sources]
-        if self.edit == "shuffled_time":
-            order = np.argsort(self._random(split, 2).random(cameras[0].shape[:2]), axis=1)
-            cameras = [np.take_along_axis(codes, order[..., None, None], axis=1) for codes in cameras]
-        return np.concatenate(cameras, axis=1)
+        return np.concatenate([self._out_of_order(split, codes) for codes in cameras], axis=1)
+
+    def _out_of_order(self, split: str, codes_Nthw: np.ndarray) -> np.ndarray:
+        """Codes as the edit leaves them: with their frames in random order, the same for all cameras of a clip."""
+        if self.edit != "shuffled_time":
+            return codes_Nthw
+        order = np.argsort(self._random(split, 2).random(codes_Nthw.shape[:2]), axis=1)
+        return np.take_along_axis(codes_Nthw, order[..., None, None], axis=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

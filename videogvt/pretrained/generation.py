@@ -17,6 +17,7 @@ from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, Mask
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.tokenizer import VideoTokenizer, as_float
 from videogvt.nn.transformer import MaskedTransformer
+from videogvt.pretrained.outside import Outside
 from videogvt.tasks import TaskTable
 
 
@@ -25,13 +26,14 @@ class Stage:
     """What the second stages have in common.
 
     Attributes:
-      tokenizer: the first stage's network.
+      tokenizer: the first stage's network; where it lies outside, numbers alone. Clips are then codes, going in and
+        coming out, and so are the conditions of tasks.
       vocabulary: what the transformer's tokens mean.
       tasks: which it is trained on, for clips of one shape.
       transformer: the network.
     """
 
-    tokenizer: VideoTokenizer
+    tokenizer: VideoTokenizer | Outside
     vocabulary: Vocabulary
     tasks: TaskTable
     transformer: MaskedTransformer | CausalTransformer
@@ -51,6 +53,11 @@ class Stage:
         """N = t h w."""
         t, h, w = self.latent_shape
         return t * h * w
+
+    @property
+    def outside(self) -> bool:
+        """Whether nothing in here can make codes of videos, nor videos of codes."""
+        return isinstance(self.tokenizer, Outside)
 
     def tokens(self, tokenizer_params, batch: Mapping[str, jax.Array], task_B) -> tuple[jax.Array, jax.Array]:
         """The codes of a batch's clips and of their padded conditions, both (B, t, h, w), from one call of the encoder.
@@ -101,6 +108,12 @@ class Stage:
         """The clips (B, T, H, W, 3), float32 in [0, 1], of codes."""
         return self.tokenizer.apply({"params": tokenizer_params}, codes_Bthw, method="video")
 
+    def shown(self, tokenizer_params, codes_BN) -> dict[str, jax.Array]:
+        """Finished codes as "codes" (B, t, h, w), and as "video" where that can be made here."""
+        codes_Bthw = codes_BN.reshape(-1, *self.latent_shape)
+        made = {} if self.outside else {"video": self.video(tokenizer_params, codes_Bthw)}
+        return made | {"codes": codes_Bthw}
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskedGeneration(Stage):
@@ -149,7 +162,8 @@ class MaskedGeneration(Stage):
         )
 
     def __call__(
-        self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B, *, keep_steps: bool = False
+        self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B, condition_Bthw=None, *,
+        keep_steps: bool = False,
     ) -> dict[str, Any]:
         """Generates one clip a row.
 
@@ -159,12 +173,16 @@ class MaskedGeneration(Stage):
           label_B: classes; a negative one is unconditional, and tasks without class ignore it.
           video_BTHWC: clips, of which the given pixels count; nothing looks at them where no task is given any.
           keys_B: a random key for each clip, which alone decides it.
+          condition_Bthw: the codes of the padded conditions of these clips, where they were made already.
           keep_steps: keep the tokens of every decoding step.
 
         Returns:
-          "video" (B,T,H,W,3) float32 in [0, 1], "codes" (B,t,h,w); also "steps", a ``decode.Steps``, if they are kept.
+          "codes" (B,t,h,w); "video" (B,T,H,W,3) float32 in [0, 1], unless the tokenizer is outside; also "steps", a
+          ``decode.Steps``, if they are kept.
         """
-        condition_BN = self.condition(tokenizer_params, video_BTHWC, task_B).reshape(len(task_B), -1)
+        if condition_Bthw is None:
+            condition_Bthw = self.condition(tokenizer_params, video_BTHWC, task_B)
+        condition_BN = condition_Bthw.reshape(len(task_B), -1)
         visible_BN = self.tasks.visible(task_B).reshape(len(task_B), -1)
         conditions_BN = self.beside(condition_BN, visible_BN)
         codebook_KC = self.codebook(tokenizer_params)
@@ -230,8 +248,7 @@ class MaskedGeneration(Stage):
             num_codes=self.vocabulary.num_codes, keys_B=keys_B, keep_steps=keep_steps)
 
     def _made(self, tokenizer_params, decoded: Decoded) -> dict[str, Any]:
-        codes_Bthw = decoded.codes_BN.reshape(-1, *self.latent_shape)
-        made = {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
+        made = self.shown(tokenizer_params, decoded.codes_BN)
         return made if decoded.steps is None else made | {"steps": decoded.steps}
 
     def beside(self, condition_BN, visible_BN) -> jax.Array:
@@ -276,9 +293,11 @@ class CausalGeneration(Stage):
         inputs_BL = jnp.concatenate([prefix_B2, tokens_BN[:, :-1]], axis=1)
         return self.transformer.apply({"params": params}, inputs_BL, codebook_KC=codebook_KC, train=train, rngs=rngs)
 
-    def __call__(self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B) -> dict[str, Any]:
-        """Generates one clip a row; see ``MaskedGeneration``. Pixels count for nothing."""
-        del video_BTHWC
+    def __call__(
+        self, params, tokenizer_params, task_B, label_B, video_BTHWC, keys_B, condition_Bthw=None
+    ) -> dict[str, Any]:
+        """Generates one clip a row; see ``MaskedGeneration``. Pixels and conditions count for nothing."""
+        del video_BTHWC, condition_Bthw
         codebook_KC = self.codebook(tokenizer_params)
 
         def step(tokens_B, position, cache):
@@ -288,12 +307,11 @@ class CausalGeneration(Stage):
             step, self.transformer.init_cache(len(task_B)), self.prefix(task_B, label_B), num_tokens=self.num_tokens,
             num_codes=self.vocabulary.num_codes, keys_B=keys_B,
         )
-        codes_Bthw = codes_BN.reshape(-1, *self.latent_shape)
-        return {"video": self.video(tokenizer_params, codes_Bthw), "codes": codes_Bthw}
+        return self.shown(tokenizer_params, codes_BN)
 
 
 def masked_generation(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
 ) -> MaskedGeneration:
     """What the sections ``tasks``, ``transformer`` and ``decoding`` describe.
 
@@ -316,7 +334,7 @@ def masked_generation(
 
 
 def causal_generation(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
 ) -> CausalGeneration:
     """What the sections ``tasks``, ``lm`` and ``decoding`` describe.
 
@@ -338,7 +356,7 @@ def causal_generation(
 
 
 def vocabulary_and_tasks(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[Vocabulary, TaskTable]:
     """What the section ``tasks`` describes; arguments as in ``masked_generation``.
 

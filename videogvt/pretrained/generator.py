@@ -15,8 +15,10 @@ import numpy as np
 from videogvt.compat import StoredGenerator, foreign
 from videogvt.decode import extend
 from videogvt.inputs.clip_shape import class_names, clip_shape
-from videogvt.inputs.sources import open_source
+from videogvt.inputs.sources import open_source, training_fields
+from videogvt.nn.tokenizer import as_float
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.pretrained.codec import OwnTokenizer, load_tokenizer, tokenizer_of
 from videogvt.pretrained.fidelity import poor_reading
 from videogvt.pretrained.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.pretrained.loading import OTHERS
@@ -33,14 +35,14 @@ class Generated(NamedTuple):
     """What was made.
 
     Attributes:
-      videos: (n, T, H, W, 3) float32 in [0, 1].
+      videos: (n, T, H, W, 3) float32 in [0, 1]; None of imported codes that nobody decodes here.
       codes: (n, t, h, w) int32.
       labels: (n,) int32, the classes that were asked for; -1 where none was.
       tokens, masked: (n, steps, t, h, w), the codes as each decoding step proposed them, and which of them it hid
         again; None unless they were asked for.
     """
 
-    videos: np.ndarray
+    videos: np.ndarray | None
     codes: np.ndarray
     labels: np.ndarray
     tokens: np.ndarray | None = None
@@ -67,7 +69,7 @@ class VideoGenerator:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], params: Mapping[str, Any], tokenizer: VideoTokenizer,
+        self, config: Mapping[str, Any], params: Mapping[str, Any], tokenizer: VideoTokenizer | OwnTokenizer,
         video_shape: tuple[int, int, int], class_names: Sequence[str], *, batch_size: int = 8,
     ):
         check_kind(config)
@@ -120,10 +122,15 @@ class VideoGenerator:
             )
         config = json.loads((folder / "config.json").read_text())
         check_kind(config)
-        params, section = load_params(folder, weights, step)[config["recipe"]], config["tokenizer"]
-        found = VideoTokenizer.load(tokenizer or section["run"], step="best" if tokenizer else section["step"])
+        params, data = load_params(folder, weights, step)[config["recipe"]], config["data"]
+        section = {"run": tokenizer, "step": "best"} if tokenizer else config["tokenizer"]
+        opened = functools.partial(open_source, data["source"], "train", data_dir=data_dir, **data["options"])
+        if data["source"] == "codes":
+            found = tokenizer_of(section, opened(fields=training_fields("codes")))
+        else:
+            found = load_tokenizer(section["run"], section["step"])
         _check_tokenizer(folder, read_meta(folder, choose_step(folder, step))["frozen"]["tokenizer"], found)
-        return cls(config, params, found, *_clips(config["data"], data_dir), batch_size=batch_size)
+        return cls(config, params, found, *_clips(data, opened), batch_size=batch_size)
 
     @classmethod
     def _of_others(cls, source, found: StoredGenerator, tokenizer, batch_size: int) -> "VideoGenerator":
@@ -193,6 +200,7 @@ class VideoGenerator:
         for start in range(0, number, size):
             rows = np.minimum(np.arange(start, start + size), number - 1)
             given = task_B, labels[rows], video_BTHWC[rows], keys_B[rows]
+            given += self._outside(generation, video_BTHWC[rows], task_B)
             made = jax.device_get(program(self.params, self.tokenizer.params, *given))
             parts.append(jax.tree.map(lambda array, kept=number - start: array[:kept], made))
         made = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
@@ -200,7 +208,25 @@ class VideoGenerator:
         if keep_steps:
             steps = {name: getattr(made["steps"], name).reshape(number, -1, *generation.latent_shape)
                      for name in ("tokens", "masked")}
-        return Generated(made["video"], made["codes"], labels, **steps)
+        return Generated(self._videos(made), made["codes"], labels, **steps)
+
+    def _outside(self, generation: Generation, video_BTHWC: np.ndarray, task_B: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The codes of conditions, where a codec outside makes them; zeros where a task is given nothing."""
+        if not generation.outside:
+            return ()
+        if not generation.tasks.visible_nTHW[task_B[0]].any():
+            return (np.zeros((len(task_B), *generation.latent_shape), np.int32),)
+        name = generation.tasks.names, "condition"
+        if name not in self._programs:
+            tasks = generation.tasks
+            self._programs[name] = jax.jit(lambda video, task_B: tasks.condition_video(as_float(video), task_B))
+        return (self.tokenizer.codes(np.asarray(self._programs[name](video_BTHWC, task_B))),)
+
+    def _videos(self, made: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """What the program decoded, or a codec does now; None where there is none."""
+        if not self.generation.outside:
+            return made["video"]
+        return self.tokenizer.video(made["codes"]) if self.tokenizer.codec is not None else None
 
     def extend(
         self, video_BTHWC, num_frames: int, *, given: int, overlap: int = 0, label=None, seed: int = 0, **decoding: Any
@@ -264,13 +290,15 @@ def _check_tokenizer(folder: pathlib.Path, expected: str, tokenizer: VideoTokeni
         )
 
 
-def _clips(data: Mapping[str, Any], data_dir: os.PathLike | None) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """(T, H, W) and the classes of a run's training clips."""
+def _clips(data: Mapping[str, Any], opened: Callable) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """(T, H, W) and the classes of a run's training clips; ``opened(fields=...)`` opens them."""
+    if data["source"] == "codes":
+        source = opened(fields=training_fields("codes"))
+        return tuple(source.metadata["video"]), source.class_names
     shape, names = clip_shape(data), class_names(data)
     if shape is None:
         raise ValueError(f"The size of the clips cannot be told from the config's data {dict(data)}; name num_frames, "
                          "height and width in its options.")
     if names is None:
-        opened = open_source(data["source"], "train", fields=("video",), data_dir=data_dir, **data["options"])
-        names = opened.class_names
+        names = opened(fields=("video",)).class_names
     return shape, names

@@ -1,4 +1,7 @@
-"""Training data of the second stage: clips beside the tokenizer that reads them, or their codes, written once."""
+"""Training data of the second stage: clips beside the tokenizer that reads them, or their codes, written once.
+
+Of a source that has codes and no videos, these are the clips.
+"""
 
 import dataclasses
 import functools
@@ -7,9 +10,10 @@ import os
 import grain
 import numpy as np
 
-from videogvt.inputs.sources import RecordSource
+from videogvt.inputs.sources import ClipSource, RecordSource
 from videogvt.inputs.training import TrainingData
-from videogvt.pretrained.codes import most_frequent_code, write_codes
+from videogvt.pretrained.codec import holds_videos
+from videogvt.pretrained.codes import CodedSource, Tokenizer, most_frequent_code, write_codes
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.tasks import TaskTable
 
@@ -27,7 +31,7 @@ class TokenData(TrainingData):
       (others: see ``TrainingData``)
     """
 
-    tokenizer: VideoTokenizer
+    tokenizer: Tokenizer
     cached: bool
     tasks: TaskTable | None = None
     data_dir: os.PathLike | None = None
@@ -62,9 +66,17 @@ class TokenData(TrainingData):
                              "transforms change the training clips; give the number of the code.")
         return most_frequent_code(self.tokenizer, self.source)
 
+    def readable(self, source: ClipSource) -> ClipSource:
+        """Another split as a compiled program can take it: as codes, where the tokenizer lies outside."""
+        if "video" not in source.fields or isinstance(self.tokenizer, VideoTokenizer):
+            return source
+        return CodedSource(self.tokenizer, source, self.tasks)
+
     @property
     def video_shape(self) -> tuple[int, int, int]:
-        """(T, H, W) of the clips."""
+        """(T, H, W) of the clips; of codes alone, that of the videos they stand for."""
+        if not holds_videos(self.source):
+            return tuple(self.source.metadata["video"])
         return self._first_clips["video"].shape[1:4]
 
     @functools.cached_property

@@ -18,7 +18,7 @@ COLUMNS = 8  # frames of a contact sheet
 
 
 def write_samples(
-    folder: pathlib.Path, videos: Sequence[np.ndarray], names: Sequence[str], about: Mapping[str, Any],
+    folder: pathlib.Path, videos: Sequence[np.ndarray] | None, names: Sequence[str], about: Mapping[str, Any],
     codes: Mapping[str, np.ndarray] | None = None, steps: np.ndarray | None = None,
 ) -> list[pathlib.Path]:
     """Writes a GIF of each clip, an MP4 too where PyAV is installed, and of all together a WebP and a contact sheet.
@@ -27,7 +27,7 @@ def write_samples(
 
     Args:
       folder: made if it is not there; what was written here before, by its ``about.json``, is taken away.
-      videos: clips (T, H, W, 3) of one shape, in [0, 1].
+      videos: clips (T, H, W, 3) of one shape, in [0, 1]; None for codes alone.
       names: of the clips' files, without suffix.
       about: written to ``about.json``: what was asked for.
       codes: arrays for ``codes.npz``; None for no such file.
@@ -37,15 +37,15 @@ def write_samples(
       The paths.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scale = max(1, 256 // videos[0].shape[1])
-    frames = spread(len(videos[0]), COLUMNS)
-    still = len(videos[0]) == 1
-    if still:
-        files = {f"{name}.png": png(as_uint8(video[0])) for name, video in zip(names, videos, strict=True)}
+    files, films = {}, {}
+    scale = 1 if videos is None else max(1, 256 // videos[0].shape[1])
+    if videos is not None and len(videos[0]) == 1:
+        files |= {f"{name}.png": png(as_uint8(video[0])) for name, video in zip(names, videos, strict=True)}
         files["contact_sheet.png"] = png(_sheet(videos))
-    else:
-        files = {f"{name}.gif": Media.animation(enlarge(as_uint8(video), scale), FPS).data
-                 for name, video in zip(names, videos, strict=True)}
+    elif videos is not None:
+        frames = spread(len(videos[0]), COLUMNS)
+        films = {name: enlarge(as_uint8(video), scale) for name, video in zip(names, videos, strict=True)}
+        files |= {f"{name}.gif": Media.animation(video, FPS).data for name, video in films.items()}
         files["all.webp"] = animation(videos, FPS, scale=max(1, scale // 2), slow=1.0)
         files["contact_sheet.png"] = png(strip(videos, frames, scale=max(1, scale // 2)))
     if codes is not None:
@@ -53,8 +53,7 @@ def write_samples(
     if steps is not None:
         files["steps.webp"] = animation(list(steps), FPS, scale=max(1, scale // 2), slow=1.0)
         files["steps.png"] = png(strip([np.stack([merged(as_uint8(step)) for step in steps])], range(len(steps))))
-    films = {f"{name}.mp4": video for name, video in zip(names, videos, strict=True)}
-    films = films if importlib.util.find_spec("av") and not still else {}
+    films = {f"{name}.mp4": video for name, video in films.items()} if importlib.util.find_spec("av") else {}
     listed = {"clips": list(names), "files": [*files, *films], **about}
     for name in _listed(folder / ABOUT):
         (folder / name).unlink(missing_ok=True)
@@ -62,7 +61,7 @@ def write_samples(
     for name, data in files.items():
         (folder / name).write_bytes(data)
     for name, video in films.items():
-        write_mp4(folder / name, enlarge(as_uint8(video), scale), FPS)
+        write_mp4(folder / name, video, FPS)
     return [folder / name for name in (*files, ABOUT, *films)]
 
 

@@ -18,7 +18,8 @@ from videogvt.evals import trivial
 from videogvt.evals.forecast import extrapolated
 from videogvt.inputs.targets import Target
 from videogvt.kinds import examples_of
-from videogvt.pretrained import VideoTokenizer
+from videogvt.pretrained.codec import load_tokenizer
+from videogvt.pretrained.codes import Tokenizer
 from videogvt.pretrained.examples import Examples
 from videogvt.study.findings import ANSWERS, Finished, finished_members, read_answers
 from videogvt.world.cameras import Cameras, triangulate
@@ -65,12 +66,14 @@ def _asked(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Finished]:
     return chosen
 
 
-def _subjects_tokenizer(config: ConfigDict, data_dir) -> VideoTokenizer | None:
+def _subjects_tokenizer(config: ConfigDict, data_dir) -> Tokenizer | None:
     row = config.rows[config.study.subject]
-    return VideoTokenizer.load(row.tokenizer.run, step=row.tokenizer.step) if "tokenizer" in row else None
+    if config.data.source == "codes" or "tokenizer" not in row:  # of codes alone no position is asked
+        return None
+    return load_tokenizer(row.tokenizer.run, row.tokenizer.step)
 
 
-def _measured(examples: Examples, split: str, tokenizer: VideoTokenizer | None) -> dict[str, float]:
+def _measured(examples: Examples, split: str, tokenizer: Tokenizer | None) -> dict[str, float]:
     """Mean errors of all answers on a split."""
     target, parts = examples.asked, []
     fields = (*dict.fromkeys((*FIELDS, *target.fields)), *(("views",) if target.views > 1 else ()))
@@ -103,7 +106,7 @@ def _answered(rows: Rows, target: Target, mean_P: np.ndarray) -> dict[str, np.nd
     return errors
 
 
-def _kept(rows: Rows, target: Target, tokenizer: VideoTokenizer) -> dict[str, np.ndarray]:
+def _kept(rows: Rows, target: Target, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     """Errors (F,) in the F frames where the object is found in the reconstruction, and ``found`` (B * T,)."""
     def reconstructed(video_BTHWC: np.ndarray) -> np.ndarray:
         return np.round(tokenizer.reconstruct(video_BTHWC) * 255).astype(np.uint8)

@@ -20,7 +20,9 @@ def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.
     """Writes ``media/samples.npz`` of the study's subject at its largest number of labels and first seed: for the
     ``mistake`` clips and one ``example`` of every class (``choice``) their ``video``, ``label``, ``id``,
     ``prediction``, ``probability`` and, of networks that have it, ``attention`` (the mean over queries, (t, h, w)).
-    Nothing is written where the subject is not trained, or tells no class."""
+    Nothing is written where the subject is not trained, or tells no class, or the data have no videos."""
+    if config.data.source == "codes":
+        return
     done = [one for one in finished_members(config, workdir)
             if one.member.row == config.study.subject and one.member.control is None]
     one = max(done, key=lambda one: (one.member.labels, -one.member.seed), default=None)
