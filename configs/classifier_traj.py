@@ -12,6 +12,7 @@ Variants by argument:
     positions the next position: in the picture from codes, pixels and tracks, and in the world from codes
     stereo    the next position in metres, in the left camera's frame, from both cameras
     classic4, report4  the default's rows on the four-class settings of earlier work, at 200, 1,200 and 8,000 labels
+    pretrained  somebody's encoder beside the same network with random weights, on clips of 5 frames at 128 px
     <study>/<row>  one row of such a study, as in stereo/codes
     judge     not a study: a small convolution network of 96,329 parameters that looks where the ball is
     judge_refilmed  the judge on clips whose paths are mirrored and turned; not measured yet
@@ -28,6 +29,15 @@ The codes are those of ``rows.<row>.tokenizer.run``: the tokenizer that ships, o
 All rows learn from the same clips for the same number of passes, with the learning rates below or, in ``all`` and with
 ``--config.study.rates=0.3,1,3``, those that do best on validation; the checkpoint is the best on validation. A study
 that was stopped goes on where it was.
+
+``pretrained`` asks whether the training of an encoder adds anything. Its row reads what the encoder's codes stand for;
+controls are the same network with random weights, and shuffled labels; beside it are tracks:
+
+    python run.py --config=configs/classifier_traj.py:pretrained \\
+        --config.rows.pretrained.tokenizer.run=maskgit:tokenizer_imagenet256_checkpoint
+
+or ``open_magvit2:FILE``, a run, an exported folder or a shipped name. It was run with random weights alone, in
+the tests.
 
 The judge names the families of generated clips, and its feature maps are a perceptual network for the tokenizer:
 ``config.perceptual = {"network": "judge", "workdir": "runs/classifier_traj-judge"}``, as in
@@ -49,7 +59,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     rows = _rows()
     variants = {
         "default": lambda: _study(DEFAULT), "all": _all, "positions": _positions,
-        "stereo": _stereo, "classic4": lambda: _other_world("classic4"), "report4": lambda: _other_world("report4"),
+        "stereo": _stereo, "pretrained": _pretrained,
+        "classic4": lambda: _other_world("classic4"), "report4": lambda: _other_world("report4"),
         "judge": _judge, "judge_refilmed": _judge_refilmed, "tiny": _tiny, "judge_tiny": _judge_tiny,
     } | {row: lambda row=row: _study((row,)) for row in rows} | {
         "local_codes": lambda: _study(("local_codes",), epochs=(3, 10))}
@@ -143,6 +154,18 @@ def _all() -> ConfigDict:
     config.study.also = ("hard64",)
     config.study.stress = 200
     config.evals.splits = ("test", "ood")
+    return config
+
+
+def _pretrained() -> ConfigDict:
+    """An encoder that others trained. The controls carry the question: codes of the network before any training."""
+    config = _study(("tracks",), (1000, 200), (4, 10))
+    row = _rows()["latents"]  # what codes stand for, and no table of theirs, which may have 262,144 rows
+    row["controls"] = ("untrained", "shuffled_labels")
+    row["tokenizer"]["run"] = config_dict.placeholder(str)
+    config.rows.pretrained = ConfigDict(row)
+    config.study.subject = "pretrained"
+    config.data.options.update({"config": "mono128", "clips": 1000, "frames": 5})
     return config
 
 

@@ -25,7 +25,7 @@ class Outside:
     strides: tuple[int, int, int]
     num_codes: int
 
-    spectrum = None
+    spectrum, lead = None, 0
 
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """(t, h, w) of the codes of clips (T, H, W).

@@ -65,7 +65,7 @@ class VectorQuantizer(Quantizer):
 
     def lookup(self, codes_Bthw):
         """The latents (B, t, h, w, D) that codes stand for."""
-        return self._vectors()[codes_Bthw]
+        return jnp.asarray(self._vectors())[codes_Bthw]  # of frozen parameters, which are NumPy's, too
 
 
 def squared_distance(z_MD, codebook_KD):
