@@ -113,7 +113,7 @@ def test_arrays_in_memory_are_a_source():
 
 @pytest.fixture(scope="module")
 def every(directory, tmp_path_factory):
-    """Options for each registered source; one that is new needs some here. (Imports are tested as such.)"""
+    """Options for each registered source of clips; a new one needs some here. (Imports, codes: tested as such.)"""
     folder = tmp_path_factory.mktemp("files")
     for shade in range(3):
         Image.new("RGB", (9, 9), (shade, 0, 0)).save(folder / f"{shade}.png")
@@ -128,7 +128,7 @@ def every(directory, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", sorted(set(sources.sources) - set(LAYOUTS)))
+@pytest.mark.parametrize("name", sorted(set(sources.sources) - {*LAYOUTS, "codes"}))
 def test_every_source_builds_on_first_use_and_gives_clips(every, name, tmp_path):
     fields = ("video", "label", "id")
     source = sources.open_source(name, "train", fields=fields, data_dir=tmp_path, **every[name])
