@@ -258,16 +258,21 @@ def generate(
             videos, request.frames, given=part, overlap=part // 2, seed=request.seed, **decoding
         )
     classes = [generator.class_names[label] if label >= 0 else "clip" for label in made.labels]
-    clips = [f"{name}-{place:03d}" for place, name in enumerate(classes)]
+    clips = [f"{_as_file(name)}-{place:03d}" for place, name in enumerate(classes)]
     home = pathlib.Path(source) if pathlib.Path(source).is_dir() else pathlib.Path("runs") / short_name(source)
     about = {"generator": source, "tokenizer": generator.tokenizer.hash, "tasks": list(generator.tasks),
              **dataclasses.asdict(request), "task": task, "classes": classes,
              "decoding": dataclasses.asdict(with_decoding(generator.generation, decoding).decoding)}
     steps = generator.tokenizer.video(made.tokens[0]) if request.show_steps else None
-    name = f"{task}-{request.label or 'all'}-seed{request.seed}".replace(":", "")
+    name = f"{task}-{_as_file(request.label or 'all')}-seed{request.seed}".replace(":", "")
     folder = pathlib.Path(request.output or home / "generated" / name)
     for path in write_samples(folder, videos, clips, about, {"codes": made.codes, "label": made.labels}, steps):
         print(path)
+
+
+def _as_file(class_name: str) -> str:
+    """A class's name in that of a file: names that came with somebody's data may have a folder's sign in them."""
+    return class_name.replace("/", "_")
 
 
 def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:

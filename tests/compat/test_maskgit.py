@@ -243,7 +243,7 @@ def test_files_that_are_none_of_these_are_refused_by_name(folder, leaves, tmp_pa
     refused(r"encoder/ResBlock_1/Conv_0/kernel: absent, expected \(3, 3, 64, 64\)", without)
     refused(r"ResBlock_1/Conv_0/kernel: \(3, 3, 64, 63\), expected", {**theirs, kernel: np.ones((3, 3, 64, 63))})
     refused(r"encoder/more/kernel: \(2,\), expected absent", {**theirs, "params/encoder/more/kernel": np.ones(2)})
-    refused("holds opt_state/mu beside 'params'", {**theirs, "opt_state/mu": np.ones(2)})
+    refused("holds opt_state/mu, and not all below 'params'", {**theirs, "opt_state/mu": np.ones(2)})
     refused("Conv_0/kernel: int32, expected floating-point", {**theirs, kernel: theirs[kernel].astype(np.int32)})
     bad = theirs[kernel].copy()
     bad[0, 0, 0, 0] = np.nan

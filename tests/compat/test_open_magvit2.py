@@ -143,6 +143,8 @@ WRONG = {
     "missing": ({KERNEL: None}, f"{KERNEL}: missing, expected a convolution"),
     "lost norm": ({"model_ema.decodernorm_outbias": None}, "model_ema.decodernorm_outbias: missing, expected"),
     "shape": ({"model_ema.decoderconv_outconv_1bias": torch.zeros(4)}, r"conv_outconv_1bias: \(4,\), expected \(3,\)"),
+    "integers": ({"model_ema.decoderconv_outconv_1bias": torch.zeros(3, dtype=torch.int32)}, "int32, expected"),
+    "infinite": ({"model_ema.decoderconv_outconv_1bias": torch.full((3,), torch.inf)}, "conv_1bias: .*not finite"),
     "type": ({"model_ema.decoderconv_outconv_1bias": torch.zeros(3, dtype=torch.complex64)}, "complex64"),
     "giant": ({"model_ema.decoderconv_outconv_1bias": torch.zeros(1, dtype=torch.half).expand(2**50)},
               "no plain tensor with all its numbers"),

@@ -100,7 +100,7 @@ def _read(path: pathlib.Path) -> Mapping[str, Any]:
         raise ValueError(f"{path} is damaged, or no file of MaskGIT: {error}. {expected}") from error
     others = [name for name in flat(tree) if not name.startswith("params/")]
     if others or not isinstance(tree.get("params"), dict):
-        raise ValueError(f"{path} holds {', '.join(others[:5]) or 'nothing'} beside 'params'. {expected}")
+        raise ValueError(f"{path} holds {', '.join(others[:5]) or 'nothing'}, and not all below 'params'. {expected}")
     return tree["params"]
 
 

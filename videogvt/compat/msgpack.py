@@ -71,8 +71,8 @@ class _Reader:
         if len(found) < len(pairs):
             raise Damaged("it holds a name twice")
         for name, value in pairs:
-            if not isinstance(name, str) or "/" in name:
-                raise Damaged(f"it holds the name {name!r}; names are texts without '/'")
+            if not isinstance(name, str) or "/" in name or not name.isprintable():
+                raise Damaged(f"it holds the name {name!r}; names are printable texts without '/'")
             if not isinstance(value, dict | np.ndarray | int | float | str | None):
                 raise Damaged(f"{name!r} in it is a {type(value).__name__}; expected an array")
         return found
@@ -113,7 +113,7 @@ def _joined(tree: dict[str, Any]) -> np.ndarray:
         raise Damaged("it holds an array in pieces without its shape")
     sides, parts = ([piece[str(place)] for place in range(len(piece)) if str(place) in piece]
                     for piece in (shape, chunks))
-    numbers = all(type(side) is int and side >= 0 for side in sides)
+    numbers = len(sides) <= AXES and all(type(side) is int and side >= 0 for side in sides)
     if not parts or not numbers or not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts):
         raise Damaged("it holds an array in pieces that are no arrays")
     if len({part.dtype for part in parts}) > 1 or sum(len(part) for part in parts) != math.prod(sides):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from videogvt.nn.state_dicts import unfit
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
 
@@ -63,21 +64,11 @@ def fitted(
     names = {name(path): path for path in wanted}
     shapes = {path: np.shape(leaf) for path, leaf in given.items()}
     wrong = misfits(shapes, {there: wanted[path] for there, path in names.items()})
-    wrong = wrong or [f"{path}: {problem}" for path, leaf in sorted(given.items()) if (problem := _unfit(leaf))]
+    wrong = wrong or [f"{path}: {problem}" for path, leaf in sorted(given.items()) if (problem := unfit(leaf))]
     if wrong:
         raise ValueError(f"{file} does not hold the parameters of {network}. These do not fit:\n  "
                          + "\n  ".join(wrong))
     return unflatten_dict({names[path]: np.asarray(leaf, np.float32) for path, leaf in given.items()}, sep="/")
-
-
-def _unfit(leaf: Any) -> str | None:
-    """Why a leaf is no parameter; None where it is one."""
-    leaf = np.asarray(leaf)
-    if not jnp.issubdtype(leaf.dtype, jnp.floating):
-        return f"{leaf.dtype}, expected floating-point numbers"
-    if not np.isfinite(leaf.astype(np.float32)).all():
-        return "holds numbers that are not finite"
-    return None
 
 
 def _said(shape: tuple[int, ...] | None) -> str:

@@ -123,7 +123,7 @@ def _parts(files: os.PathLike | None) -> dict[str, Part]:
     if files is None or not folder.is_dir():
         raise FileNotFoundError(f"config.data.options.files is {str(files)!r}; expected a folder with train.npz and, "
                                 "where there are, validation.npz and test.npz.")
-    paths = {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    paths = {path.stem: path for path in sorted(folder.glob("*.npz")) if path.is_file()}
     if "train" not in paths:
         raise FileNotFoundError(f"{folder} has no train.npz; it has {', '.join(paths) or 'no .npz file'}. A file is "
                                 "called by its split.")
@@ -190,9 +190,10 @@ def _classes(path: pathlib.Path, arrays: Mapping[str, np.ndarray], clips: int) -
     label_N = _whole(path, "label", arrays["label"], (clips,), 0)
     if "class_names" not in arrays:
         raise ValueError(f"{path} has labels and no class_names; give the classes' names too, as texts by label.")
-    texts = _texts(path, "class_names", arrays["class_names"], (len(arrays["class_names"]),)).tolist()
-    if len(set(texts)) != len(texts) or not all(texts):
-        raise ValueError(f"{path}: class_names are {_short(texts)}; expected one name for each class, no two alike.")
+    texts = _texts(path, "class_names", arrays["class_names"], (arrays["class_names"].size,)).tolist()
+    if len(set(texts)) != len(texts) or not all(text.strip() == text and text.isprintable() and text for text in texts):
+        raise ValueError(f"{path}: class_names are {_short(texts)}; expected one name for each class, no two alike, of "
+                         "one line without blanks around it.")  # a data set keeps them as lines
     if int(label_N.max()) >= len(texts):
         raise ValueError(f"{path}: labels reach {label_N.max()}; expected 0 to {len(texts) - 1}, by class_names.")
     return label_N, tuple(texts)

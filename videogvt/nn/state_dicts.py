@@ -83,8 +83,8 @@ def convert(
         if found != shape:
             wrong.append(f"{names[path]}: {found}, expected {shape}")
             continue
-        if np.asarray(state_dict[names[path]]).dtype.kind not in "fiub":
-            wrong.append(f"{names[path]}: {np.asarray(state_dict[names[path]]).dtype}, expected numbers")
+        if problem := unfit(state_dict[names[path]]):
+            wrong.append(f"{names[path]}: {problem}")
             continue
         value = np.asarray(state_dict[names[path]], np.float32)
         if path[-1] == "kernel":  # from (out, in, ...) to (..., in, out)
@@ -96,6 +96,16 @@ def convert(
         tensors = f"{len(wrong)} of {len(wanted)} tensors do not fit{_some(wrong)}"
         raise ValueError(f"These are not the weights of {network}: {tensors}; {len(extra)} are unknown{_some(extra)}.")
     return unflatten_dict(params)
+
+
+def unfit(leaf: Any) -> str | None:
+    """Why an array is no parameter; None where it is one."""
+    leaf = np.asarray(leaf)
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return f"{leaf.dtype}, expected floating-point numbers"
+    if not np.isfinite(leaf.astype(np.float32)).all():
+        return "holds numbers that are not finite"
+    return None
 
 
 def torch_name(path: tuple[str, ...]) -> str:
