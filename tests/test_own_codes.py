@@ -56,8 +56,8 @@ def files(home, clips, own):
     for split, source in clips.items():
         rows = source.read(range(len(source)))
         np.savez(folder / f"{split}.npz", codes=own.codes(rows["video"] / np.float32(255)), label=rows["label"],
-                 class_names=np.array(source.class_names), num_codes=np.int64(64), strides=np.array([1, 8, 8]),
-                 hash=np.array("patches-64"))
+                 class_names=np.array([f"one/{name}" for name in source.class_names]), num_codes=np.int64(64),
+                 strides=np.array([1, 8, 8]), hash=np.array("patches-64"))
     return folder
 
 
@@ -89,6 +89,8 @@ def test_files_of_codes_train_and_what_is_generated_is_decoded_by_their_own_code
     written = np.load(folder / "codes.npz")["codes"]
     np.testing.assert_array_equal(written, generator.generate("CG", number=2).codes)
     assert (folder / "all.webp").exists() == (codec is not None)
+    names = {f"one_{generator.class_names[clip].removeprefix('one/')}-{clip:03d}" for clip in range(2)}
+    assert {path.stem for path in folder.glob("*.gif")} == (names if codec else set())
     assert json.loads((folder / "about.json").read_text())["tokenizer"] == generator.tokenizer.hash
 
 

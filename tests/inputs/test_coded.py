@@ -50,6 +50,12 @@ def test_flat_codes_take_their_grid(tmp_path):
     assert source.class_names == ("all",) and source.metadata["video"] == [2, 3, 4]
 
 
+def test_the_first_frame_of_causal_codes_is_one_of_the_video(tmp_path):
+    made = arrays(strides=np.array([4, 8, 8]), lead=np.int64(1))
+    import_codes("mine", write(tmp_path / "files", train=made), tmp_path)
+    assert opened(tmp_path).metadata["video"] == [5, 24, 32]
+
+
 def test_a_finished_import_is_kept_and_other_codes_are_no_reason_to_write_over_it(tmp_path):
     files = write(tmp_path / "files", train=arrays())
     folder = import_codes("mine", files, tmp_path)
@@ -85,7 +91,8 @@ CLASSES = {"label": np.zeros(6, int), "class_names": np.array(["one", "two"])}
     (CLASSES | {"class_names": np.array("one")}, r"class_names is <U3 \(\)"),
     (CLASSES | {"class_names": np.array([1, 2])}, "class_names is int64"),
     ({"strides": np.array([4, 8])}, "strides is int64"), ({"strides": np.array([4, 8, 0])}, "strides is from 0"),
-    ({"strides": np.array([4, 8, 2000])}, "at most 1024"), ({"id": np.array(["a"])}, "id is <U1"),
+    ({"strides": np.array([4, 8, 2000])}, "at most 1024"), ({"lead": np.int64(2)}, "lead is 2; expected 1"),
+    ({"id": np.array(["a"])}, "id is <U1"),
     ({"codes": np.array([None, [1]], object)}, "Python objects"),
 ])
 def test_wrong_files_are_refused_by_name_and_leave_nothing(changed, message, tmp_path):

@@ -28,6 +28,11 @@ THE_ONE = Halves()
 NO_CODEC = object()
 
 
+class OfFile(Halves):
+    def __init__(self, path):
+        raise AssertionError(path)
+
+
 def own(**changed):
     return codec.OwnTokenizer.of(type("Changed", (Halves,), changed)(), "mine")
 
@@ -45,6 +50,8 @@ def test_a_codec_is_asked_in_floats_and_its_codes_and_videos_are_handed_on():
 @pytest.mark.parametrize("changed, message", [
     ({"num_codes": 1}, "num_codes is 1"), ({"strides": (1, 2)}, "strides are"), ({"strides": (0, 2, 2)}, "strides are"),
     ({"hash": ""}, "hash is ''"), ({"num_codes": True}, "num_codes is True"),
+    ({"codes": [1]}, "codes and video are list"), ({"strides": ((1, 2), 2, 2)}, "strides are"),
+    ({"strides": None}, "strides are None"),
 ])
 def test_a_codec_of_wrong_numbers_is_refused(changed, message):
     with pytest.raises(ValueError, match=message):
@@ -56,6 +63,7 @@ def test_a_codec_of_wrong_numbers_is_refused(changed, message):
     (lambda video: np.zeros((1, 3, 4), int), "expected integers"),
     (lambda video: np.full((1, 3, 1, 4), 4), "from 4 to 4; expected 0 to 3"),
     (lambda video: np.full((1, 3, 1, 4), -1), "from -1 to -1"),
+    (lambda video: [[1, 2], [3]], "made a list, which is no array"),
 ])
 def test_wrong_codes_are_refused(answer, message):
     with pytest.raises(ValueError, match=message):
@@ -69,6 +77,17 @@ def test_wrong_videos_and_clips_that_do_not_fit_are_refused():
         own(video=lambda self, codes: np.full((1, 3, 2, 8, 3), 255.0)).video(np.zeros((1, 3, 1, 4), int))
     with pytest.raises(ValueError, match="every side is a multiple"):
         own().codes(np.zeros((1, 3, 3, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="Add the batch axis"):
+        own().codes(np.zeros((3, 2, 8, 3), np.uint8))
+
+
+def test_a_codec_may_write_into_what_it_is_given():
+    def codes(self, video_BTHWC):
+        video_BTHWC[:] = 0
+        return video_BTHWC[:, :, ::2, ::2, 0].astype(int)
+
+    video = np.ones((1, 3, 2, 8, 3), np.float32)
+    assert own(codes=codes).codes(video).max() == 0 and video.min() == 1
 
 
 def test_a_config_names_an_object_or_what_makes_one(workdir):
@@ -82,7 +101,7 @@ def test_a_config_names_an_object_or_what_makes_one(workdir):
 @pytest.mark.parametrize("run, message", [
     ("codec:no_such_module:Halves", "No module named"), (f"codec:{__name__}:Quarters", "has no attribute"),
     ("codec:", "Expected 'codec:MODULE:OBJECT'"), (f"codec:{__name__}:NO_CODEC", "without codes, video, strides"),
-    (None, "imported"),
+    (None, "imported"), (f"codec:{__name__}:OfFile", "without arguments: missing a required argument: 'path'"),
 ])
 def test_what_is_no_codec_is_refused(run, message):
     with pytest.raises(ValueError, match=message):
@@ -115,3 +134,18 @@ def test_codes_alone_have_numbers_and_nobody_to_ask():
         known.video(np.zeros((1, 3, 1, 4), int))
     with pytest.raises(ValueError, match="Name the tokenizer that made them"):
         codec.tokenizer_of({"run": f"codec:{__name__}:Halves", "step": "best"}, source)
+
+
+@pytest.mark.parametrize("frames, cells, strides", [(17, 5, (4, 2, 2)), (9, 3, (3, 2, 2))])
+def test_codes_of_causal_tokenizers_go_by_their_first_frame(frames, cells, strides, monkeypatch):
+    """Nine frames as three may be those of a stride of three, or of four after the first: the tokenizer knows."""
+    source = ArraySource({"codes": np.zeros((2, cells, 1, 4), np.int32)})
+    source.metadata = {"tokenizer": {"hash": "ab" * 8, "num_codes": 4}, "grid": [cells, 1, 4], "video": [frames, 2, 8]}
+    alone = codec.tokenizer_of({"run": None, "step": "best"}, source)
+    assert alone.strides == strides and alone.network.latent_shape((frames, 2, 8)) == (cells, 1, 4)
+    causal = codec.OwnTokenizer(None, (4, 2, 2), 4, "ab" * 8, lead=1)
+    monkeypatch.setattr(codec, "load_tokenizer", lambda run, step: causal)
+    assert codec.tokenizer_of({"run": "runs/v2", "step": "best"}, source) is causal
+    source.metadata["video"] = [4 * cells, 2, 8]
+    with pytest.raises(ValueError, match=r"strides \(4, 2, 2\).*and lead 1"):
+        codec.tokenizer_of({"run": "runs/v2", "step": "best"}, source)

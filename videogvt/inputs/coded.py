@@ -8,6 +8,7 @@ A folder holds one file a split, ``train.npz`` and, where there are, ``validatio
     label         integers (N,), where clips have classes
     class_names   texts, by label, where there are labels
     strides       frames, rows and columns of a video per code; by default 1, 1, 1
+    lead          1 where the first frame of codes says one frame of the video alone, as causal tokenizers' do; else 0
     hash          a text that changes with the meaning of the codes; by default that of the files
     id            texts (N,); by default split and number
 
@@ -32,11 +33,11 @@ from videogvt.inputs.datasets import is_complete, write_dataset
 
 VERSION = "1.0.0"
 NO_CLASSES = "all"
-ARRAYS = ("codes", "num_codes", "grid", "label", "class_names", "strides", "hash", "id")
+ARRAYS = ("codes", "num_codes", "grid", "label", "class_names", "strides", "lead", "hash", "id")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MANY = 2**31 - 1
 DIGITS = re.compile(r"[0-9a-f]{16}")
-SAME = ("grid", "num_codes", "strides", "hash", "class_names")
+SAME = ("grid", "num_codes", "strides", "lead", "hash", "class_names")
 """What all splits have in common."""
 
 
@@ -49,6 +50,7 @@ class Part:
     id_N: np.ndarray
     num_codes: int
     strides: tuple[int, ...]
+    lead: int
     class_names: tuple[str, ...]
     hash: str
 
@@ -56,6 +58,12 @@ class Part:
     def grid(self) -> tuple[int, ...]:
         """(t, h, w)."""
         return self.codes_Nthw.shape[1:]
+
+    @property
+    def video(self) -> tuple[int, ...]:
+        """(T, H, W) of the clips that codes stand for."""
+        leads = self.lead, 0, 0
+        return tuple((cells - lead) * stride + lead for cells, stride, lead in zip(self.grid, self.strides, leads))
 
     def __len__(self) -> int:
         return len(self.codes_Nthw)
@@ -99,7 +107,7 @@ def import_codes(name: str, files: os.PathLike | None, data_dir: os.PathLike | N
     first = parts["train"]
     about = {
         "tokenizer": {"hash": first.hash, "num_codes": first.num_codes}, "grid": list(first.grid),
-        "video": [side * stride for side, stride in zip(first.grid, first.strides)],
+        "video": list(first.video),
         "files": {split: _digest(part) for split, part in parts.items()},
     }
     if is_complete(folder):
@@ -156,9 +164,12 @@ def _part(path: pathlib.Path) -> Part:
     strides = _whole(path, "strides", arrays.get("strides", np.ones(3, int)), (3,), 1)
     if int(strides.max()) > 1024:
         raise ValueError(f"{path}: strides are {strides.tolist()}; expected at most 1024.")
+    lead = int(_whole(path, "lead", arrays.get("lead", np.int64(0)), (), 0))
+    if lead > 1:
+        raise ValueError(f"{path}: lead is {lead}; expected 1 for the codes of a causal tokenizer, else 0.")
     default = np.array([f"{path.stem}/{index:06d}" for index in range(clips)])
     return Part(codes_Nthw, label_N, _texts(path, "id", arrays.get("id", default), (clips,)), int(num_codes),
-                tuple(strides.tolist()), names, str(_texts(path, "hash", arrays.get("hash", np.array("")), ())))
+                tuple(strides.tolist()), lead, names, str(_texts(path, "hash", arrays.get("hash", np.array("")), ())))
 
 
 def _grids(path: pathlib.Path, arrays: Mapping[str, np.ndarray], num_codes: int) -> np.ndarray:

@@ -18,10 +18,12 @@ program, so that it may be PyTorch, a web service or anything else that NumPy ar
 is checked. Codes that lie in files and whose codec is elsewhere need none; see ``inputs.coded``.
 """
 
+import contextlib
 import functools
 import importlib
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,6 +31,7 @@ import numpy as np
 from videogvt.inputs.clip_shape import Pace
 from videogvt.inputs.coded import digits_of
 from videogvt.inputs.contracts import ClipSource
+from videogvt.ops.layout import check_shape
 from videogvt.ops.values import as_pixels
 from videogvt.pretrained.outside import Outside
 from videogvt.pretrained.tokenizer import VideoTokenizer
@@ -73,9 +76,9 @@ class OwnTokenizer:
 
     data, trained_on, pace, window = None, None, Pace(None, 1), 16
 
-    def __init__(self, codec: Codec | None, strides: tuple[int, int, int], num_codes: int, digits: str):
+    def __init__(self, codec: Codec | None, strides: tuple[int, int, int], num_codes: int, digits: str, lead: int = 0):
         self.codec, self.hash, self.config = codec, digits, {}
-        self.network = Outside(strides, num_codes)
+        self.network = Outside(strides, num_codes, lead)
         self.params = {"hash": np.frombuffer(digits.encode(), np.uint8)}
         self.strides, self.num_codes = strides, num_codes
 
@@ -89,8 +92,12 @@ class OwnTokenizer:
         if lacking := [name for name in MEMBERS if not hasattr(codec, name)]:
             raise ValueError(f"{what} is a {type(codec).__name__} without {', '.join(lacking)}; a codec has "
                              f"{', '.join(MEMBERS)}. See videogvt/pretrained/codec.py.")
+        if not (callable(codec.codes) and callable(codec.video)):
+            raise ValueError(f"{what}: codes and video are {type(codec.codes).__name__} and "
+                             f"{type(codec.video).__name__}; expected two methods.")
         strides = codec.strides
-        if np.shape(strides) != (3,) or any(not _whole(stride, 1) for stride in strides):
+        listed = isinstance(strides, Sequence | np.ndarray) and len(strides) == 3
+        if not listed or any(not _whole(stride, 1) for stride in strides):
             raise ValueError(f"{what}: strides are {strides!r}; expected three whole numbers from 1 on: frames, rows "
                              "and columns of a video per code.")
         if not _whole(codec.num_codes, 2):
@@ -104,11 +111,11 @@ class OwnTokenizer:
 
     def codes(self, video_BTHWC) -> np.ndarray:
         """The codes (B, t, h, w), int32, of videos, uint8 or floats in [0, 1]."""
-        video_BTHWC = as_pixels(np.asarray(video_BTHWC))
-        grid = self.network.latent_shape(video_BTHWC.shape[1:4])
-        if video_BTHWC.dtype == np.uint8:
-            video_BTHWC = video_BTHWC / np.float32(255)
-        codes = np.asarray(self._asked().codes(video_BTHWC))
+        video_BTHWC = np.asarray(video_BTHWC)
+        check_shape(video_BTHWC.shape)
+        grid, video_BTHWC = self.network.latent_shape(video_BTHWC.shape[1:4]), as_pixels(video_BTHWC)
+        divisor = np.float32(255 if video_BTHWC.dtype == np.uint8 else 1)
+        codes = self._array(self._asked().codes(video_BTHWC / divisor))  # a copy: the codec may write into it
         expected = (len(video_BTHWC), *grid)
         if codes.shape != expected or not np.issubdtype(codes.dtype, np.integer):
             raise ValueError(f"The codec {self.hash!r} made {codes.dtype} {codes.shape} of videos {video_BTHWC.shape}; "
@@ -121,7 +128,7 @@ class OwnTokenizer:
     def video(self, codes_Bthw) -> np.ndarray:
         """The videos (B, T, H, W, 3), float32 in [0, 1], of codes."""
         codes_Bthw = np.asarray(codes_Bthw, np.int32)
-        video = np.asarray(self._asked().video(codes_Bthw))
+        video = self._array(self._asked().video(codes_Bthw.copy()))
         sides = (side * stride for side, stride in zip(codes_Bthw.shape[1:], self.strides))
         expected = (len(codes_Bthw), *sides, 3)
         if video.shape != expected:
@@ -137,6 +144,13 @@ class OwnTokenizer:
     def embed(self, codes_Bthw) -> np.ndarray:
         """Always an error: what is in a codec is its own."""
         raise ValueError(f"The codec {self.hash!r} has no vectors of its codes. Set init_from.words = 'random'.")
+
+    def _array(self, made: Any) -> np.ndarray:
+        try:
+            return np.asarray(made)
+        except Exception as error:  # of NumPy, and of tensors that lie on a device or want a gradient
+            raise ValueError(f"The codec {self.hash!r} made a {type(made).__name__}, which is no array: {error}. "
+                             "Expected what numpy.asarray takes.") from error
 
     def _asked(self) -> Codec:
         if self.codec is None:
@@ -172,7 +186,16 @@ def _own(run: str) -> OwnTokenizer:
         raise ValueError(f"config.tokenizer.run is {run!r}, and that is {error}. Expected 'codec:MODULE:OBJECT' of a "
                          "module that can be imported here, such as a file in the directory of run.py.") from error
     makes = isinstance(found, type) or (callable(found) and not isinstance(found, Codec))
-    return OwnTokenizer.of(found() if makes else found, f"{run!r}")
+    return OwnTokenizer.of(_made(found, run) if makes else found, f"{run!r}")
+
+
+def _made(make: Callable, run: str) -> Any:
+    try:
+        inspect.signature(make).bind()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config.tokenizer.run is {run!r}, which cannot be called without arguments: {error}. "
+                         "Expected an object, or a class or function that makes one of no arguments.") from error
+    return make()
 
 
 def tokenizer_of(section: Mapping[str, Any], source: ClipSource) -> VideoTokenizer | OwnTokenizer:
@@ -184,17 +207,23 @@ def tokenizer_of(section: Mapping[str, Any], source: ClipSource) -> VideoTokeniz
     """
     if holds_videos(source):
         return load_tokenizer(section["run"], section["step"])
-    about = source.metadata["tokenizer"]
-    strides = tuple(side // cells for side, cells in zip(source.metadata["video"], source.metadata["grid"]))
-    known = OwnTokenizer(None, strides, about["num_codes"], about["hash"])
+    about, video, grid = (source.metadata[name] for name in ("tokenizer", "video", "grid"))
+    lead = int(video[0] % grid[0] > 0)  # of a causal tokenizer's clips
+    strides = tuple((side - first) // (cells - first) for side, cells, first in zip(video, grid, (lead, 0, 0)))
     if section["run"] is None:
-        return known
+        return OwnTokenizer(None, strides, about["num_codes"], about["hash"], lead)
     named = load_tokenizer(section["run"], section["step"])
-    for what in ("hash", "num_codes", "strides"):
-        here, there = getattr(named, what), getattr(known, what)
-        if here != there:
+    for what in ("hash", "num_codes"):
+        if (here := getattr(named, what)) != (there := about[what]):
             raise ValueError(f"config.tokenizer.run is {section['run']!r} with {what} {here!r}; the codes of "
                              f"{source} are of {what} {there!r}. Name the tokenizer that made them, or None.")
+    here = None
+    with contextlib.suppress(ValueError):
+        here = named.network.latent_shape(tuple(video))
+    if here != tuple(grid):
+        raise ValueError(f"config.tokenizer.run is {section['run']!r} with strides {named.strides}, which makes codes "
+                         f"{here or 'of no shape'} of clips {tuple(video)}; {source} has {tuple(grid)}. Import them "
+                         f"with the strides of the tokenizer and lead {named.network.lead}.")
     return named
 
 

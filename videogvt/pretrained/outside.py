@@ -20,12 +20,14 @@ class Outside:
     Attributes:
       strides: frames, rows and columns of a video per code.
       num_codes: codes are 0 to ``num_codes - 1``.
+      lead: frames that have a frame of codes each, before those that the first stride divides: 1 of causal networks.
     """
 
     strides: tuple[int, int, int]
     num_codes: int
+    lead: int = 0
 
-    spectrum, lead = None, 0
+    spectrum = None
 
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """(t, h, w) of the codes of clips (T, H, W).
@@ -33,10 +35,12 @@ class Outside:
         Raises:
           ValueError: a side is no multiple of its stride.
         """
-        if any(side % stride or not side for side, stride in zip(video_shape, self.strides)):
+        leads = self.lead, 0, 0
+        if any((side - lead) % stride or side < 1 for side, stride, lead in zip(video_shape, self.strides, leads)):
             raise ValueError(f"Clips of (T, H, W) = {tuple(video_shape)} do not fit a tokenizer of strides "
-                             f"{self.strides}; every side is a multiple of its stride.")
-        return tuple(side // stride for side, stride in zip(video_shape, self.strides))
+                             f"{self.strides}{', after a first frame' * self.lead}; every side is a multiple of its "
+                             "stride.")
+        return tuple((side - lead) // stride + lead for side, stride, lead in zip(video_shape, self.strides, leads))
 
     @property
     def feature_width(self) -> NoReturn:
