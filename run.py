@@ -62,6 +62,7 @@ def main(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # the libraries talk a lot
     with reported(with_traceback=talking):
         assignments = _parsed(arguments)
+        modes.check_workdir(MODE.value, WORKDIR.value)
         if MODE.value not in (*modes.SHARED, *modes.WITHOUT_DEVICES):
             check_devices()
         if MODE.value == "generate":

@@ -118,6 +118,7 @@ def test_config_files_that_make_no_config(tmp_path):
     ([], "Give a config"),
     (["--config=configs/vqvae_traj.py:tiny", "--mode=report", "--workdir=nowhere"], "nowhere holds no run"),
     (["--mode=generate", "--workdir=nowhere"], "nowhere"),
+    (["--config=configs/vqvae_traj.py:tiny", "--workdir=maskgit:file"], "--mode=train is about a run's directory"),
 ])
 def test_mistakes_end_with_one_message_and_exit_code_2(arguments, expected, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)

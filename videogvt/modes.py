@@ -354,6 +354,21 @@ WITHOUT_DEVICES = ("report", "preview", "import", "keys")
 """Modes that compute nothing."""
 
 
+OF_OTHERS = ("generate", "tokenize")
+"""Modes whose workdir may be a file of others' weights."""
+
+
+def check_workdir(mode: str, workdir: str | None) -> None:
+    """An error where a mode is about a run's directory and a file of others is named: a folder of that name would be
+    made, and stand for the file from then on."""
+    from videogvt.compat import foreign
+
+    if workdir is not None and mode not in OF_OTHERS and foreign(workdir):
+        raise ValueError(f"--workdir={workdir} is a file of others' weights, and --mode={mode} is about a run's "
+                         f"directory. Name the file with --mode={' or --mode='.join(OF_OTHERS)}, or as "
+                         "config.tokenizer.run or config.init_from.workdir.")
+
+
 def alone(config: ConfigDict, workdir: str | None, steal: bool) -> contextlib.AbstractContextManager:
     """The context of a mode that writes into a run's directory: no other process does meanwhile."""
     from videogvt.experiment import default_workdir

@@ -16,6 +16,7 @@ from videogvt.compat.trees import tokenizer_shapes, transformer_shapes
 from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.transformer import MaskedTransformer
+from videogvt.pretrained import portable
 from videogvt.recipes.start import Start
 from videogvt.train.state import TrainState
 
@@ -275,6 +276,15 @@ def test_half_precision_and_larger_pictures_are_read(leaves, tmp_path):
         VideoGenerator.load(f"maskgit:{renamed}")
     own = VideoGenerator.load(f"maskgit:{renamed}", tokenizer=f"maskgit:{tmp_path}/tokenizer_imagenet512_checkpoint")
     assert own.tokenizer.hash == generator.tokenizer.hash
+
+
+def test_files_are_written_for_other_machines_as_our_own_are(folder):
+    made = {name: portable.parts_of(f"maskgit:{folder}/{name}_imagenet256_checkpoint", clip=clip)
+            for name, clip in (("tokenizer", (1, 64, 64)), ("maskgit", None))}
+    assert [part.name for part in made["tokenizer"]] == ["encode", "decode"]
+    encode, _, step = made["maskgit"]
+    assert encode.inputs == made["tokenizer"][0].inputs and step.facts["mask"] == 32 + CLASSES
+    assert jax.eval_shape(step.plain, *step.inputs.values()).shape == (1, 256, 32)
 
 
 def test_a_directory_of_that_name_wins(tmp_path, monkeypatch):

@@ -138,3 +138,10 @@ def test_folders_in_the_way_and_generators_that_see_pixels_are_refused(folder, g
         portable.write_portable(generator_run, folder)
     assert portable.main([str(generator_run), str(tmp_path / "made")]) == 2
     assert "Found CG, FP:4, IPC" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("clip", ["16,64", "16,64,a", "16,64,-64"])
+def test_sizes_of_clips_are_three(clip, capsys):
+    with pytest.raises(SystemExit) as left:
+        portable.main(["local64_8x4x4", "made", f"--clip={clip}"])
+    assert left.value.code == 2 and f"found '{clip}'; expected frames, height and width" in capsys.readouterr().err

@@ -27,6 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from videogvt.compat import foreign
 from videogvt.core.registry import unknown_name
 from videogvt.nn.tokenizer import VideoTokenizer as Network
 from videogvt.pretrained.bundle import CONFIG, shipped
@@ -132,7 +133,7 @@ def parts_of(
     """All parts of a tokenizer, or of a generator and its tokenizer.
 
     Args:
-      source: a run's directory, an exported folder or a shipped name.
+      source: a run's directory, an exported folder, a shipped name, or a file of others, "maskgit:FILE" and its like.
       weights: "float32", "float16" or "int8"; arithmetic is float32 in any case.
       clip: (T, H, W); None for that of the training, which a generator's always is.
       batch: clips at once.
@@ -251,7 +252,10 @@ def _array(array: jax.ShapeDtypeStruct) -> dict[str, Any]:
 
 
 def _is_generator(source: str | os.PathLike) -> bool:
-    """Whether a name or directory is a generator's; what is neither is a tokenizer's mistake to tell."""
+    """Whether a name, a directory or a file of others is a generator's; what is neither is a tokenizer's mistake to
+    tell."""
+    if theirs := foreign(source):
+        return "transformer" in theirs.read("networks")
     folder = pathlib.Path(source).expanduser()
     if not folder.is_dir():
         return str(source) in shipped("generator")
@@ -262,13 +266,20 @@ def _is_generator(source: str | os.PathLike) -> bool:
     return "generator" in config if "sha256" in config else config.get("recipe") in KINDS
 
 
+def _clip(text: str) -> tuple[int, ...]:
+    sides = text.split(",")
+    if len(sides) != 3 or not all(map(str.isdecimal, sides)):
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected frames, height and width, such as 16,64,64")
+    return tuple(map(int, sides))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m videogvt.pretrained.portable", description=__doc__.split("\n")[0])
-    parser.add_argument("source", help="a run's directory, an exported folder or a shipped name")
+    parser.add_argument("source", help="a run's directory, an exported folder, a shipped name or SCHEME:FILE")
     parser.add_argument("folder", help="to be made")
     parser.add_argument("--weights", default="float32", help=", ".join(ROUNDINGS))
-    parser.add_argument("--clip", type=lambda text: tuple(map(int, text.split(","))), help="T,H,W")
+    parser.add_argument("--clip", type=_clip, help="T,H,W")
     parser.add_argument("--batch", type=int, default=1, help="clips at once")
     parser.add_argument("--onnx", action="store_true", help="write .onnx files too")
     options = vars(parser.parse_args(arguments))
