@@ -165,6 +165,12 @@ def test_probes_and_their_controls_run_on_files_of_codes(home, files):
     assert "shuffled_time" in page or "shuffled time" in page
 
 
+@pytest.mark.parametrize("mode", ["preview", "tokenize"])
+def test_modes_that_look_at_videos_say_that_there_are_none(mode, home):
+    with pytest.raises(ValueError, match=f"--mode={mode} looks at videos, and config.data has codes alone"):
+        modes.MODES[mode](module("own_codes").get_config("tiny"), None, str(home / "data"))
+
+
 @pytest.mark.parametrize("control", ["untrained", "first_frame"])
 def test_controls_that_need_videos_are_refused(control, home, files):
     config = probe(home, files)

@@ -121,6 +121,7 @@ def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> No
     from videogvt.report.gallery import write_gallery
     from videogvt.world.spec import SPECS
 
+    _check_videos(config, "preview")
     section, folder = config.data, workdir or f"{default_workdir(config)}-preview"
     options = section.options.to_dict()
     source = open_source(section.source, "train", data_dir=data_dir, **options)
@@ -132,6 +133,11 @@ def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> No
         paths = write_clip_gallery(source, config.name, folder)
     for path in paths:
         print(path)
+
+
+def _check_videos(config: ConfigDict, mode: str) -> None:
+    if config.data.source == "codes":
+        raise ValueError(f"--mode={mode} looks at videos, and config.data has codes alone, the source 'codes'.")
 
 
 def import_data(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
@@ -154,6 +160,7 @@ def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
     from videogvt.pretrained.fidelity import poor_reading
     from videogvt.provenance import check_network
 
+    _check_videos(config, "tokenize")
     plain, workdir = config.to_dict(), workdir or default_workdir(config)
     if plain["recipe"] == "tokenizer":
         check_network(workdir, plain, ("tokenizer",))
