@@ -37,6 +37,15 @@ def test_with_what_is_known_of_earlier_frames_kept(beside, guidance, monkeypatch
     np.testing.assert_array_equal(tokens[0][:, 0, 0], tokens[0][:, 0, 1])  # what was not begun is shown as this one
 
 
+def test_guidance_asks_for_a_second_network_with_its_cache():
+    recipe = masked_recipe(causal_frames=True).with_decoding(sampler="frames", guidance=1.0)
+    nothing_BN = jnp.zeros((2, recipe.generation.num_tokens), jnp.int32)
+    with pytest.raises(ValueError, match="guidance=1.0 needs 2 step_fns and as many caches; found 1 and 1"):
+        recipe.generation.decoding.framewise(
+            [None], [None], nothing_BN, nothing_BN > 0, mask_id=8, num_codes=8,
+            keys_B=jax.random.split(jax.random.key(0), 2))
+
+
 def test_other_orders_look_at_whole_clips():
     recipe = masked_recipe(causal_frames=True)
     framewise = [recipe.with_decoding(**changes).generation._framewise for changes in (

@@ -51,6 +51,11 @@ def test_clips_are_those_of_the_generation_itself(generator, generator_run):
     np.testing.assert_allclose(generator.tokenizer.video(made.codes), made.videos, atol=1e-5)
 
 
+def test_guidance_of_a_network_that_always_knew_the_class_is_doubted(generator):
+    with pytest.warns(UserWarning, match="guidance=1.0 leads away .*losses.class_dropout was 0"):
+        generator.generate("CG", number=1, guidance=1.0)
+
+
 def test_clip_i_depends_on_seed_and_i_alone(generator):
     many = generator.generate("CG", "helical", 5, seed=1)
     few = generator.generate("CG", CLASSES.index("helical"), 3, seed=1)

@@ -1,5 +1,6 @@
 """The sockets of the inputs: what the pipeline asks of a source of clips and of a transform."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -33,6 +34,30 @@ class ClipSource(Protocol):
 
         ``video`` is uint8 (B,T,H,W,C), ``label`` int32 (B,), texts are numpy strings, other fields as stored.
         """
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """A ``ClipSource`` made of another one; what a subclass does not say is the other's.
+
+    Attributes:
+      source: the other.
+    """
+
+    source: ClipSource
+
+    class_names = property(lambda self: self.source.class_names)
+    fields = property(lambda self: self.source.fields)
+    split_hash = property(lambda self: self.source.split_hash)
+    splits = property(lambda self: self.source.splits)
+    available = property(lambda self: self.source.available)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        """See ``ClipSource``."""
+        return self.source.read(indices)
 
 
 class Transform(Protocol):

@@ -6,22 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from videogvt.inputs.sources import ClipSource
+from videogvt.inputs.contracts import ClipSource, Derived
 
 Rows = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class EditedSource:
+class EditedSource(Derived):
     """A source whose clips are changed: ``edit(rows, indices)``, named by ``name`` in the hash."""
 
-    source: ClipSource
     name: str
     edit: Callable[[Rows, Sequence[int]], Rows]
 
-    class_names = property(lambda self: self.source.class_names)
-    splits = property(lambda self: self.source.splits)
-    available = property(lambda self: self.source.available)
     fields = property(lambda self: tuple(name for name in self.source.fields if name != "views"))
 
     @property
@@ -29,9 +25,6 @@ class EditedSource:
         """Of the clips and what is done to them."""
         whole = f"{self.source.split_hash} {self.name}"
         return hashlib.sha256(whole.encode()).hexdigest() if self.source.split_hash else ""
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
         rows = self.edit(self.source.read(indices), indices)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from videogvt.inputs.contracts import ClipSource
+from videogvt.inputs.contracts import Derived
 
 FIELDS = ("video", "label", "id", "caption", "equation", "family", "fps")
 """What does not say something of every frame."""
@@ -24,7 +24,7 @@ def thinning(there: int, frames: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Thinned:
+class Thinned(Derived):
     """A source whose clips keep every n-th frame from the first on, ``frames`` in all.
 
     Attributes:
@@ -33,22 +33,15 @@ class Thinned:
       stride: n, see ``thinning``.
     """
 
-    source: ClipSource
     frames: int
     stride: int
 
-    class_names = property(lambda self: self.source.class_names)
-    splits = property(lambda self: self.source.splits)
-    fields = property(lambda self: self.source.fields)
     available = property(lambda self: tuple(name for name in FIELDS if name in self.source.available))
 
     @property
     def split_hash(self) -> str:
         """Of the clips and the frames that stay."""
         return hashlib.sha256(f"{self.source.split_hash} {self.frames} x {self.stride}".encode()).hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
         rows = self.source.read(indices)

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from videogvt.inputs.builders import data_root
+from videogvt.inputs.contracts import Derived
 from videogvt.inputs.datasets import naming_the_root, write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
 from videogvt.nn.tokenizer import as_float
@@ -140,31 +141,17 @@ class CodedClips:
 
 
 @dataclasses.dataclass(frozen=True)
-class CodedSource:
+class CodedSource(Derived):
     """A source of clips whose videos are read as codes, made anew each time; see ``CodedClips``.
 
     Attributes:
+      source: opened with ``video``; the ``split_hash`` is that of its clips.
       tokenizer: makes them.
-      source: opened with ``video``.
       tasks: whose condition videos become codes too, the field "conditions"; None for none.
     """
 
     tokenizer: Tokenizer
-    source: ClipSource
     tasks: TaskTable | None = None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.source.class_names
-
-    @property
-    def split_hash(self) -> str:
-        """That of the clips."""
-        return self.source.split_hash
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return self.source.splits
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -174,9 +161,6 @@ class CodedSource:
     @property
     def available(self) -> tuple[str, ...]:
         return self.fields
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
         rows = dict(self.source.read(indices))

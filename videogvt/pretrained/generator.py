@@ -188,6 +188,7 @@ class VideoGenerator:
         if keep_steps and not isinstance(self.generation, MaskedGeneration):
             raise ValueError("This generator draws its codes one after another; there are no decoding steps to keep.")
         generation = with_decoding(with_task(self.generation, task, self.config["tasks"]), decoding)
+        self._check_guidance(generation)
         labels = labels_of(task, label, number, self.class_names)
         video_BTHWC = given_clips(generation, task, video, number)
         if video is not None and doubted:
@@ -209,6 +210,14 @@ class VideoGenerator:
             steps = {name: getattr(made["steps"], name).reshape(number, -1, *generation.latent_shape)
                      for name in ("tokens", "masked")}
         return Generated(self._videos(made), made["codes"], labels, **steps)
+
+    def _check_guidance(self, generation: Generation) -> None:
+        guidance = getattr(generation.decoding, "guidance", 0)
+        if guidance and not self.config.get("losses", {}).get("class_dropout"):
+            warnings.warn(
+                f"guidance={guidance} leads away from what the network makes without a class, and this one saw no clip "
+                "without in training (losses.class_dropout was 0): expect worse clips, or leave guidance at 0.",
+                stacklevel=4)
 
     def _outside(self, generation: Generation, video_BTHWC: np.ndarray, task_B: np.ndarray) -> tuple[np.ndarray, ...]:
         """The codes of conditions, where a codec outside makes them; zeros where a task is given nothing."""

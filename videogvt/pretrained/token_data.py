@@ -70,7 +70,7 @@ class TokenData(TrainingData):
         """Another split as a compiled program can take it: as codes, where the tokenizer lies outside."""
         if "video" not in source.fields or isinstance(self.tokenizer, VideoTokenizer):
             return source
-        return CodedSource(self.tokenizer, source, self.tasks)
+        return CodedSource(source, self.tokenizer, self.tasks)
 
     @property
     def video_shape(self) -> tuple[int, int, int]:
