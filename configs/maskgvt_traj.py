@@ -12,16 +12,17 @@ Variants by argument:
     long        an hour, on more clips
     guided      another hour from long's weights, the class withheld from a tenth of the clips, so that decoding can be
                 guided away from what any class would do; ships as maskgvt64_8x4x4
-    motion, motion_long, multitask
+    multitask   all ten tasks from one checkpoint, from guided's weights
+    motion, motion_long
                 on codes of whole motions (configs/vqvae_traj.py:spectrum, or motion64, which ships): generation by
-                class; that with prediction from 8 frames, which ships as maskgvt64; all ten tasks from one checkpoint
+                class; that with prediction from 8 frames, which ships as maskgvt64
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
 To go on from long's weights, and to grow a trained single-task run into the multi-task one:
 
     python run.py --config=configs/maskgvt_traj.py:guided --config.init_from.workdir=runs/maskgvt_traj-long
-    python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-motion
+    python run.py --config=configs/maskgvt_traj.py:multitask --config.init_from.workdir=runs/maskgvt_traj-guided
 
 docs/record.md has hardware, time and figures of all but B and L, which were not trained.
 
@@ -47,8 +48,8 @@ ALL_TASKS = ("FP:8", "FI:4,4", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD", "CG", "
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default, "long": _long, "guided": _guided, "motion": _motion, "motion_long": _motion_long,
-                "multitask": _multitask, "B": _paper_b, "L": _paper_l, "tiny": _tiny}
+    variants = {"default": _default, "long": _long, "guided": _guided, "multitask": _multitask,
+                "motion": _motion, "motion_long": _motion_long, "B": _paper_b, "L": _paper_l, "tiny": _tiny}
     if variant not in variants:
         raise ValueError(f"configs/maskgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]()
@@ -208,15 +209,28 @@ def _motion_long() -> ConfigDict:
 
 
 def _multitask() -> ConfigDict:
-    """The ten tasks in turn, one a step, in equal shares."""
-    config = _given(_motion(), ALL_TASKS)
-    config.train.steps = 16_000
+    """The ten tasks in turn, one a step, from the weights of ``guided``."""
+    config = _guided()
+    config.tasks.names = ALL_TASKS
+    config.transformer.causal_frames = False  # tasks that give later frames ask for a network that sees them
+    config.masking.frames_before = 0.5  # in half of the clips all frames before a random one are shown
+    return config
+
+
+def _plain() -> ConfigDict:
+    """Nothing of ours in the network, the loss and the decoding, which is the paper's."""
+    config = _default()
+    del config.transformer["codebook_embeddings"], config.transformer["causal_frames"], config.losses["empty"]
+    config.masking = ConfigDict({"schedule": "cosine"})
+    config.decoding = ConfigDict({"steps": 12, "schedule": "cosine", "temperature": 1.0, "choice_temperature": 4.5})
+    config.train.best = "eval/validation/loss"
+    config.train.show = ("loss", "masked_loss", "masked_accuracy")
     return config
 
 
 def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
     """The paper's transformer with the paper's settings, for generation by class."""
-    config = _motion()
+    config = _plain()
     config.data.options.config = "mono128"
     config.data.batch_size = 256
     config.tokenizer.run = f"runs/vqvae_traj-{size}"
@@ -224,15 +238,10 @@ def _paper(size: str, layers: int, hidden: int, heads: int) -> ConfigDict:
         "layers": layers, "hidden": hidden, "heads": heads, "mlp": 4 * hidden, "dropout": 0.1,
         "attention_dropout": 0.1, "norm": "post", "dtype": "bfloat16",
     })
-    config.masking.schedule = "cosine"
-    config.decoding.steps = 12
-    config.decoding.temperature = 1.0
-    config.decoding.choice_temperature = 4.5
     config.losses.ema_decay = 0.0
     config.optimizer.learning_rate = 1e-4
     config.optimizer.muon = False
     config.optimizer.adam_learning_rate = None
-    config.init_from.words = "random"
     config.optimizer.warmup_steps = 5000
     config.train.steps = 74_000
     config.train.save_every = 1000
@@ -255,17 +264,16 @@ def _paper_l() -> ConfigDict:
 
 def _tiny() -> ConfigDict:
     """Two steps for the tests; it learns nothing."""
-    config = _multitask()
+    config = _plain()
     config.data.options.config = "tiny"
     config.data.batch_size = 4
     config.tokenizer.run = "runs/vqvae_traj-tiny"
-    config.tokenizer.keep_conditions = False
-    del config.tasks["background"]
     config.transformer.layers = 1
     config.transformer.hidden = 16
     config.transformer.heads = 2
     config.transformer.mlp = 32
     config.tasks.names = ("CG", "FP:4", "IPC")
+    config.masking.schedule = "fixed:0.75"
     config.decoding.steps = 3
     config.optimizer.warmup_steps = 1
     config.train.steps = 2
