@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from tests.evals import bank
 from videogvt.core.vocabulary import Vocabulary
-from videogvt.evals.hidden import by_horizon, error_columns, task_figures
+from videogvt.evals.hidden import by_horizon, error_columns, margin_interval, task_figures
 from videogvt.evals.prediction import PredictionEval
 from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, Media, When
@@ -79,6 +79,10 @@ def test_the_truth_has_no_error(perfect):
             assert numbers[f"{task}/{answer}/track_error_px"] > 0.1
     assert numbers["FP:3/frames"] == CLIPS * 5 and numbers["FI/frames"] == CLIPS * 6
     assert numbers["FP:3/rivals_beaten"] == 3 and numbers["FI/rivals_beaten"] == 2
+    best = min(numbers[f"FP:3/{answer}/track_error_px"] for answer in ("copy", "constant_velocity",
+                                                                       "constant_acceleration"))
+    assert numbers["FP:3/margin_px"] == pytest.approx(best)
+    assert 0 < numbers["FP:3/margin_px_from"] < best < numbers["FP:3/margin_px_to"]
 
 
 def test_trivial_answers_are_as_good_as_the_motion_allows(perfect):
@@ -188,3 +192,15 @@ def test_tasks_that_give_nothing_are_refused():
 def test_facts():
     facts = make_eval(truth, settings={"steps": 12}).facts
     assert facts["tasks"] == ["FP:3", "FI", "OPC", "IPC", "CFP:3"] and facts["decoding"] == {"steps": 12}
+
+
+def test_the_interval_of_a_margin_is_of_whole_clips():
+    rng = np.random.default_rng(0)
+    margin_N1 = rng.normal(0.3, 2.0, (400, 1))
+    asked_N8 = np.ones((400, 8), bool)
+    low, high = margin_interval(np.repeat(margin_N1, 8, axis=1), asked_N8)  # frames of a clip are no 8 observations
+    expected = 1.96 * margin_N1.std() / np.sqrt(400)
+    assert low == pytest.approx(margin_N1.mean() - expected, abs=0.03)
+    assert high == pytest.approx(margin_N1.mean() + expected, abs=0.03)
+    asked_N8[1:] = False
+    assert margin_interval(np.repeat(margin_N1, 8, axis=1), asked_N8) is None

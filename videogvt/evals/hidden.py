@@ -14,6 +14,7 @@ is shown, and how smoothly it moves, is all that is asked there.
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from scipy import stats
 
 from videogvt.evals import forecast
 from videogvt.evals.motion import roughness
@@ -74,7 +75,9 @@ def task_figures(table: Columns, task: str, class_names: tuple[str, ...], diagon
     of every trivial answer as ``<answer>/...``, and all by class as ``.../by_class/<name>/late_error_px``.
 
     ``error_vs_trivial`` is the error over that of the best answer among the task's ``RIVALS``, ``rivals_beaten`` how
-    many of them have a larger error. ``given_error_px`` is the mean error where the object is given.
+    many of them have a larger error. ``margin_px`` is by how much that best one errs more, and ``margin_px_from`` and
+    ``margin_px_to`` bound it with 95 % confidence (see ``margin_interval``). ``given_error_px`` is the mean error where
+    the object is given.
 
     Of the ``unseen_clips``, whose object is hidden throughout: ``unseen_found_share`` of their frames, and the median
     ``unseen_jerk_px`` beside that of the originals, ``unseen_original_jerk_px``.
@@ -98,11 +101,30 @@ def task_figures(table: Columns, task: str, class_names: tuple[str, ...], diagon
                 if "late_error_px" in of_class:
                     of_row[f"by_class/{name}/late_error_px"] = of_class["late_error_px"]
             numbers |= {f"{row}/{name}".lstrip("/"): value for name, value in of_row.items()}
-        rivals = [numbers[f"{row}/track_error_px"] for row in RIVALS[TASKS[task.partition(":")[0]].family]]
+        rows = RIVALS[TASKS[task.partition(":")[0]].family]
+        rivals = [numbers[f"{row}/track_error_px"] for row in rows]
         numbers["rivals_beaten"] = sum(numbers["track_error_px"] < rival for rival in rivals)
+        numbers["margin_px"] = min(rivals) - numbers["track_error_px"]
+        best = charged(table[f"error_{rows[int(np.argmin(rivals))]}"], diagonal)
+        interval = margin_interval(best - charged(table["error"], diagonal), asked_NT)
+        if interval is not None:
+            numbers["margin_px_from"], numbers["margin_px_to"] = interval
         if min(rivals) > 0:
             numbers["error_vs_trivial"] = numbers["track_error_px"] / min(rivals)
     return {name: float(value) for name, value in numbers.items()}
+
+
+def margin_interval(margin_NT: np.ndarray, asked_NT: np.ndarray) -> tuple[float, float] | None:
+    """The bounds of the mean over the asked frames, with 95 % confidence: clips are drawn anew, with all their frames
+    (percentile bootstrap of 2,000 draws, always the same ones). None where fewer than two clips are asked."""
+    some_N = asked_NT.any(axis=1)
+    if some_N.sum() < 2:
+        return None
+    total_N = np.where(asked_NT, margin_NT, 0.0).sum(axis=1, dtype=np.float64)[some_N]
+    count_N = asked_NT.sum(axis=1)[some_N]
+    found = stats.bootstrap((total_N, count_N), lambda total, count, axis: total.sum(axis) / count.sum(axis),
+                            n_resamples=2000, paired=True, vectorized=True, method="percentile", rng=0)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _errors(error_NT: np.ndarray, asked_NT: np.ndarray, horizon_NT: np.ndarray) -> dict[str, float]:

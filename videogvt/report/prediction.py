@@ -1,6 +1,6 @@
 """The sections of a report on predictions: every task beside its trivial answers, errors over the horizon, clips."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,8 +19,8 @@ NOTE = (
     "frames out. The trivial answers know the exact track of the frames in which the object is given, and stay within "
     "the picture. Against trivial: the error over that of the best answer the task is to beat: copying, and for frame "
     "prediction constant velocity and acceleration, for interpolation and inpainting the straight line, for "
-    "outpainting constant velocity. 'Late' is 4 frames and more from the nearest given one. Unseen: clips whose object "
-    "is hidden throughout."
+    "outpainting constant velocity. Margin: by how much that best answer errs more, with 95 % confidence over clips. "
+    "'Late' is 4 frames and more from the nearest given one. Unseen: clips whose object is hidden throughout."
 )
 
 
@@ -45,14 +45,14 @@ def tasks(grid: Grid) -> list[str]:
 def table(grid: Grid) -> Table:
     """Headings and lines: a line for each task."""
     headings = ["task", "error, px", "where found, px", "found", *(f"{name}, px" for name in ANSWERS.values()),
-                "against trivial", "where given, px", "unseen clips", "found in these", "frames"]
+                "against trivial", "margin, px", "where given, px", "unseen clips", "found in these", "frames"]
     lines = []
     for task in tasks(grid):
         own = grid[task]
         answers = [grid.get(f"{task}/{answer}", {}).get("track_error_px") for answer in ANSWERS]
         lines.append([
             task, cell(own, "track_error_px", "{:.2f}"), _text(own.get("track_error_found_px")),
-            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), cell(own, "error_vs_trivial", "{:.2f}"),
+            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), cell(own, "error_vs_trivial", "{:.2f}"), _margin(own),
             _text(own.get("given_error_px")), _text(own.get("unseen_clips"), "{:,.0f}"),
             _text(own.get("unseen_found_share"), "{:.1%}"), _text(own["frames"], "{:,.0f}")])
     return headings, lines
@@ -67,6 +67,12 @@ def late_table(grid: Grid) -> Table:
             others = [grid.get(f"{task}/{answer}/by_class/{name}", {}).get("late_error_px") for answer in ANSWERS]
             lines.append([f"{task}, {name}", *map(_text, (numbers["late_error_px"], *others))])
     return ["task and class", "error, px", *(f"{name}, px" for name in ANSWERS.values())], lines
+
+
+def _margin(own: Mapping[str, float]) -> str:
+    if "margin_px_from" not in own:
+        return _text(own.get("margin_px"))
+    return f"{own['margin_px']:.2f} ({own['margin_px_from']:.2f} to {own['margin_px_to']:.2f})"
 
 
 def _text(value: float | None, form: str = "{:.2f}") -> str:
