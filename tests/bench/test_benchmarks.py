@@ -5,6 +5,7 @@ import json
 import pathlib
 import sys
 
+import numpy as np
 import pytest
 
 from tests.pretrained import conftest as runs
@@ -27,7 +28,8 @@ def untrained(tmp_path_factory):
     """A masked transformer on the codes of a small tokenizer, and a root for its clips."""
     home = tmp_path_factory.mktemp("untrained")
     runs.write_tokenizer(home / "tokenizer")
-    runs.write_run(home / "masked", home / "tokenizer", "transformer", ("CG",), runs.NETWORK, {"steps": 3})
+    tasks = ("CG", "FP:4", "CFP:4")
+    runs.write_run(home / "masked", home / "tokenizer", "transformer", tasks, runs.NETWORK, {"steps": 3})
     return home / "masked", home / "data"
 
 
@@ -57,6 +59,25 @@ def test_samplers_stand_side_by_side_and_are_measured_once(script, untrained, ca
     (run / "samplers.json").write_text(json.dumps(found))
     with pytest.raises(SystemExit, match="parameters with the hash others"):
         samplers.main(flags)
+
+
+def test_long_videos_are_measured_window_by_window(script, untrained, tmp_path, capsys):
+    long_videos, (run, data) = script("long_videos"), untrained
+    flags = [f"--workdir={run}", f"--data_dir={data}", "--frames=16", "--given=4", "--clips=5", "--batch_size=5"]
+    long_videos.main([*flags, f"--output={tmp_path / 'rows.json'}"])
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(row["row"], row["from"]) for row in rows] == [
+        ("real", 0), ("real, through the tokenizer", 0), ("predicted", 0), ("predicted", 4), ("predicted", 8)]
+    assert rows[0]["one_object"] == rows[0]["found"] == 1.0 and rows[0]["fit_px"] < 0.5 < rows[0]["speed"]
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("one_object", "found", "named_right"))
+    assert "from 8" in capsys.readouterr().out
+    video = np.load(tmp_path / "rows.npz")["video"]
+    assert video.shape == (5, 16, 32, 32, 3) and video.dtype == np.uint8
+    long_videos.main([*flags, "--class", f"--output={tmp_path / 'told.json'}"])
+    assert (np.load(tmp_path / "told.npz")["video"] != video).any()
+    with pytest.raises(SystemExit):
+        long_videos.main([*flags, "--given=8"])
+    assert "expected 1 to 7 frames" in capsys.readouterr().err
 
 
 def test_the_table_of_samplers_is_short_and_each_has_two_rows(script):
