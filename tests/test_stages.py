@@ -163,6 +163,19 @@ def test_kept_codes_are_those_of_the_clips(home, tokenizer_run):
     np.testing.assert_array_equal(built.data.tokenizer.codes(first["video"]), batch["codes"])
 
 
+def test_tasks_that_are_given_pixels_have_the_clips_beside_their_kept_codes(home, tokenizer_run):
+    config = tiny("maskgvt_traj", tokenizer_run)
+    built = experiment.build(config, home / "unused", home / "data")
+    batch = next(built.data.train())
+    assert set(batch) == {"codes", "video", "label"}
+    assert {name: rows.shape for name, rows in built.data.first_batch.items()} == {
+        name: rows.shape for name, rows in batch.items()
+    }
+    np.testing.assert_array_equal(built.data.tokenizer.codes(batch["video"]), batch["codes"])
+    config.data.transforms.random_flip = ConfigDict()  # changes clips from one time to the next
+    assert "codes" not in experiment.build(config, home / "unused", home / "data").data.first_batch
+
+
 def test_kept_conditions_are_what_would_be_made_online(home, tokenizer_run):
     config = tiny("maskgvt_traj", tokenizer_run)
     online = experiment.build(config, home / "unused", home / "data")

@@ -252,10 +252,11 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
                              "codes alone; leave them out.")
         _check_codes_are_enough(tasks)
         return clips
-    if not tasks.needs_condition:
-        return dataclasses.replace(clips, cached=outside or not data.transforms and bool(data.source.split_hash))
     kept = outside or section.get("keep_conditions", False)
-    return dataclasses.replace(clips, cached=kept, tasks=tasks if kept else None)
+    if kept and tasks.needs_condition:
+        return dataclasses.replace(clips, cached=kept, tasks=tasks)
+    cached = outside or not data.transforms and bool(data.source.split_hash)
+    return dataclasses.replace(clips, cached=cached, with_videos=cached and tasks.needs_condition)
 
 
 def _check_codes_are_enough(tasks: TaskTable) -> None:

@@ -110,6 +110,7 @@ class TaskTable:
       vocabulary: which names the prefix tokens.
       rule: of tokens that are conditioned, see ``build``.
       visible_nTHW, visible_nthw: given pixels, and tokens that are conditioned, bool.
+      in_part_n: whether any of these tokens has pixels that are not given, bool.
       before_nT, after_nT, fade_nT: a frame of a condition video is frame ``before`` faded into ``after`` by this share.
       row_nH, column_nW: pixel (i, j) of a condition video is that of this row and column.
       filled_n: whether what is not given has the colour ``fill`` instead.
@@ -127,6 +128,7 @@ class TaskTable:
     rule: Rule
     visible_nTHW: np.ndarray
     visible_nthw: np.ndarray
+    in_part_n: np.ndarray
     before_nT: np.ndarray
     after_nT: np.ndarray
     fade_nT: np.ndarray
@@ -172,23 +174,23 @@ class TaskTable:
         stride, *sides = (n // m for n, m in zip(_after(lead, video_shape), _after(lead, latent_shape)))
         strides, before = [max(stride, 1), *sides], max(stride - 1, 0) * lead  # frames that the first cell lacks
         visible_nTHW = np.stack([task.visible(video_shape) for task in tasks])
+        padded_nTHW = np.pad(visible_nTHW, ((0, 0), (before, 0), (0, 0), (0, 0)))
         if rule == "paper":
-            whole_nTHW = np.pad(visible_nTHW, ((0, 0), (before, 0), (0, 0), (0, 0)))
-            visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in whole_nTHW])
+            visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in padded_nTHW])
         elif rule == "clip":
             given_n111 = visible_nTHW.any((1, 2, 3), keepdims=True)
             visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0], before).visible(latent_shape) for task in tasks])
-        in_part_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1)
-        bridged_n = in_part_n & (background is not None)
+        lacking_nthw = np.stack([regions.max_pool(~visible_THW, strides) for visible_THW in padded_nTHW])
+        bridged_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1) & (background is not None)
         filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | bridged_n
         shares_n = _shares(names, weights)
         slots = np.repeat(np.arange(len(names)), np.maximum(np.round(SLOTS * len(names) * shares_n), 1).astype(int))
         return cls(
             names=tuple(names), vocabulary=vocabulary, rule=rule, visible_nTHW=visible_nTHW, visible_nthw=visible_nthw,
-            **_sources(tasks, visible_nTHW), filled_n=filled_n, fill=background or 0.0,
-            bridged_n=bridged_n,
+            in_part_n=(visible_nthw & lacking_nthw).any((1, 2, 3)), **_sources(tasks, visible_nTHW),
+            filled_n=filled_n, fill=background or 0.0, bridged_n=bridged_n,
             family_n=np.asarray([_family(task, vocabulary, released_prefix) for task in tasks], np.int32),
             class_conditional_n=np.asarray([task.class_conditional for task in tasks]),
             cycle=np.random.default_rng(0).permutation(slots).astype(np.int32), shares_n=shares_n, mixing=mixing)

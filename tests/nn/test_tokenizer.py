@@ -35,6 +35,11 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
 }
 
 
+LOCAL = {"channel_multipliers": (1,), "temporal_downsample": (), "encoder_blocks": 1, "decoder_blocks": 1, "filters": 8,
+         "conv": "point", "norm_scope": "position", "norm_groups": 4, "norm_epsilon": 0.1, "stem": (2, 4, 4),
+         "quantizer": {"name": "vq", "num_codes": 64, "embedding_dim": 8}}
+
+
 def loss(model, params, video):
     recon, quantized = model.apply({"params": params}, video, train=True)
     return jnp.square(recon - video).mean() + sum(quantized.losses.values()), recon
@@ -297,3 +302,20 @@ def test_a_spectrum_knows_one_shape_of_clip_and_needs_every_frame():
         abstract(**{**VARIANTS["spectrum"], "spectrum": {**spectrum, "block": 1}})
     with pytest.raises(ValueError, match="config.tokenizer.spectrum has no 'grid'"):
         abstract(**{**VARIANTS["spectrum"], "spectrum": {"clip": SHAPE[1:4]}})
+
+
+def test_local_codes_are_of_their_own_cells_alone():
+    """And a network that is not called local has codes that are not."""
+    for changed, local in (({}, True), ({"norm_scope": "clip"}, False), ({"conv": "3d"}, False)):
+        model = VideoTokenizer(**LOCAL | changed)
+        assert model.local is local and model.strides == (2, 4, 4)
+        params, video = random_params(model, SHAPE), random_video(SHAPE)
+        other = video.copy()
+        other[:, :2, :4, :4] = random_video((2, 2, 4, 4, 3), seed=2)  # one cell of eight
+        encode = quick_jit(lambda params, video, model=model: model.apply({"params": params}, video, method="encode"))
+        here, there = encode(params, video), encode(params, other)
+        elsewhere = np.ones(here.shape[1:4], bool)
+        elsewhere[0, 0, 0] = False
+        assert (here[:, 0, 0, 0] != there[:, 0, 0, 0]).any()
+        assert (here[:, elsewhere] == there[:, elsewhere]).all() == local
+    assert not VideoTokenizer(**LOCAL | {"channel_multipliers": (1, 1), "temporal_downsample": (True,)}).local

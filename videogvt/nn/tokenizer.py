@@ -110,6 +110,12 @@ class VideoTokenizer(nn.Module):
         return int(self.style.causal)
 
     @property
+    def local(self) -> bool:
+        """Whether a code is of its own cell's pixels alone, whatever the rest of the clip shows."""
+        apart = self.conv == "point" and self.norm_scope == "position" and not self.spectrum
+        return apart and self.strides == tuple(self.stem)
+
+    @property
     def exact_in_chunks(self) -> bool:
         """Whether a clip that is seen chunk after chunk has the codes and the pixels of one that is seen at once."""
         return self.style.causal and self.norm_scope == "frame"

@@ -60,31 +60,39 @@ class Stage:
         return isinstance(self.tokenizer, Outside)
 
     def tokens(self, tokenizer_params, batch: Mapping[str, jax.Array], task_B) -> tuple[jax.Array, jax.Array]:
-        """The codes of a batch's clips and of their padded conditions, both (B, t, h, w), from one call of the encoder.
+        """The codes of a batch's clips and of their padded conditions, both (B, t, h, w).
 
         Args:
           tokenizer_params: weights of the tokenizer.
-          batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes`` and, where tasks are given
-            pixels, the ``conditions`` (B, n, t, h, w) of all n tasks. Where none is, the second result counts for
-            nothing.
+          batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes``. Where tasks are given pixels it
+            has the video in any case, or, of a tokenizer outside, the ``conditions`` (B, n, t, h, w) of all n tasks.
           task_B: numbers of tasks.
         """
-        if "codes" in batch:
-            if not self.tasks.needs_condition:
-                return batch["codes"], batch["codes"]
-            return batch["codes"], batch["conditions"][jnp.arange(len(task_B)), task_B]
-        video_BTHWC = as_float(batch["video"])
-        if not self.tasks.needs_condition:
-            codes_Bthw = self.codes(tokenizer_params, video_BTHWC)
-            return codes_Bthw, codes_Bthw
-        both = jnp.concatenate([video_BTHWC, self.tasks.condition_video(video_BTHWC, task_B)])
-        return tuple(jnp.split(self.codes(tokenizer_params, both), 2))
+        codes_Bthw = batch["codes"] if "codes" in batch else self.codes(tokenizer_params, batch["video"])
+        if "conditions" in batch:
+            return codes_Bthw, batch["conditions"][jnp.arange(len(task_B)), task_B]
+        return codes_Bthw, self.condition(tokenizer_params, batch.get("video"), task_B, codes_Bthw)
 
-    def condition(self, tokenizer_params, video_BTHWC, task_B) -> jax.Array:
-        """The codes (B, t, h, w) of the padded conditions of clips, of which only the given pixels count."""
+    def condition(self, tokenizer_params, video_BTHWC, task_B, codes_Bthw=None) -> jax.Array:
+        """The codes (B, t, h, w) of the padded conditions of clips, of which only the given pixels count.
+
+        Args:
+          tokenizer_params: weights of the tokenizer.
+          video_BTHWC: the clips; None where no task is given pixels.
+          task_B: numbers of tasks.
+          codes_Bthw: of the whole clips, where they are known. A code that is of its own cell alone is the same in the
+            padded clip if its cell is given whole, so that nothing need be encoded.
+        """
         if not self.tasks.needs_condition:
             return jnp.zeros((len(task_B), *self.latent_shape), jnp.int32)
-        return self.codes(tokenizer_params, self.tasks.condition_video(as_float(video_BTHWC), task_B))
+
+        def padded():
+            return self.codes(tokenizer_params, self.tasks.condition_video(as_float(video_BTHWC), task_B))
+
+        if codes_Bthw is None or not self.tokenizer.local:
+            return padded()
+        given = lambda: jnp.where(self.tasks.visible(task_B), codes_Bthw, 0).astype(jnp.int32)  # noqa: E731
+        return jax.lax.cond(jnp.asarray(self.tasks.in_part_n)[task_B].any(), padded, given)
 
     def codes(self, tokenizer_params, video_BTHWC) -> jax.Array:
         """The codes (B, t, h, w) of clips, uint8 or float in [0, 1]."""

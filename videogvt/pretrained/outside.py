@@ -28,6 +28,7 @@ class Outside:
     lead: int = 0
 
     spectrum = None
+    local = False  # as far as anybody here knows
 
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """(t, h, w) of the codes of clips (T, H, W).

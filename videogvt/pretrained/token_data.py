@@ -6,10 +6,12 @@ Of a source that has codes and no videos, these are the clips.
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
 
 import grain
 import numpy as np
 
+from videogvt.inputs.contracts import Derived
 from videogvt.inputs.sources import ClipSource, RecordSource
 from videogvt.inputs.training import TrainingData
 from videogvt.pretrained.codec import holds_videos
@@ -18,14 +20,30 @@ from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.tasks import TaskTable
 
 
+@dataclasses.dataclass(frozen=True)
+class WithCodes(Derived):
+    """Clips, and the codes of the same ones that were written.
+
+    Attributes:
+      source: of the clips.
+      codes: of their codes, in the same order.
+    """
+
+    codes: ClipSource
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        return self.source.read(indices) | self.codes.read(indices)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenData(TrainingData):
-    """Clips in batches, or ``codes`` (B, t, h, w) in place of their ``video``.
+    """Clips in batches, or ``codes`` (B, t, h, w) in place of their ``video`` or beside it.
 
     Attributes:
       tokenizer: reads the clips.
       cached: codes instead of clips. They are written to the data root when training begins, unless they are there:
         ``<data root>/codes/train-<hash of the split>-<hash of the tokenizer>[-<hash of the tasks>]``.
+      with_videos: the clips as well as their cached codes, for tasks that are given pixels.
       tasks: whose padded clips are cached as codes too, ``conditions`` (B, n, t, h, w); None for none.
       data_dir: root of the data sets; None for the environment's.
       (others: see ``TrainingData``)
@@ -33,6 +51,7 @@ class TokenData(TrainingData):
 
     tokenizer: Tokenizer
     cached: bool
+    with_videos: bool = False
     tasks: TaskTable | None = None
     data_dir: os.PathLike | None = None
 
@@ -52,7 +71,9 @@ class TokenData(TrainingData):
         folder = write_codes(self.tokenizer, {"train": self.source}, name, self.data_dir, self.tasks)
         label = ("label",) if "label" in self.source.fields else ()
         fields = ("codes", *label) if self.tasks is None else ("codes", "conditions", *label)
-        return TrainingData(RecordSource(folder, "train", fields), self.batch_size, self.seed).train()
+        codes = RecordSource(folder, "train", fields)
+        source = WithCodes(self.source, codes) if self.with_videos else codes
+        return TrainingData(source, self.batch_size, self.seed).train()
 
     @functools.cached_property
     def most_frequent_code(self) -> int:
@@ -89,7 +110,7 @@ class TokenData(TrainingData):
         zeros = {"codes": np.zeros((batch, *grid), np.int32)}
         if self.tasks:
             zeros["conditions"] = np.zeros((batch, len(self.tasks.names), *grid), np.int32)
-        return zeros | {name: rows for name, rows in self._first_clips.items() if name == "label"}
+        return zeros | {name: rows for name, rows in self._first_clips.items() if self.with_videos or name == "label"}
 
     @functools.cached_property
     def _first_clips(self) -> dict[str, np.ndarray]:

@@ -75,7 +75,9 @@ def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
         return network.apply({"params": params}, tokens_BL, codebook_KC=generation.blank_codebook(), **beside)
 
     total = TRAINED * count_flops(forward, state.params[recipe.network], tokens_BL)
-    if "codes" not in batch:  # the clips, and beside them their conditions, become codes
+    if "video" in batch:  # the clips, and beside them their conditions, become codes as far as these are not known
+        tasks, known = generation.tasks, "codes" in batch
+        conditions = tasks.shares_n[tasks.in_part_n].sum() if generation.tokenizer.local else tasks.needs_condition
         encode = _forward(generation.tokenizer, state.frozen["tokenizer"], _clips(batch), method="codes")
-        total += encode * (2 if generation.tasks.needs_condition else 1)
+        total += encode * ((not known) + conditions)
     return total

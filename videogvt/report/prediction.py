@@ -52,8 +52,8 @@ def table(grid: Grid) -> Table:
         answers = [grid.get(f"{task}/{answer}", {}).get("track_error_px") for answer in ANSWERS]
         lines.append([
             task, cell(own, "track_error_px", "{:.2f}"), _text(own.get("track_error_found_px")),
-            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), cell(own, "error_vs_trivial", "{:.2f}"), _margin(own),
-            _text(own.get("given_error_px")), _text(own.get("unseen_clips"), "{:,.0f}"),
+            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), cell(own, "error_vs_trivial", "{:.2f}"),
+            _margin(own), _text(own.get("given_error_px")), _text(own.get("unseen_clips"), "{:,.0f}"),
             _text(own.get("unseen_found_share"), "{:.1%}"), _text(own["frames"], "{:,.0f}")])
     return headings, lines
 
