@@ -173,44 +173,6 @@ def test_a_background_hides_parts_of_frames_and_leaves_whole_ones_as_they_were()
     np.testing.assert_array_equal(filled["CG"], np.full_like(clips[0], 0.75))
 
 
-def test_frames_that_show_nothing_are_bridged_where_there_is_a_background():
-    """A white dot on grey wanders through 8 frames; 16 x 16 pixels, of which the middle is 4..11."""
-
-    def dots(places):
-        clip = np.full((8, 16, 16, 3), 0.75, np.float32)
-        for frame, (row, column) in enumerate(places):
-            clip[frame, row, column] = 1.0
-        return clip
-
-    blank = np.full((16, 16, 3), 0.75, np.float32)
-    pad = lambda clip, name: np.asarray(  # noqa: E731
-        table(background=0.75).condition_video(clip[None], ids([ALL.index(name)])))[0]
-    through = dots([(1, 1), (2, 2), (5, 5), (6, 6), (7, 7), (8, 8), (13, 13), (14, 14)])  # hidden in 2..5 by IPC
-    a, b = through[1], through[6]
-    np.testing.assert_allclose(
-        pad(through, "IPC"), [through[0], a, *(a + (b - a) * j / 5 for j in range(1, 5)), b, through[7]], atol=1e-6)
-    np.testing.assert_allclose(  # seen in 2..5 alone
-        pad(through, "OPC"), [*[through[2]] * 2, *through[2:6], *[through[5]] * 2], atol=1e-6)
-    np.testing.assert_array_equal(pad(dots([(1, 1)] * 8), "OPC"), [blank] * 8)  # never seen
-    faint = through + (np.random.default_rng(0).random(through.shape, np.float32) - 0.5) * 0.09  # noise is nothing
-    assert pad(faint, "OPC")[0][5, 5, 0] > 0.9
-
-
-def test_no_hidden_pixel_leaks_through_a_bridge():
-    """A dot that crosses the picture, so that every region hides it for a while."""
-    clip = np.full((8, 16, 16, 3), 0.75, np.float32)
-    for frame in range(8):
-        clip[frame, 2 * frame, 15 - 2 * frame] = 1.0
-    clips, visible = np.stack([clip] * len(ALL)), table().visible_nTHW[..., None]
-    pad = jax.jit(lambda clips: table(background=0.75).condition_video(clips, EVERY))
-    before = np.asarray(pad(clips))
-    for others in (np.nan, 0.0):
-        np.testing.assert_array_equal(pad(np.where(visible, clips, np.float32(others))), before)
-    for name in ("OPC", "OPV", "OPH", "OPD", "IPC", "IPD"):
-        shown = np.where(visible, clips, np.float32(0.75))[ALL.index(name)]
-        assert (before[ALL.index(name)] != shown).any(), name  # something was bridged
-
-
 def test_no_hidden_pixel_leaks_and_every_given_one_stays():
     clips, visible = video(), table().visible_nTHW[..., None]
     others = np.where(visible, clips, np.where(video(1) < 0.5, np.nan, -video(2)))

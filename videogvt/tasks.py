@@ -22,9 +22,6 @@ Padding = Literal["extend", "zeros"]
 Rule = Literal["paper", "released", "clip"]
 Mixing = Literal["step", "sample"]
 
-EMPTY = 0.05
-"""A given pixel that differs from the background by no more shows nothing."""
-
 SLOTS = 100
 """Steps that a task of average weight gets in one cycle (as in the released code)."""
 
@@ -115,7 +112,6 @@ class TaskTable:
       row_nH, column_nW: pixel (i, j) of a condition video is that of this row and column.
       filled_n: whether what is not given has the colour ``fill`` instead.
       fill: black, 0, or the background's value.
-      bridged_n: whether frames that show nothing but background count as hidden ones, given pixels and all.
       family_n: ids of the task tokens, 0 in a vocabulary without them.
       class_conditional_n: whether the label is given.
       cycle: which task each step of one cycle draws.
@@ -136,7 +132,6 @@ class TaskTable:
     column_nW: np.ndarray
     filled_n: np.ndarray
     fill: float
-    bridged_n: np.ndarray
     family_n: np.ndarray
     class_conditional_n: np.ndarray
     cycle: np.ndarray
@@ -158,9 +153,7 @@ class TaskTable:
             "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
           released_prefix: inpainting gets the token of outpainting, as in the released code.
           background: in [0, 1], what hides pixels of frames that are given in part; None for the paper's padding,
-            black or extended from the edge, of which a tokenizer of small objects has never seen the like. Frames whose
-            given pixels show nothing else are padded as the paper pads hidden frames: a fade between the nearest ones
-            that do show something, or the nearest one.
+            black or extended from the edge, of which a tokenizer of small objects has never seen the like.
           weights: of the tasks when they are drawn, in any unit; None is equal weights.
           mixing: "step" draws one task for a whole batch, exactly balanced over a cycle of steps; "sample" draws one
             for each sample at random.
@@ -183,14 +176,14 @@ class TaskTable:
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0], before).visible(latent_shape) for task in tasks])
         lacking_nthw = np.stack([regions.max_pool(~visible_THW, strides) for visible_THW in padded_nTHW])
-        bridged_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1) & (background is not None)
-        filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | bridged_n
+        cut_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1)
+        filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | cut_n & (background is not None)
         shares_n = _shares(names, weights)
         slots = np.repeat(np.arange(len(names)), np.maximum(np.round(SLOTS * len(names) * shares_n), 1).astype(int))
         return cls(
             names=tuple(names), vocabulary=vocabulary, rule=rule, visible_nTHW=visible_nTHW, visible_nthw=visible_nthw,
             in_part_n=(visible_nthw & lacking_nthw).any((1, 2, 3)), **_sources(tasks, visible_nTHW),
-            filled_n=filled_n, fill=background or 0.0, bridged_n=bridged_n,
+            filled_n=filled_n, fill=background or 0.0,
             family_n=np.asarray([_family(task, vocabulary, released_prefix) for task in tasks], np.int32),
             class_conditional_n=np.asarray([task.class_conditional for task in tasks]),
             cycle=np.random.default_rng(0).permutation(slots).astype(np.int32), shares_n=shares_n, mixing=mixing)
@@ -200,7 +193,6 @@ class TaskTable:
         """16 hexadecimal digits that change with the condition videos: with the tasks, their order and the padding."""
         arrays = (self.visible_nTHW, self.before_nT, self.after_nT, self.fade_nT, self.row_nH, self.column_nW,
                   self.filled_n, np.float32(self.fill))
-        arrays += (self.bridged_n, np.float32(EMPTY)) if self.bridged_n.any() else ()
         return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
     @property
@@ -223,10 +215,7 @@ class TaskTable:
         return jnp.asarray(self.visible_nthw)[task_B]
 
     def condition_video(self, video_BTHWC, task_B):
-        """The given pixels of each clip, padded to a whole clip; it does not depend on the other pixels.
-
-        Given pixels stay as they are but in frames that show nothing (``background`` of ``build``), which are padded.
-        """
+        """The given pixels of each clip, padded to a whole clip; it does not depend on the other pixels."""
 
         def pad(video_THWC, task):
             look_up = lambda array: jnp.asarray(array)[task]  # noqa: E731
@@ -235,8 +224,7 @@ class TaskTable:
             fade_T111 = look_up(self.fade_nT)[:, None, None, None]
             faded_THWC = before_THWC + fade_T111 * (given_THWC[look_up(self.after_nT)] - before_THWC)
             shown_THW = look_up(self.visible_nTHW) | ~look_up(self.filled_n)
-            padded_THWC = jnp.where(shown_THW[..., None], faded_THWC, self.fill).astype(faded_THWC.dtype)
-            return jnp.where(look_up(self.bridged_n), _bridged(padded_THWC, self.fill), padded_THWC)
+            return jnp.where(shown_THW[..., None], faded_THWC, self.fill).astype(faded_THWC.dtype)
 
         return jax.vmap(pad)(video_BTHWC, task_B)
 
@@ -281,20 +269,6 @@ def _shares(names, weights) -> np.ndarray:
     if weights_n.shape != (len(names),) or not (np.isfinite(weights_n).all() and (weights_n > 0).all()):
         raise ValueError(f"tasks.weights={weights} must hold one positive number for each of {list(names)}.")
     return weights_n / weights_n.sum()
-
-
-def _bridged(video_THWC, fill: float):
-    """The video with frames of nothing but ``fill`` faded over between the nearest others, or the nearest other."""
-    length = len(video_THWC)
-    index_T = jnp.arange(length)
-    shows_T = (jnp.abs(video_THWC - fill) > EMPTY).any((1, 2, 3))
-    before_T = jax.lax.cummax(jnp.where(shows_T, index_T, -1))
-    after_T = jax.lax.cummin(jnp.where(shows_T, index_T, length), reverse=True)
-    before_T, after_T = jnp.where(before_T < 0, after_T, before_T), jnp.where(after_T == length, before_T, after_T)
-    before_T, after_T = (jnp.clip(place_T, 0, length - 1) for place_T in (before_T, after_T))  # where nothing shows
-    fade_T = jnp.where(after_T > before_T, (index_T - before_T) / jnp.maximum(after_T - before_T, 1), 0)
-    before_THWC = video_THWC[before_T]
-    return before_THWC + fade_T[:, None, None, None] * (video_THWC[after_T] - before_THWC)
 
 
 def _on_latents(task: Task, stride: int, before: int) -> Task:
