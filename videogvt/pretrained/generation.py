@@ -65,8 +65,8 @@ class Stage:
         Args:
           tokenizer_params: weights of the tokenizer.
           batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes`` and, where tasks are given
-            pixels, the ``conditions`` (B, n, t, h, w) of all n tasks. Where none is, the second result counts for
-            nothing.
+            pixels and the tokenizer lies outside, the ``conditions`` (B, n, t, h, w) of all n tasks. Where none is, the
+            second result counts for nothing.
           task_B: numbers of tasks.
         """
         if "codes" in batch:
@@ -367,8 +367,6 @@ def vocabulary_and_tasks(
     names = ("names", "weights", "rule", "released_prefix", "background", "mixing", "multitask", "classless")
     check_keys("tasks", section, names)
     multitask, classless = section.pop("multitask", len(section["names"]) > 1), section.pop("classless", True)
-    if tokenizer.spectrum:  # none of its codes has a place of which pixels could be given
-        section.setdefault("rule", "clip")
     vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask, classless)
     return vocabulary, configure(
         TaskTable.build, "tasks", section, video_shape=tuple(video_shape),
