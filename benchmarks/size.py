@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = ("videogvt", "configs", "benchmarks")
 LONG = 40
-LOADS = {"VideoTokenizer": "local64_8x4x4", "VideoGenerator": "maskgvt64"}
+LOADS = {"VideoTokenizer": "local64_8x4x4", "VideoGenerator": "maskgvt64_8x4x4"}
 LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

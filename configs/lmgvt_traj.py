@@ -4,7 +4,7 @@
     python run.py --config=configs/lmgvt_traj.py            # then this
 
 Variants: default and long, of the size, clips and steps of configs/maskgvt_traj.py and its variant of that name;
-motion, the same on codes of whole motions; tiny, two steps for the tests.
+tiny, two steps for the tests.
 
 The same data, codes, width and number of steps as the masked transformer's, so that a few codes at a time and one after
 another can be compared; docs/record.md does.
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    variants = {"default": _default, "long": _long, "motion": _motion, "tiny": _tiny}
+    variants = {"default": _default, "long": _long, "tiny": _tiny}
     if variant not in variants:
         raise ValueError(f"configs/lmgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]()
@@ -103,22 +103,6 @@ def _long() -> ConfigDict:
     config.train.save_every = 1000
     config.evals.every = 2000
     config.evals.limit = 256
-    return config
-
-
-def _motion() -> ConfigDict:
-    """On codes of whole motions; it overfits from step 1,000 on, and the best step is kept."""
-    config = _default()
-    config.data.batch_size = 64
-    config.tokenizer.run = "runs/vqvae_traj-spectrum"
-    config.lm.codebook_embeddings = False
-    del config.losses["empty"]
-    config.decoding.temperature = 0.7
-    config.train.steps = 4000
-    config.train.save_every = 1000
-    config.train.best = "eval/validation/loss"
-    config.train.show = ("loss", "accuracy")
-    config.evals.every = 1000
     return config
 
 

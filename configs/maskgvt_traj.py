@@ -13,9 +13,6 @@ Variants by argument:
     guided      another hour from long's weights, the class withheld from a tenth of the clips, so that decoding can be
                 guided away from what any class would do; ships as maskgvt64_8x4x4
     multitask   all ten tasks from one checkpoint, from guided's weights
-    motion, motion_long
-                on codes of whole motions (configs/vqvae_traj.py:spectrum, or motion64, which ships): generation by
-                class; that with prediction from 8 frames, which ships as maskgvt64
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
@@ -31,14 +28,13 @@ learned at once, each from the true ones before it; tasks that give pixels of la
 ``masking.schedule`` says how many of the tokens of a clip, or then of each of its frames, are masked.
 "between:0.5,1" masks evenly from a half to all, three quarters on average; "fixed:0.75" always three quarters, "pow3"
 1 - u^3 of them for an even u, and "cosine" is the paper's curve. Where tasks see pixels, the paper's COMMIT shows a
-masked token's condition in its place. Codes of whole motions have no places; ``transformer.condition_embeddings`` tells
-the network all of the condition beside the tokens.
+masked token's condition in its place.
 ``decoding.sampler`` names how tokens are chosen, and the section's other fields are that sampler's own: "confidence"
 (the paper's), "margin", "speaking", "random", "halton", "frames", "bisection", "draft_and_revise" or "remasking";
 ``videogvt/decode`` has their fields and sources. Where a rule asks for the empty code, ``empty`` is "most_frequent":
 the most frequent code of the training clips. ``benchmarks/samplers.py`` sets them side by side.
-The codes of the training clips are written once, to the data root; where tasks see pixels, those of the padded clips
-beside them (``tokenizer.keep_conditions``).
+The codes of the training clips are written once, to the data root; where tasks see pixels, codes of clips and of padded
+clips are made while training.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -49,7 +45,7 @@ ALL_TASKS = ("FP:8", "FI:4,4", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD", "CG", "
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
     variants = {"default": _default, "long": _long, "guided": _guided, "multitask": _multitask,
-                "motion": _motion, "motion_long": _motion_long, "B": _paper_b, "L": _paper_l, "tiny": _tiny}
+                "B": _paper_b, "L": _paper_l, "tiny": _tiny}
     if variant not in variants:
         raise ValueError(f"configs/maskgvt_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
     config = variants[variant]()
@@ -144,16 +140,6 @@ def _default() -> ConfigDict:
     return config
 
 
-def _given(config: ConfigDict, names: tuple[str, ...]) -> ConfigDict:
-    """With tasks that are given pixels."""
-    config.tasks.names = names
-    config.tasks.background = 1.0  # not the paper's black or drawn-out edges, which drown a small object
-    config.transformer.condition_embeddings = True  # ours: what is given is told beside every token, all the time,
-    config.masking.condition = "none"  # and not, as the paper's COMMIT has it, in the place of masked ones
-    config.tokenizer.keep_conditions = True  # the codes of padded clips too are written once, to the data root
-    return config
-
-
 def _long() -> ConfigDict:
     """Longer, on more clips."""
     config = _default()
@@ -172,39 +158,6 @@ def _guided() -> ConfigDict:
     config.decoding.guidance = 0.5
     config.optimizer.learning_rate = 1e-3  # half of what began from random weights
     config.optimizer.adam_learning_rate = 2e-3
-    return config
-
-
-def _motion() -> ConfigDict:
-    """Generation by class on codes of whole motions, which have no places."""
-    config = _default()
-    config.data.batch_size = 64
-    config.tokenizer.run = "runs/vqvae_traj-spectrum"  # or "motion64", which ships
-    del config.transformer["codebook_embeddings"], config.transformer["causal_frames"]
-    config.masking = ConfigDict({"schedule": "fixed:0.75"})
-    config.decoding = ConfigDict({
-        "steps": 16,  # one for each code; with the paper's 12 fewer clips are named right (docs/record.md)
-        "schedule": "cosine",
-        "temperature": 0.7,  # less noise than in life: every level of an amplitude bends the path a little
-        "choice_temperature": 0.0,  # the surest first; the paper's 4.5 lets chance have a say
-    })
-    del config.losses["empty"]
-    config.init_from.words = "codebook"  # words begin as the vectors of their codes
-    config.train.steps = 4000
-    config.train.save_every = 1000
-    config.train.best = "eval/validation/loss"
-    config.train.show = ("loss", "masked_loss", "masked_accuracy")
-    config.evals.every = 1000
-    config.evals.batch_size = 20
-    return config
-
-
-def _motion_long() -> ConfigDict:
-    """Longer, on five times the clips, and with prediction from half of the frames."""
-    config = _given(_motion(), ("CG", "FP:8"))
-    config.data.options.clips = 40_000  # the first 8,000 are mono64's own, so that its tokenizer and judge fit
-    config.tasks.weights = (2, 1)
-    config.train.steps = 20_000
     return config
 
 

@@ -12,7 +12,6 @@ Variants by argument:
     fsq         the default with 1,000 codes of finite scalars, [8, 5, 5, 5]
     gan         quality's run, taken further with a discriminator and a perceptual network (trained by
                 configs/classifier_traj.py:judge)
-    spectrum    codes of whole motions, for maskgvt_traj.py
     v2          MAGVIT-v2's network in small: causal, 5 x 8 x 8 codes of signs for clips of 17 frames of any length
     B, L, B64, L64  the paper's networks and losses, for a GPU or TPU
     tiny, v2_tiny  two steps, for the tests
@@ -29,8 +28,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     variants = {
         "default": _default, "quality": _quality, "cells": lambda: _cells((1, 16, 16), 512),
         "4x8x8": lambda: _cells((4, 8, 8)), "4x4x4": lambda: _cells((4, 16, 16)), "fsq": _fsq, "gan": _gan,
-        "spectrum": _spectrum, "v2": _v2, "v2_tiny": _v2_tiny,
-        "B": _paper_b, "L": _paper_l, "B64": _paper_b64, "L64": _paper_l64, "tiny": _tiny,
+        "v2": _v2, "v2_tiny": _v2_tiny, "B": _paper_b, "L": _paper_l, "B64": _paper_b64, "L64": _paper_l64,
+        "tiny": _tiny,
     }
     if variant not in variants:
         raise ValueError(f"configs/vqvae_traj.py has no variant {variant!r}; it has {', '.join(variants)}.")
@@ -172,26 +171,6 @@ def _gan() -> ConfigDict:
     config.train.steps = 600
     config.train.save_every = 200
     config.evals.every = 300
-    return config
-
-
-def _spectrum() -> ConfigDict:
-    """Codes for a generator: two coordinates of each frame, whose courses are seven curves each, and two of the look.
-
-    12 minutes on two cores: 0.18 px off in the median, 34.6 dB; the ball keeps its size and is grey.
-    """
-    config = _quality()
-    config.data.batch_size = 16
-    config.tokenizer = ConfigDict({
-        **config.tokenizer.to_dict(), "conv": "split2d", "stem": (1, 8, 8), "encoder_blocks": (1, 0, 0),
-        "decoder_blocks": (1, 0, 0), "spectrum": ConfigDict({"clip": (16, 64, 64), "grid": (8, 1, 2), "still": 1}),
-        "quantizer": ConfigDict({"name": "fsq", "levels": (256,), "bound": "clip"}),
-    })
-    config.generator.restart_below = 0.0  # there is no codebook
-    config.optimizer.learning_rate = 2e-3  # at twice the rate coordinates drift from places
-    config.train.steps = 1500
-    config.train.save_every = 250
-    config.evals.every = 500
     return config
 
 

@@ -40,7 +40,6 @@ def test_arguments_are_split_into_assignments_and_flags():
     ("vqvae_traj", "default", "evals.limit", "None", None),
     ("vqvae_traj", "default", "tokenizer.encoder_blocks", "2", 2),
     ("vqvae_traj", "default", "data.transforms.random_flip.probability", "0.3", 0.3),
-    ("vqvae_traj", "spectrum", "tokenizer.spectrum.octaves", "3", 3),
     ("maskgvt_traj", "default", "tasks.weights", "2,1", (2.0, 1.0)),
     ("classifier_traj", "default", "study.rates", "0.3,1,3", (0.3, 1.0, 3.0)),
     ("classifier_traj", "default", "rows.codes.optimizer.clip_norm", "1", 1.0),

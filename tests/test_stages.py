@@ -52,19 +52,13 @@ def small_fields(stem):
     }
 
 
-SPECTRUM = {"conv": "split2d", "stem": [1, 8, 8], "quantizer": {"name": "fsq", "levels": [256]},
-            "spectrum": {"clip": [16, 64, 64], "grid": [8, 1, 2], "channels": 4, "width": 8, "blocks": 1}}
-
-
 def untrained_tokenizer(source, *, step):
     """In the place of the trained one, small, of the same strides and codes."""
     assert step == "best"
     large = "ucf101" in source or source in ("runs/vqvae_traj-B", "runs/vqvae_traj-L")
-    fields, shape = small_fields((4, 8, 8) if large else (4, 4, 4)), (1, 4, 16, 16, 3)
-    if source == "runs/vqvae_traj-spectrum":
-        fields, shape = fields | SPECTRUM, (1, 16, 64, 64, 3)
+    fields = small_fields((4, 8, 8) if large else (4, 4, 4))
     network = networks.VideoTokenizer(**frozen(fields))
-    shapes = jax.eval_shape(network.init, jax.random.key(0), np.zeros(shape, np.float32))["params"]
+    shapes = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 4, 16, 16, 3), np.float32))["params"]
     return VideoTokenizer(fields, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
@@ -85,8 +79,7 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
         assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == PARAMETERS[name, variant]
     assert set(built.evaluators) >= {"validation", "test"}
     generation, rows = recipe.generation, 2
-    assert len(generation.latent_shape) == 3 and generation.num_tokens in (16, 128, 1024)
-    assert (generation.tasks.rule == "clip") == (generation.num_tokens == 16)  # codes of whole motions have no place
+    assert len(generation.latent_shape) == 3 and generation.num_tokens in (128, 1024)
     inputs = np.zeros(rows, np.int32), np.full(rows, -1), np.zeros((rows, *generation.video_shape, 3), np.float32)
     made = jax.eval_shape(recipe.predict_fns["generate"], state, *inputs, jax.random.split(jax.random.key(0), rows))
     assert made["codes"].shape == (rows, *generation.latent_shape) and made["video"].shape == inputs[2].shape
@@ -176,19 +169,27 @@ def test_tasks_that_are_given_pixels_have_the_clips_beside_their_kept_codes(home
     assert "codes" not in experiment.build(config, home / "unused", home / "data").data.first_batch
 
 
-def test_kept_conditions_are_what_would_be_made_online(home, tokenizer_run):
-    config = tiny("maskgvt_traj", tokenizer_run)
-    online = experiment.build(config, home / "unused", home / "data")
-    config.tokenizer.keep_conditions = True
+@pytest.fixture
+def codec_config(tokenizer_run, monkeypatch):
+    """The masked transformer on the tokenizer as anybody's codec, which is asked from the host alone."""
+    monkeypatch.setitem(globals(), "CODEC", VideoTokenizer.load(tokenizer_run))
+    config = tiny("maskgvt_traj", f"codec:{__name__}:CODEC")
+    config.evals.generation = None
+    return config
+
+
+def test_kept_conditions_of_a_codec_are_what_would_be_made_online(home, tokenizer_run, codec_config):
+    config = codec_config
+    online = experiment.build(tiny("maskgvt_traj", tokenizer_run), home / "unused", home / "data")
     built = experiment.build(config, home / "unused", home / "data")
     batch, clips = next(built.data.train()), next(online.data.train())
     assert batch["conditions"].shape == (4, len(config.tasks.names), 2, 8, 8)
     assert {name: rows.shape for name, rows in built.data.first_batch.items()} == {
         name: rows.shape for name, rows in batch.items()
     }
-    tokens = jax.jit(built.recipe.generation.tokens)
     for task, name in enumerate(config.tasks.names):
-        kept, made = (tokens(built.recipe.frozen["tokenizer"], rows, np.full(4, task)) for rows in (batch, clips))
+        kept, made = (jax.jit(one.recipe.generation.tokens)(one.recipe.frozen["tokenizer"], rows, np.full(4, task))
+                      for one, rows in ((built, batch), (online, clips)))
         np.testing.assert_array_equal(kept[0], made[0])
         np.testing.assert_array_equal(kept[1], 0 * made[1] if name == "CG" else made[1])  # that one is given nothing
     config.tasks.background = 1.0  # other conditions, which lie elsewhere
@@ -198,12 +199,10 @@ def test_kept_conditions_are_what_would_be_made_online(home, tokenizer_run):
     np.testing.assert_array_equal(other["codes"], batch["codes"])
 
 
-def test_conditions_of_clips_that_change_cannot_be_kept(home, tokenizer_run):
-    config = tiny("maskgvt_traj", tokenizer_run)
-    config.tokenizer.keep_conditions = True
-    config.data.transforms.random_flip = ConfigDict()
-    with pytest.raises(ValueError, match="transforms change its clips.*or tokenizer.keep_conditions"):
-        experiment.build(config, home / "unused", home / "data")
+def test_a_codec_is_not_asked_for_clips_that_change(home, codec_config):
+    codec_config.data.transforms.random_flip = ConfigDict()
+    with pytest.raises(ValueError, match="transforms change its clips.*asked before training"):
+        experiment.build(codec_config, home / "unused", home / "data")
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(home, tokenizer_run):

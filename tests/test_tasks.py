@@ -116,13 +116,6 @@ def test_tokens_are_the_pooled_pixels_for_every_number_of_given_frames():
     assert built.visible_nthw[built.index("FP:5")].all((1, 2)).tolist() == [True, True, False, False]
 
 
-def test_codes_of_whole_clips_are_all_conditioned_where_any_pixel_is_given():
-    built = table(("CG", "FP:1", "IPD", "CFP:8"), (16, 64, 64), (8, 1, 2), rule="clip")
-    assert built.visible_nthw.shape == (4, 8, 1, 2) and built.rule == "clip"
-    np.testing.assert_array_equal(built.visible_nthw.all((1, 2, 3)), [False, True, True, True])
-    np.testing.assert_array_equal(built.visible_nthw.any((1, 2, 3)), built.visible_nthw.all((1, 2, 3)))
-
-
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (2, 2, 6)])
 def test_regions_of_any_shape(shape):
     for name in ("centre", "vertical_strip", "horizontal_strip", "sliding_strip"):

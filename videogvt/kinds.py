@@ -121,8 +121,7 @@ def _modelability(
         source=opened(split, fields), split=split, seed=config["seed"], weights="ema" if recipe.losses.ema_decay else
         "params", train=TransformedSource.of(data.source, make_transforms("evals", evals)), codes=predict["codes"],
         video=predict["video"], embed=predict["embed"], num_codes=recipe.model.num_codes,
-        local=recipe.model.spectrum is None, lead=recipe.model.lead, when=When(end=True),
-        batch_size=evals["batch_size"],
+        lead=recipe.model.lead, when=When(end=True), batch_size=evals["batch_size"],
     )}
 
 
@@ -226,16 +225,17 @@ def _other_worlds(config, recipe: ClassifierRecipe, plan: Plan, data: TrainingDa
 
 
 def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> TokenData:
-    """The training clips with the tokenizer that ``config.tokenizer`` names, as codes where no task sees pixels.
+    """The training clips with the tokenizer that ``config.tokenizer`` names, as codes that are written once where the
+    clips never change, and beside these the clips where tasks see pixels.
 
-    With ``config.tokenizer.keep_conditions`` also where tasks do: their padded clips become codes once as well.
+    A codec outside cannot be asked while training, so that its codes of clips and conditions are written before.
 
     Raises:
       FileNotFoundError: there is no such tokenizer.
       ValueError: it was trained on clips of another size, or cannot read these; the data cannot be kept as codes.
     """
     section = config["tokenizer"]
-    check_keys("tokenizer", section, ("run", "step", "keep_conditions"))
+    check_keys("tokenizer", section, ("run", "step"))
     tokenizer = tokenizer_of(section, data.source)
     clips = TokenData(tokenizer=tokenizer, cached=False, data_dir=data_dir, **vars(data))
     found, expected = clips.video_shape, tokenizer.trained_on
@@ -252,10 +252,9 @@ def _token_data(config: Mapping[str, Any], data: TrainingData, data_dir) -> Toke
                              "codes alone; leave them out.")
         _check_codes_are_enough(tasks)
         return clips
-    kept = outside or section.get("keep_conditions", False)
-    if kept and tasks.needs_condition:
-        return dataclasses.replace(clips, cached=kept, tasks=tasks)
-    cached = outside or not data.transforms and bool(data.source.split_hash)
+    if outside:
+        return dataclasses.replace(clips, cached=True, tasks=tasks if tasks.needs_condition else None)
+    cached = not data.transforms and bool(data.source.split_hash)
     return dataclasses.replace(clips, cached=cached, with_videos=cached and tasks.needs_condition)
 
 

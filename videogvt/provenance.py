@@ -15,6 +15,7 @@ from typing import Any
 
 from etils import epath
 
+from videogvt.core import dropped
 from videogvt.core.keys import REQUIRED, Key, Section
 from videogvt.core.trees import flat
 from videogvt.schema import schema_of
@@ -39,7 +40,7 @@ NETWORKS = ("recipe", "tokenizer", "transformer", "lm", "tasks", "classifier", "
 COMPUTED = ("lowering", "remat_levels", "remat", "attention")
 """Last names of keys that change how a network is computed, and not which it is."""
 
-BY_HASH = ("tokenizer.run", "tokenizer.step", "tokenizer.keep_conditions")
+BY_HASH = ("tokenizer.run", "tokenizer.step")
 """Of second stages: where their tokenizer lies. Whether it is the same tokenizer is seen by its hash."""
 
 ASKED = "most_frequent"
@@ -49,9 +50,17 @@ Differences = Mapping[str, tuple[Any, Any]]
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
-    """The config that a run was trained with; None where there is no run."""
+    """The config that a run was trained with; None where there is no run.
+
+    Raises:
+      ValueError: it needs what was dropped; see ``core.dropped``.
+    """
     path = epath.Path(workdir) / "config.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    config = json.loads(path.read_text())
+    dropped.check_config(config, workdir)
+    return config
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differences:

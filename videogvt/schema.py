@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
+from videogvt.core import dropped
 from videogvt.core.keys import Key, Limits, Section, check, keys_of
 from videogvt.core.registry import unknown_name
 from videogvt.decode import SAMPLERS, AutoregressiveDecoding
@@ -25,7 +26,6 @@ from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.quantizers import quantizers
-from videogvt.nn.spectral import Spectrum
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.masking import Masking
@@ -90,8 +90,9 @@ def check_config(config: Config) -> None:
       config: plain values.
 
     Raises:
-      ValueError: see ``core.keys.check``.
+      ValueError: see ``core.keys.check`` and ``core.dropped``.
     """
+    dropped.check_config(config, "The config")
     check(schema_of(config), config)
 
 
@@ -206,7 +207,6 @@ def _tokenizer(config: Config) -> dict[str, Section]:
         name = Key(Literal[kinds], doc="which quantizer")
         quantizer = Section({"name": name, **_limited("quantizer", keys_of(quantizers[kind], "param_dtype"))})
     keys = _limited("tokenizer", keys_of(VideoTokenizer))
-    keys["spectrum"] = _section("spectrum", Spectrum, required=False, optional=True)
     keys["quantizer"] = dataclasses.replace(quantizer, required=False)
     return _common(config, TokenizerLosses) | {
         "tokenizer": Section(keys),
@@ -231,14 +231,12 @@ def _start(*without: str, **more: Key) -> Section:
     return Section({**keys, "workdir": Key(str | None, None, keys["workdir"].doc), **more}, required=False)
 
 
-def _coder(*more: str) -> Section:
-    keys = {
+def _coder() -> Section:
+    return Section({
         "run": Key(str | None, doc="a tokenizer's run, exported folder, shipped name or codec:MODULE:OBJECT; None for "
                                    "codes that were imported"),
         "step": Key(int | str, doc="of its checkpoint: best, last or a number"),
-        "keep_conditions": Key(bool, False, "the codes of padded clips are written once, to the data root"),
-    }
-    return Section({name: key for name, key in keys.items() if name in ("run", "step", *more)})
+    })
 
 
 def _stage(config: Config, network: str, kind: Callable, decoding: Section, *given: str) -> dict[str, Section]:
@@ -256,7 +254,7 @@ def _stage(config: Config, network: str, kind: Callable, decoding: Section, *giv
     tasks = keys_of(TaskTable.build, "video_shape", "latent_shape", "vocabulary", "lead")
     tasks["multitask"] = Key(bool, None, "whether tasks have tokens of their own; by default where there are several")
     return _common(config, TransformerLosses, generation=Section(generation, required=False, optional=True)) | {
-        "tokenizer": _coder("keep_conditions"), network: _section(network, kind, "vocab_size", *given),
+        "tokenizer": _coder(), network: _section(network, kind, "vocab_size", *given),
         "tasks": Section(_limited("tasks", tasks)), "decoding": decoding,
     }
 

@@ -19,7 +19,7 @@ from videogvt.core.vocabulary import Vocabulary
 from videogvt.ops import regions
 
 Padding = Literal["extend", "zeros"]
-Rule = Literal["paper", "released", "clip"]
+Rule = Literal["paper", "released"]
 Mixing = Literal["step", "sample"]
 
 SLOTS = 100
@@ -150,7 +150,6 @@ class TaskTable:
           video_shape, latent_shape: (T, H, W) and (t, h, w), which divides it, after the lead in both.
           rule: "paper" conditions the tokens with any given pixel; "released" draws each region on the latent grid,
             as the released code does, so that sliding strips are half the width there too. They differ for OPD and IPD.
-            "clip" conditions all tokens where any pixel is given, for codes that each stand for the whole clip.
           released_prefix: inpainting gets the token of outpainting, as in the released code.
           background: in [0, 1], what hides pixels of frames that are given in part; None for the paper's padding,
             black or extended from the edge, of which a tokenizer of small objects has never seen the like.
@@ -170,9 +169,6 @@ class TaskTable:
         padded_nTHW = np.pad(visible_nTHW, ((0, 0), (before, 0), (0, 0), (0, 0)))
         if rule == "paper":
             visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in padded_nTHW])
-        elif rule == "clip":
-            given_n111 = visible_nTHW.any((1, 2, 3), keepdims=True)
-            visible_nthw = np.broadcast_to(given_n111, (len(names), *latent_shape)).copy()
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0], before).visible(latent_shape) for task in tasks])
         lacking_nthw = np.stack([regions.max_pool(~visible_THW, strides) for visible_THW in padded_nTHW])

@@ -38,8 +38,8 @@ def test_the_network_behind_a_run_is_found_by_its_name(on_device):
     sections = refresh.sections()
     assert refresh._network("runs/vqvae_traj-B") == sections["tokenizer B"]["tokenizer"] | {
         "channel_multipliers": (1, 2, 2, 4), "temporal_downsample": (True, True, False)}
-    assert refresh._network("motion64")["spectrum"]["grid"] == [8, 1, 2]  # it ships
-    with pytest.raises(ValueError, match="motion64"):
+    assert refresh._network("local64_8x4x4")["stem"] == [2, 16, 16]  # it ships
+    with pytest.raises(ValueError, match="local64_8x4x4"):
         refresh._network("/somewhere/else")
 
 

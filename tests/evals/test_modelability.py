@@ -49,7 +49,7 @@ def no_video(state, codes_Bthw):
 
 def make_eval(test=TEST, train=TRAIN, **options) -> ModelabilityEval:
     source, train = (part if isinstance(part, ArraySource) else clips(part) for part in (test, train))
-    options = {"codes": codes, "video": no_video, "embed": embed, "num_codes": 6, "local": True, "batch_size": 2,
+    options = {"codes": codes, "video": no_video, "embed": embed, "num_codes": 6, "batch_size": 2,
                **options}
     return ModelabilityEval(
         source=source, train=train, split="test", seed=0, weights="ema", when=When(end=True), **options)
@@ -103,7 +103,6 @@ def test_what_cannot_be_said_is_absent():
     assert silent["speaking_per_clip"] == silent["codes_used_speaking"] == 0 and silent["empty_share"] == 1
     loud = numbers_of(make_eval(test=[[10] * 8]))
     assert set(loud) == always | {"perplexity_speaking", "noise_changed_speaking"} and loud["perplexity_speaking"] == 1
-    assert "empty_share" not in numbers_of(make_eval(local=False))
 
 
 def test_the_background_is_a_colour_and_cells_may_differ_from_it_by_one():

@@ -167,19 +167,6 @@ def test_fsq_reaches_every_level_and_keeps_zero_in_the_middle():
         make_quantizer({"name": "fsq", "levels": (1, 5)}).apply({}, jnp.zeros((1, 1, 1, 1, 2)), train=False)
 
 
-def test_fsq_that_clips_rounds_alike_everywhere_and_learns_inside_alone():
-    quantizer = make_quantizer({"name": "fsq", "levels": (8, 5), "bound": "clip"})
-    line = jnp.asarray([-3.0, -1.0, -0.4, -0.1, 0.0, 0.1, 0.4, 0.74, 3.0])
-    out = quantizer.apply({}, jnp.stack([line, line], -1)[None, None, None], train=False)
-    np.testing.assert_allclose(out.latents_BthwD[0, 0, 0, :, 0], [-1, -1, -0.5, 0, 0, 0, 0.5, 0.75, 0.75])
-    np.testing.assert_allclose(out.latents_BthwD[0, 0, 0, :, 1], [-1, -1, -0.5, 0, 0, 0, 0.5, 0.5, 1])
-    latents = lambda z: quantizer.apply({}, z, train=True).latents_BthwD.sum()  # noqa: E731
-    slopes = jax.grad(latents)(jnp.full((1, 1, 1, 2, 2), 0.3).at[0, 0, 0, 1].set(1.5))
-    np.testing.assert_allclose(slopes[0, 0, 0], [[1, 1], [0, 0]])
-    with pytest.raises(ValueError, match="bound of FSQ 'clamp'"):
-        make_quantizer({"name": "fsq", "bound": "clamp"}).apply({}, jnp.zeros((1, 1, 1, 1, 4)), train=False)
-
-
 def test_lfq_counts_bits_and_holds_zero_as_negative():
     quantizer = make_quantizer({"name": "lfq", "num_bits": 18})
     assert quantizer.num_codes == 2**18

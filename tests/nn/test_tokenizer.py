@@ -29,9 +29,6 @@ VARIANTS = {  # one per quantizer, that between them have every field away from 
     "lfq": {"quantizer": QUANTIZERS["lfq"], "conv": "2d", "padding": "replicate"},
     "point": {"quantizer": QUANTIZERS["vq"], "conv": "point", "norm_scope": "position", "norm_epsilon": 0.1,
               "stem": (2, 2, 2), "padding": "zero", "decoder_reach": (3, 3, 3), "latent_bias": 0.3},
-    "spectrum": {"quantizer": {"name": "fsq", "levels": (9,)}, "conv": "2d", "output_scale": 0.5, "stem": (1, 2, 2),
-                 "spectrum": {"clip": SHAPE[1:4], "grid": (2, 2, 1), "still": 1, "channels": 4, "width": 8,
-                              "blocks": 1}},
 }
 
 
@@ -288,20 +285,6 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
     encode = quick_jit(lambda video: plain.apply({"params": params}, video, method="encode"))
     np.testing.assert_allclose(
         shifted.apply({"params": params}, video, method="encode"), encode(2.0 * (video - 0.25)), atol=1e-4)
-
-
-def test_a_spectrum_knows_one_shape_of_clip_and_needs_every_frame():
-    spectrum = VARIANTS["spectrum"]["spectrum"]
-    with pytest.raises(ValueError, match=r"spectrum of a whole clip of \(4, 8, 8\); crop or pad to frames = 4"):
-        abstract((2, 8, 8, 8, 3), **VARIANTS["spectrum"])
-    with pytest.raises(ValueError, match=r"needs a pyramid that keeps every frame .* found strides \(2, 4, 4\)"):
-        abstract(**{**VARIANTS["spectrum"], "conv": "split"})
-    with pytest.raises(ValueError, match=r"grid=\(3, 2, 1\); expected \(T, H, W\) and \(t, h, w\) which divide"):
-        abstract(**{**VARIANTS["spectrum"], "spectrum": {**spectrum, "grid": (3, 2, 1)}})
-    with pytest.raises(ValueError, match="config.tokenizer.spectrum.*Did you mean 'blocks'"):
-        abstract(**{**VARIANTS["spectrum"], "spectrum": {**spectrum, "block": 1}})
-    with pytest.raises(ValueError, match="config.tokenizer.spectrum has no 'grid'"):
-        abstract(**{**VARIANTS["spectrum"], "spectrum": {"clip": SHAPE[1:4]}})
 
 
 def test_local_codes_are_of_their_own_cells_alone():

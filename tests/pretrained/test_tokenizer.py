@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 import videogvt
-from tests.nn.weights import random_params, random_video
-from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import crossfade
 from videogvt.pretrained import VideoTokenizer, bundle
 from videogvt.train.checkpoint import load_params
@@ -91,22 +89,6 @@ def test_same_answers_whatever_the_batch(workdir, video):
     np.testing.assert_allclose(one.video(one.codes(video)), many.video(one.codes(video)), atol=1e-5)
     larger = np.tile(video, (1, 1, 2, 3, 1))
     assert one.codes(larger).shape == (2, 10, 4, 6)
-
-
-def test_clips_of_a_spectrum_are_never_cut():
-    fields = {
-        "filters": 4, "channel_multipliers": (1,), "temporal_downsample": (), "norm_groups": 2, "encoder_blocks": 1,
-        "decoder_blocks": 1, "conv": "2d", "stem": (1, 8, 8), "quantizer": {"name": "fsq", "levels": (9,)},
-        "spectrum": {"clip": (32, 8, 8), "grid": (4, 1, 2), "channels": 4, "width": 8, "blocks": 1},
-    }
-    video = random_video((2, 32, 8, 8, 3))
-    tokenizer = VideoTokenizer(fields, random_params(networks.VideoTokenizer(**fields), video.shape))
-    codes = tokenizer.codes(video)
-    assert tokenizer.window == 32 and codes.shape == (2, 4, 1, 2) and tokenizer.video(codes).shape == video.shape
-    with pytest.raises(ValueError, match=r"grid \(t, h, w\) = \(2, 1, 2\).*spectrum of a whole clip, on a grid of \(4"):
-        tokenizer.video(codes[:, :2])
-    with pytest.raises(ValueError, match="window is 16; .* whole clips of 32 frames"):
-        VideoTokenizer(tokenizer.config, tokenizer.params, window=16)
 
 
 def test_hash_names_the_weights_and_the_fields(workdir, tokenizer):

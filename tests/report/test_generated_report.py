@@ -96,14 +96,14 @@ def grid(**own: float) -> dict[str, dict[str, float]]:
 
 
 def test_verdict_by_rule():
-    good = generation.judge(grid(), "motion")
+    good = generation.judge(grid())
     assert good.good and len(good.marks) == 5
     assert good.sentence.startswith("It generates what it is asked for: 95.0% of")
     assert good.sentence.endswith("All 5 marks are met.")
-    short = generation.judge(grid(), "motion_long")
-    assert not short.good and "Missed: exactly one persistent object in at least 98% of clips (95.0%)" in short.sentence
+    short = generation.judge(grid(one_object_share=0.75))
+    assert not short.good and "Missed: exactly one persistent object in at least 80% of clips (75.0%)" in short.sentence
     for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_least": 0.3}):
-        verdict = generation.judge(grid(**missed), "motion")
+        verdict = generation.judge(grid(**missed))
         assert not verdict.good and sum(not met for _, _, met in verdict.marks) == 1
     assert "no more of the class asked for than chance" in generation.judge(grid(oracle_agreement=0.2)).sentence
 

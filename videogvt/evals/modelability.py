@@ -7,8 +7,7 @@ background in every channel: so the figures mean something on any video. What is
 place in its split alone.
 
 ``speaking_per_clip``: speaking positions a clip, in the mean, of ``tokens_per_clip`` (t·h·w).
-``empty_share``: the share of blank cells that have the empty code; absent where no cell is blank, and for codes that
-  are of no place in the video.
+``empty_share``: the share of blank cells that have the empty code; absent where no cell is blank.
 ``codes_used_speaking``, ``usage_speaking``, ``perplexity_speaking``: how many codes speak somewhere in the split, their
   share of all K, and the exponential of the entropy of their counts (absent where nothing speaks).
 ``duplicates``: codes closer than 1e-3 to one of lower index. Distances are Euclidean, of the vectors the decoder gets.
@@ -57,7 +56,6 @@ class ModelabilityEval(SplitEval):
       video: ``(state, codes_Bthw) -> video_BTHWC``.
       embed: ``(state, codes_Bthw) -> vectors_BthwD``, what the decoder gets.
       num_codes: K of the tokenizer.
-      local: whether a code stands for a cell of the video, as those of spectra do not.
       limit, train_limit: only so many clips, the first of the split and any of the training split.
       swap_limit: only the first so many clips for swapped codes, which are three videos a clip to decode and to track.
       lead: frames at the beginning that have a latent frame each, see ``nn.tokenizer.VideoTokenizer``.
@@ -69,7 +67,6 @@ class ModelabilityEval(SplitEval):
     video: Callable[[TrainState, jax.Array], jax.Array]
     embed: Callable[[TrainState, jax.Array], jax.Array]
     num_codes: int
-    local: bool
     limit: int = 512
     train_limit: int = 512
     swap_limit: int = 256
@@ -149,8 +146,7 @@ class ModelabilityEval(SplitEval):
             codes_Bthw = self._encode(state, batch["video"])
             noisy_Bthw = self._encode(state, with_noise(batch["video"], index_B))
             speaking_Bthw, mask_B = codes_Bthw != empty, batch["mask"] > 0
-            blank_Bthw = blank_cells(
-                batch["video"], background_C, codes_Bthw.shape[1:], self.lead) if self.local else None
+            blank_Bthw = blank_cells(batch["video"], background_C, codes_Bthw.shape[1:], self.lead)
             columns = position_columns(speaking_Bthw, codes_Bthw != noisy_Bthw, blank_Bthw)
             common = {"index": index_B, "mask": mask_B}
             parts.setdefault("", []).append(common | columns)
@@ -167,14 +163,13 @@ class ModelabilityEval(SplitEval):
         return tables.pop(""), gather({"counts": counts_K[None]})["counts"].sum(axis=0), tables
 
 
-def position_columns(speaking_Bthw: np.ndarray, changed_Bthw: np.ndarray, blank_Bthw: np.ndarray | None) -> Columns:
+def position_columns(speaking_Bthw: np.ndarray, changed_Bthw: np.ndarray, blank_Bthw: np.ndarray) -> Columns:
     """A row for each clip: how many positions there are (``tokens``), speak (``speaking``), and are changed by noise
-    (``changed_speaking``, ``changed_empty``), and with ``blank_Bthw`` how many cells are blank (``blank``) and have the
-    empty code (``blank_empty``)."""
+    (``changed_speaking``, ``changed_empty``), and how many cells are blank (``blank``) and have the empty code
+    (``blank_empty``)."""
     masks = {"tokens": np.ones_like(speaking_Bthw), "speaking": speaking_Bthw,
-             "changed_speaking": changed_Bthw & speaking_Bthw, "changed_empty": changed_Bthw & ~speaking_Bthw}
-    if blank_Bthw is not None:
-        masks |= {"blank": blank_Bthw, "blank_empty": blank_Bthw & ~speaking_Bthw}
+             "changed_speaking": changed_Bthw & speaking_Bthw, "changed_empty": changed_Bthw & ~speaking_Bthw,
+             "blank": blank_Bthw, "blank_empty": blank_Bthw & ~speaking_Bthw}
     return {name: mask_Bthw.sum(axis=(1, 2, 3)) for name, mask_Bthw in masks.items()}
 
 

@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
 
-from videogvt.core.sections import configure
 from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
 from videogvt.nn.layers import PAST, ConvKind, NormScope, Shortcut, Style
 from videogvt.nn.quantizers import Quantized, make_quantizer
-from videogvt.nn.spectral import SpectralDecoder, SpectralEncoder, Spectrum
 from videogvt.ops.conv import Lowering, Padding
 from videogvt.ops.layout import check_shape, fitted
 
@@ -27,8 +25,6 @@ class VideoTokenizer(nn.Module):
     Attributes:
       filters, channel_multipliers, temporal_downsample, stem, remat_levels: see ``autoencoder.Pyramid``.
       encoder_blocks, decoder_blocks: residual blocks, see ``autoencoder.blocks_per_level``.
-      spectrum: fields of a ``spectral.Spectrum``, which comes between the pyramid and the quantizer; None, the
-        paper's, for codes of places and times.
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, norm_scope, norm_epsilon, shortcut, dtype, param_dtype, lowering: see
@@ -53,7 +49,6 @@ class VideoTokenizer(nn.Module):
     temporal_downsample: Sequence[bool] = (True, True, False)
     encoder_blocks: int | Sequence[int] = 2
     decoder_blocks: int | Sequence[int] = 2
-    spectrum: Mapping[str, Any] | None = None
     quantizer: Mapping[str, Any] = FrozenDict(name="vq")
     conv: ConvKind = "3d"
     padding: Padding = "reflect"
@@ -102,7 +97,7 @@ class VideoTokenizer(nn.Module):
     @property
     def strides(self) -> tuple[int, int, int]:
         """Frames, rows and columns of a video per cell of its grid of codes."""
-        return self._made_spectrum.strides if self.spectrum else self._pyramid_strides
+        return tuple(int(stride) for stride in np.prod((self.stem, *self.pyramid.strides(self.style)), axis=0))
 
     @property
     def lead(self) -> int:
@@ -112,7 +107,7 @@ class VideoTokenizer(nn.Module):
     @property
     def local(self) -> bool:
         """Whether a code is of its own cell's pixels alone, whatever the rest of the clip shows."""
-        apart = self.conv == "point" and self.norm_scope == "position" and not self.spectrum
+        apart = self.conv == "point" and self.norm_scope == "position"
         return apart and self.strides == tuple(self.stem)
 
     @property
@@ -120,20 +115,12 @@ class VideoTokenizer(nn.Module):
         """Whether a clip that is seen chunk after chunk has the codes and the pixels of one that is seen at once."""
         return self.style.causal and self.norm_scope == "frame"
 
-    @property
-    def _made_spectrum(self) -> Spectrum:
-        return configure(Spectrum, "tokenizer.spectrum", self.spectrum)
-
-    @property
-    def _pyramid_strides(self) -> tuple[int, int, int]:
-        return tuple(int(stride) for stride in np.prod((self.stem, *self.pyramid.strides(self.style)), axis=0))
-
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The grid (t, h, w) of codes of a video of (T, H, W).
 
         Raises:
-          ValueError: sides are not divisible by ``strides`` (of a causal network, frames after the first one), or with
-            a ``spectrum`` are not its clip's; all of them are named, and what changes them.
+          ValueError: sides are not divisible by ``strides`` (of a causal network, frames after the first one); all of
+            them are named, and what changes them.
         """
         if problem := self.size_problem(video_shape):
             raise ValueError(problem)
@@ -141,8 +128,6 @@ class VideoTokenizer(nn.Module):
 
     def fitting(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The (T, H, W) that has codes and is next to a video's: the next smaller one, or the smallest there is."""
-        if self.spectrum:
-            return tuple(self.spectrum["clip"])
         leads = (self.lead, 0, 0)
         return tuple(max(lead or stride, (length - lead) // stride * stride + lead)
                      for length, stride, lead in zip(video_shape, self.strides, leads))
@@ -158,14 +143,10 @@ class VideoTokenizer(nn.Module):
                  in zip(("frames", "height", "width"), video_shape, fit, self.strides) if side != new]
         if not wrong:
             return None
-        if self.spectrum:
-            reasons = [f"{axis} = {side} is not {new}" for axis, side, new, _ in wrong]
-            known = f"The codes of this tokenizer are the spectrum of a whole clip of {fit}"
-        else:
-            leads = {"frames": "1 and "} if self.lead else {}
-            reasons = [f"{axis} = {side} is not {leads.get(axis, '')}a multiple of {stride}"
-                       for axis, side, _, stride in wrong]
-            known = f"This tokenizer's strides are {self.strides}" + (", after a first frame" if self.lead else "")
+        leads = {"frames": "1 and "} if self.lead else {}
+        reasons = [f"{axis} = {side} is not {leads.get(axis, '')}a multiple of {stride}"
+                   for axis, side, _, stride in wrong]
+        known = f"This tokenizer's strides are {self.strides}" + (", after a first frame" if self.lead else "")
         sizes = ", ".join(f"{axis} = {new}" for axis, _, new, _ in wrong)
         keys = " ".join(f"--config.data.options.{KEYS[axis]}={new}" for axis, _, new, _ in wrong)
         return (
@@ -178,30 +159,10 @@ class VideoTokenizer(nn.Module):
         return make_quantizer({"param_dtype": jnp.dtype(self.param_dtype), **self.quantizer}, **module_fields)
 
     def setup(self):
-        if self.spectrum and self.style.causal:
-            raise ValueError("A spectrum is of a whole clip, and a causal network sees no later frames; found both. "
-                             "Leave out spectrum, or set another conv.")
         self._quantizer = self._make_quantizer(name="quantizer")
-        width, style = self._quantizer.width, self.style
-        decoder = Decoder(self.pyramid, self.decoder_blocks, style, self.output_bias, self.output_scale,
-                          self.decoder_reach and tuple(self.decoder_reach))
-        if self.spectrum:
-            spectrum = self._made_spectrum
-            frames = Encoder(self.pyramid, self.encoder_blocks, spectrum.channels, style)
-            self.encoder = SpectralEncoder(spectrum, frames, width, style)
-            self.decoder = SpectralDecoder(spectrum, decoder, self._features(spectrum), style)
-        else:
-            self.encoder = Encoder(self.pyramid, self.encoder_blocks, width, style, self.latent_bias)
-            self.decoder = decoder
-
-    def _features(self, spectrum: Spectrum) -> tuple[int, int]:
-        """Rows and columns of what the pyramid makes of a frame."""
-        strides = self._pyramid_strides
-        if strides[0] != 1 or any(size % stride for size, stride in zip(spectrum.clip, strides)):
-            raise ValueError(
-                f"A spectrum of clips of {tuple(spectrum.clip)} needs a pyramid that keeps every frame and divides "
-                f"rows and columns; found strides {strides}. Change stem, channel_multipliers or temporal_downsample.")
-        return spectrum.clip[1] // strides[1], spectrum.clip[2] // strides[2]
+        self.encoder = Encoder(self.pyramid, self.encoder_blocks, self._quantizer.width, self.style, self.latent_bias)
+        self.decoder = Decoder(self.pyramid, self.decoder_blocks, self.style, self.output_bias, self.output_scale,
+                               self.decoder_reach and tuple(self.decoder_reach))
 
     def __call__(self, video_BTHWC, *, train: bool = False, entropy_scale: float = 1.0,
                  continuous: jax.Array | bool = False) -> tuple[Any, Quantized]:

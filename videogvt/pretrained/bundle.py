@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from videogvt.core import dropped
 from videogvt.core.arrays import Damaged, read_npz
 
 HOME = pathlib.Path(__file__).parent
@@ -64,9 +65,12 @@ def read_bundle(folder: pathlib.Path) -> Bundle:
     """Reads a bundle.
 
     Raises:
-      ValueError: a file is not the one that was written.
+      ValueError: a file is not the one that was written, or the network is of a kind that was dropped.
     """
     config = _config(folder)
+    dropped.check_name(config.get("generator", {}).get("tokenizer"))
+    for part in (config, config.get("run", {})):
+        dropped.check_config(part, folder)
     leaves = _read(folder, WEIGHTS, config)
     inner = {path[: end] for path in leaves for end, letter in enumerate(path) if letter == "/"}
     if both := sorted(inner & leaves.keys()):

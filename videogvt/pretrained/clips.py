@@ -115,12 +115,11 @@ def _is_number(value) -> bool:
 def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | None) -> tuple[int, int, int]:
     """(T, H, W) of the clip; an error that names each argument that is wrong, and the nearest that is right."""
     trained = tokenizer.trained_on or (None, None, None)
-    whole = tokenizer.network.fitting(trained) if tokenizer.network.spectrum else (None, None, None)
 
     def nearest(axis: int, side) -> int:
         stride, lead = tokenizer.strides[axis], tokenizer.network.lead if axis == 0 else 0
         known = side if _is_number(side) else trained[axis] or 8 * stride + lead
-        return whole[axis] or max(1 - lead, math.ceil((known - lead) / stride - 0.5)) * stride + lead
+        return max(1 - lead, math.ceil((known - lead) / stride - 0.5)) * stride + lead
 
     def right(axis: int, side) -> bool:
         return isinstance(side, numbers.Integral) and nearest(axis, side) == side
@@ -128,14 +127,13 @@ def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | Non
     problems, strides = [], tokenizer.strides
     if frames is not None and not right(0, frames):
         kind = "1 and " * tokenizer.network.lead + f"a multiple of {strides[0]}"
-        kind = "the tokenizer's own number" if whole[0] else kind
         problems.append(f"frames={_shown(frames)}: expected {kind}, such as frames={nearest(0, frames)}.")
     if size is not None:
         pair = tuple(size) if np.shape(size) == (2,) else (size, size)
         fit = tuple(nearest(axis, side) for axis, side in zip((1, 2), pair))
         if np.shape(size) != (2,) or not all(right(axis, side) for axis, side in zip((1, 2), pair)):
-            kind = "those of the tokenizer" if whole[1] else f"multiples of {strides[1]} and {strides[2]}"
-            problems.append(f"size={size}: expected (height, width), {kind}, such as size={fit}.")
+            problems.append(f"size={size}: expected (height, width), multiples of {strides[1]} and {strides[2]}, "
+                            f"such as size={fit}.")
     if problems:
         raise ValueError(" ".join(problems))
     shape = (frames or trained[0] or tokenizer.window, *(size if size is not None else trained[1:]))

@@ -50,7 +50,8 @@ def write_codes(
       sources: split to source, opened with ``fields_to_open(source)``.
       name: of the data set.
       data_dir: root of the data sets.
-      tasks: whose condition videos become codes too, the field "conditions"; None for none.
+      tasks: whose condition videos become codes too, the field "conditions", for a codec that cannot be asked while
+        training; None for none.
       other: how the caller names codes of other clips, for the message.
 
     Raises:

@@ -93,14 +93,8 @@ def export(workdir: os.PathLike, folder: os.PathLike, data_dir: os.PathLike | No
 def tokenizer_parts(workdir: pathlib.Path, step: int, run: Mapping[str, Any], data_dir: os.PathLike | None) -> Parts:
     """Of a tokenizer's run."""
     tokenizer = VideoTokenizer.load(workdir, step=step)
-    spectrum, by = tokenizer.config.get("spectrum"), " x ".join
-    if spectrum:
-        grid, clip = (by(map(str, spectrum[key])) for key in ("grid", "clip"))
-        reach = {"Grid": f"{grid} codes, all of a whole clip of {clip} (frames, rows, columns)"}
-    else:
-        reach = {"Strides": f"{by(map(str, tokenizer.strides))} (frames, rows, columns per code)"}
     facts = {
-        **reach,
+        "Strides": f"{' x '.join(map(str, tokenizer.strides))} (frames, rows, columns per code)",
         "Codes": f"{tokenizer.num_codes}, of the quantizer {tokenizer.config['quantizer']['name']!r}",
         "Parameters": f"{parameter_count(tokenizer.params):,}",
         "Weights": "the moving average",

@@ -80,8 +80,8 @@ def poor_reading(tokenizer: Reader, video_BTHWC: np.ndarray, what: str | os.Path
         return None
     shown_BTHWC = video_BTHWC[:, : tokenizer.window]
     frames, stride, network = shown_BTHWC.shape[1], tokenizer.strides[0], getattr(tokenizer, "network", None)
-    least, lead = tokenizer.window if network and network.spectrum else frames, network.lead if network else 0
-    missing = -(-(least - lead) // stride) * stride + lead - frames
+    lead = network.lead if network else 0
+    missing = -(-(frames - lead) // stride) * stride + lead - frames
     whole_BTHWC = np.pad(shown_BTHWC, [(0, 0), (0, missing), (0, 0), (0, 0), (0, 0)], mode="edge")
     made_BTHWC = tokenizer.video(tokenizer.codes(whole_BTHWC))[:, :frames]
     return poor(shown_BTHWC, made_BTHWC, str(what))

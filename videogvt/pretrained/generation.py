@@ -375,8 +375,6 @@ def vocabulary_and_tasks(
     names = ("names", "weights", "rule", "released_prefix", "background", "mixing", "multitask", "classless")
     check_keys("tasks", section, names)
     multitask, classless = section.pop("multitask", len(section["names"]) > 1), section.pop("classless", True)
-    if tokenizer.spectrum:  # none of its codes has a place of which pixels could be given
-        section.setdefault("rule", "clip")
     vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask, classless)
     return vocabulary, configure(
         TaskTable.build, "tasks", section, video_shape=tuple(video_shape),

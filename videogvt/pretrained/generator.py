@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.compat import StoredGenerator, foreign
+from videogvt.core import dropped
 from videogvt.decode import extend
 from videogvt.inputs.clip_shape import class_names, clip_shape
 from videogvt.inputs.sources import open_source, training_fields
@@ -115,6 +116,7 @@ class VideoGenerator:
             _check_tokenizer(folder, facts["tokenizer_params"], found)
             return cls(config["run"], params, found, facts["video_shape"], facts["class_names"], batch_size=batch_size)
         if not (folder / "config.json").exists():
+            dropped.check_name(source)
             names = ", ".join(shipped("generator")) or "none"
             raise FileNotFoundError(
                 f"There is no generator {str(source)!r}: expected the directory of a run (with config.json), an "
@@ -129,6 +131,7 @@ class VideoGenerator:
             found = tokenizer_of(section, opened(fields=training_fields("codes")))
         else:
             found = load_tokenizer(section["run"], section["step"])
+        dropped.check_config(config, folder)
         _check_tokenizer(folder, read_meta(folder, choose_step(folder, step))["frozen"]["tokenizer"], found)
         return cls(config, params, found, *_clips(data, opened), batch_size=batch_size)
 

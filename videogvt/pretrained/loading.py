@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from videogvt.compat import LOADERS, StoredTokenizer, foreign
+from videogvt.core import dropped
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.train.checkpoint import load_params
 
@@ -27,6 +28,7 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
             raise ValueError(f"{folder} holds a generator; load it with VideoGenerator.load.")
         return StoredTokenizer(config["tokenizer"], params, data=config["run"]["data"])
     if not (folder / "config.json").exists():
+        dropped.check_name(source)
         names = ", ".join(shipped()) or "none"
         raise FileNotFoundError(
             f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an exported "
@@ -34,6 +36,7 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
             "its file says how to train it."
         )
     config = json.loads((folder / "config.json").read_text())
+    dropped.check_config(config, folder)
     networks_by_name = load_params(folder, weights, step)
     if "tokenizer" not in config or "generator" not in networks_by_name:
         raise ValueError(f"{folder} holds a run of {sorted(networks_by_name)}, which is no tokenizer's.")

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 REMEDY = ("Use a run of our own here, an exported folder or a tokenizer that ships, or leave out what asks for it; "
           "docs/tokens.md lists what codes alone are enough for.")
 ASKED = {
-    "codes": "asks it for codes of videos (tasks that see pixels while codes are not kept, or evals.generation)",
+    "codes": "asks it for codes of videos (evals.generation)",
     "video": "asks it for videos (evals.generation)",
     "features": "asks it for vectors of its codes (transformer.codebook_embeddings)",
     "embed": "asks it for vectors of its codes (examples.input = 'latents')",
@@ -27,7 +27,6 @@ class Outside:
     num_codes: int
     lead: int = 0
 
-    spectrum = None
     local = False  # as far as anybody here knows
 
     def latent_shape(self, video_shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -44,7 +44,8 @@ class TokenData(TrainingData):
       cached: codes instead of clips. They are written to the data root when training begins, unless they are there:
         ``<data root>/codes/train-<hash of the split>-<hash of the tokenizer>[-<hash of the tasks>]``.
       with_videos: the clips as well as their cached codes, for tasks that are given pixels.
-      tasks: whose padded clips are cached as codes too, ``conditions`` (B, n, t, h, w); None for none.
+      tasks: whose padded clips are cached as codes too, ``conditions`` (B, n, t, h, w): where the tokenizer lies
+        outside, so that a training step cannot ask it for them. None for none.
       data_dir: root of the data sets; None for the environment's.
       (others: see ``TrainingData``)
     """
@@ -59,8 +60,8 @@ class TokenData(TrainingData):
         if self.cached and (self.transforms or not self.source.split_hash):
             raise ValueError(
                 f"The codes of {self.source} cannot be kept: {len(self.transforms)} transforms change its clips, and "
-                f"its hash is {self.source.split_hash!r}. Leave out the transforms, or tokenizer.keep_conditions, "
-                "so that codes are made while training."
+                f"its hash is {self.source.split_hash!r}. A codec outside is asked before training, for clips that "
+                "stay as they are: leave out the transforms, and name data that have a hash."
             )
 
     def train(self) -> grain.DatasetIterator:

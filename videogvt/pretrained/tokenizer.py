@@ -56,7 +56,7 @@ class VideoTokenizer:
       network: the Flax module.
       params: its parameters, on the device.
       config: its fields, plain values.
-      window: frames of a window, a multiple of the time stride: 16, with a spectrum those of its clip; causal: 17.
+      window: frames of a window, a multiple of the time stride: 16, causal 17.
       batch_size: windows that are computed at once.
       data: the section ``data`` of the config it was trained with; None where that is not known.
     """
@@ -68,14 +68,11 @@ class VideoTokenizer:
         self.config = dict(config)
         self.network = networks.VideoTokenizer(**frozen(self.config))
         self.params = jax.device_put(params)
-        clip = self.network.spectrum and self.network.spectrum["clip"][0]
         self.batch_size, self.data, lead = batch_size, data, self.network.lead
-        self.window = window if window is not None else clip or WINDOW + lead
+        self.window = window if window is not None else WINDOW + lead
         if self.window <= lead or (self.window - lead) % self.strides[0]:
             raise ValueError(f"window is {window}; expected {'1 and ' * lead}a multiple of the time stride "
                              f"{self.strides[0]}.")
-        if clip and self.window != clip:
-            raise ValueError(f"window is {window}; the codes of this tokenizer are of whole clips of {clip} frames.")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; expected at least 1.")
 

@@ -14,6 +14,7 @@ from etils import epath
 
 from videogvt.compat import foreign
 from videogvt.compat.trees import misfits
+from videogvt.core import dropped
 from videogvt.core.registry import unknown_name
 from videogvt.core.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
@@ -73,6 +74,7 @@ class Start:
         if not folder.is_dir():
             ships = shipped() | shipped("generator")
             if str(self.workdir) not in ships:
+                dropped.check_name(self.workdir)
                 raise FileNotFoundError(
                     f"init_from: there is no {str(self.workdir)!r}; expected the directory of a run, an exported "
                     f"folder, or the name of what ships ({', '.join(ships)}).")

@@ -61,9 +61,7 @@ PUBLISHED_FOLDS = (4, 10_000)
 """Folds and their clips in the figures of UCF-101 (arXiv 2212.05199)."""
 SCORES = {"fvd": "FVD", "inception_score": "Inception Score"}
 FLOOR = (0.80, 0.60, 0.40)
-LEVELS: Mapping[str, tuple[float, float, float]] = {"motion": (0.90, 0.60, 0.40), "motion_long": (0.98, 0.90, 0.80)}
-"""Least shares of clips with one object, of clips named right, and of those in the worst class, by variant; of all
-others ``FLOOR``."""
+"""Least shares of clips with one object, of clips named right, and of those in the worst class."""
 TWICE = {"one_object_share": "exactly one persistent object", "oracle_agreement": "class named by the oracle"}
 DRIFTS = {"hue_drift_deg": ("hue", "{:.1f}", WORST_HUE), "radius_drift": ("radius", "{:.3f}", np.inf)}
 """Figures of what changes within a clip: what it is, as text, and what stands for clips in which it cannot be told."""
@@ -74,15 +72,15 @@ def applies(grid: Grid) -> bool:
     return any(figure in grid[""] for figure in ("oracle_agreement", "judge_agreement", *SCORES))
 
 
-def judge(grid: Grid, variant: str = "") -> Verdict:
-    """The verdict on generated clips: better than chance at all, and which marks of the variant are met.
+def judge(grid: Grid) -> Verdict:
+    """The verdict on generated clips: better than chance at all, and which marks are met.
 
     FVD and Inception Score are said beside those of real clips; there is no rule for them.
     """
     scores = "".join(f" {sentence}" for sentence in _scores(grid))
     if "shuffled" not in grid:
         return Verdict(good=True, sentence=scores.strip(), marks=())
-    one, named, least = LEVELS.get(variant, FLOOR)
+    one, named, least = FLOOR
     marks = tuple(checked(mark, grid) for mark in (
         Mark(f"exactly one persistent object in at least {one:.0%} of clips", (("", "one_object_share"),),
              lambda x: x >= one, "{:.1%}"),

@@ -53,7 +53,7 @@ def verdict(run: Run) -> Verdict | None:
     for name in run.evaluators:
         grid = run.grid(name)
         if generation.applies(grid):
-            return generation.judge(grid, run.name.rpartition("-")[2])
+            return generation.judge(grid)
         if "psnr" in grid[""]:
             return judge(grid | modelability.beside(run, name), name)
     return None

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core.registry import unknown_name
 from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantizers, straight_through
 
 MARGIN = 1e-3  # the bound lies this far beyond the outermost levels, so that they are reached at a finite latent
@@ -21,12 +19,9 @@ class FiniteScalarQuantizer(Quantizer):
     Attributes:
       levels: number of levels of each channel, at least 2; the first channel counts fastest. (8, 5, 5, 5) has 1,000
         codes and is the paper's replacement for a codebook of 1,024.
-      bound: "tanh", the paper's, or "clip" (ours), which leaves what lies between the outermost levels, -1 and about 1,
-        as it is. Then sums of latents are those of what was rounded, and all levels are equally fine.
     """
 
     levels: Sequence[int] = (8, 5, 5, 5)
-    bound: Literal["tanh", "clip"] = "tanh"
 
     @property
     def num_codes(self) -> int:
@@ -62,11 +57,6 @@ class FiniteScalarQuantizer(Quantizer):
 
     def _bounded(self, z_BthwD, levels_D: np.ndarray):
         """In units of levels, of which 0 is one."""
-        if self.bound == "clip":
-            half_D, high_D = (np.float32(edge_D) for edge_D in (levels_D // 2, (levels_D - 1) // 2))
-            return jnp.clip(z_BthwD * half_D, -half_D, high_D)
-        if self.bound != "tanh":
-            raise ValueError(unknown_name("bound of FSQ", self.bound, ("tanh", "clip")))
         half_D = (levels_D - 1) * (1 + MARGIN) / 2
         # An even number of levels has no level at 0: half a step down, and a shift that keeps 0 at 0.
         offset_D = np.where(levels_D % 2, 0.0, 0.5)
