@@ -28,7 +28,7 @@ import jax  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 from on_device.decoders import STEPS, parallel, serial  # noqa: E402
 
-from videogvt import experiment  # noqa: E402
+from videogvt import experiment, jobs  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
 from videogvt.evals.judge import load_judge  # noqa: E402
 from videogvt.evals.steps import Decoder, compare, cost  # noqa: E402
@@ -40,7 +40,7 @@ from videogvt.train.evaluation import restore_state  # noqa: E402
 def opened_run(workdir: str, data_dir: str | None) -> tuple[experiment.Experiment, Any, dict[str, Any]]:
     """The experiment of a run, its best state, and its configuration."""
     config = json.loads((pathlib.Path(workdir) / "config.json").read_text())
-    run = experiment.build(ConfigDict(config), workdir, data_dir)
+    run = jobs.build(ConfigDict(config), workdir, data_dir)
     return run, restore_state(run.recipe, run.data.first_batch, run.plan, workdir), config
 
 

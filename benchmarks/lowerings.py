@@ -30,7 +30,6 @@ import numpy as np  # noqa: E402
 from videogvt.core.trees import frozen  # noqa: E402
 from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
 from videogvt.ops import conv  # noqa: E402
-from videogvt.recipes.flops import step_flops  # noqa: E402
 from videogvt.recipes.optimizer import Adam  # noqa: E402
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
@@ -100,7 +99,7 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
         theirs = compiled(usual, state, video_BTHWC)
     found = {"rows": [], "about": {
         "parameters": parameter_count(state.params), "batch_size": flags.batch_size, "clip": flags.clip,
-        "padding": flags.padding, "gflop": step_flops(recipe, state, {"video": video_BTHWC}) / 1e9, **environment(),
+        "padding": flags.padding, "gflop": recipe.flops(state, {"video": video_BTHWC}) / 1e9, **environment(),
     }}
     for name in WORK:
         timings = alternate({"usual": theirs[name], "ours": ours[name]}, repeats=flags.repeats, budget_s=300)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from videogvt import experiment, modes
+from videogvt import jobs, modes
 from videogvt.recipes import perceptual
 from videogvt.train import journal
 from videogvt.train.checkpoint import choose_step
@@ -71,7 +71,7 @@ def tokenizer(run, data_dir, tmp_path_factory):
     config.perceptual.network, config.perceptual.workdir = "judge", str(run)
     config.losses.perceptual, config.losses.reconstruction = 1.0, 0.0
     config.optimizer.warmup_steps = 0
-    built = experiment.build(config, tmp_path_factory.mktemp("runs") / "tokenizer", data_dir)
+    built = jobs.build(config, tmp_path_factory.mktemp("runs") / "tokenizer", data_dir)
     program = Program(built.recipe, built.plan, built.data.first_batch)
     before = program.fresh()
     kept = jax.device_get(before)
@@ -117,20 +117,20 @@ def test_a_judge_starts_from_no_words(tmp_path, data_dir):
     config = variant("classifier_traj", "judge_tiny")
     config.init_from = {"words": "codebook"}
     with pytest.raises(ValueError, match="the inputs are no codes of a tokenizer. Ask for codes"):
-        experiment.build(config, tmp_path, data_dir)
+        jobs.build(config, tmp_path, data_dir)
 
 
 def test_clips_can_be_filmed_anew_for_the_training_alone(tmp_path, data_dir):
     config = variant("classifier_traj", "judge_tiny")
-    stored = experiment.build(config, tmp_path, data_dir).data.first_batch
+    stored = jobs.build(config, tmp_path, data_dir).data.first_batch
     config.data.transforms = variant("classifier_traj", "judge_refilmed").data.transforms
-    made = experiment.build(config, tmp_path, data_dir).data.first_batch
+    made = jobs.build(config, tmp_path, data_dir).data.first_batch
     assert {*made} == {*stored} == {"video", "label"} and made["video"].shape == stored["video"].shape
     np.testing.assert_array_equal(made["label"], stored["label"])
     assert (made["video"] != stored["video"]).any()
     config.evals.transforms = {"random_path": {}}
     with pytest.raises(ValueError, match="key of config.evals.transforms 'random_path'"):
-        experiment.build(config, None, data_dir)
+        jobs.build(config, None, data_dir)
 
 
 def test_another_kind_of_run_is_no_judge(tmp_path, run):
@@ -146,16 +146,16 @@ def test_configs_that_do_not_fit(data_dir):
     config = variant("classifier_traj", "judge_tiny")
     config.recipe = "clasifier"
     with pytest.raises(ValueError, match="config.recipe 'clasifier'. Did you mean 'classifier'"):
-        experiment.build(config, None, data_dir)
+        jobs.build(config, None, data_dir)
     config = variant("classifier_traj", "judge_tiny")
     config.losses.smoothing = 0.1
     with pytest.raises(ValueError, match="key of config.losses 'smoothing'. Did you mean 'label_smoothing'"):
-        experiment.build(config, None, data_dir)
+        jobs.build(config, None, data_dir)
     config = variant("classifier_traj", "judge_tiny")
     del config.classifier
     with pytest.raises(ValueError, match="config.classifier.network is missing"):
-        experiment.build(config, None, data_dir)
+        jobs.build(config, None, data_dir)
     config = variant("vqvae_traj")
     config.losses.perceptual = 0.1
     with pytest.raises(ValueError, match="no perceptual network; configure both, or neither"):
-        experiment.build(config, None, data_dir)
+        jobs.build(config, None, data_dir)

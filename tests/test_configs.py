@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt import VideoTokenizer, experiment, kinds, modes
+from videogvt import VideoTokenizer, experiment, jobs, modes
 from videogvt.inputs.sources import open_source
 from videogvt.nn.classifiers import make_classifier
+from videogvt.recipes import perceptual
 from videogvt.recipes.perceptual import Perceptual
 from videogvt.train import journal
 from videogvt.train.parallel import global_shapes, numeric
@@ -81,8 +82,8 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     config = module(name).get_config(variant)
     assert config.name.startswith(name) and (variant in config.name or "-" not in config.name)
     monkeypatch.setattr(experiment, "open_source", BlackClips)
-    monkeypatch.setattr(kinds.perceptual, "load", untrained_judge)
-    built = experiment.build(config, tmp_path)
+    monkeypatch.setattr(perceptual, "load", untrained_judge)
+    built = jobs.build(config, tmp_path)
     recipe, batch = built.recipe, built.data.first_batch
     state = Program(recipe, built.plan, batch).abstract
     after, numbers = jax.eval_shape(recipe.step, state, global_shapes(numeric(batch)), jax.random.key(0))
@@ -111,21 +112,21 @@ def test_init_from_and_misspelt_keys_reach_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment, "open_source", BlackClips)
     config = module("vqvae_videos").get_config("tiny")
     config.init_from.workdir = "runs/other"
-    assert experiment.build(config, tmp_path).recipe.start.workdir == "runs/other"
+    assert jobs.build(config, tmp_path).recipe.start.workdir == "runs/other"
     config.init_from.inflation = "centre"
     with pytest.raises(ValueError, match="Did you mean 'central'"):
-        experiment.build(config, tmp_path)
+        jobs.build(config, tmp_path)
     config = module("vqvae_bair").get_config()
     config.evals.transforms.temporal_window.frames = 16
     with pytest.raises(ValueError, match="config.evals.transforms.temporal_window 'frames'.*'num_frames'"):
-        experiment.build(config, tmp_path)
+        jobs.build(config, tmp_path)
 
 
 def test_codes_are_judged_on_validation_where_test_is_not_measured(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment, "open_source", BlackClips)
     config = module("vqvae_traj").get_config("tiny")
     config.evals.splits = ()
-    built = experiment.build(config, tmp_path)
+    built = jobs.build(config, tmp_path)
     assert set(built.evaluators) == {"validation", "modelability"}
     assert built.evaluators["modelability"].split == "validation"
 
@@ -133,7 +134,7 @@ def test_codes_are_judged_on_validation_where_test_is_not_measured(monkeypatch, 
 @pytest.mark.parametrize("name", ["vqvae_videos", "vqvae2d_images"])
 def test_a_folder_must_be_named(name, tmp_path):
     with pytest.raises(ValueError, match="No folder was named.*--config.data.options.folder=DIR"):
-        experiment.build(module(name).get_config(), tmp_path)
+        jobs.build(module(name).get_config(), tmp_path)
 
 
 def pictures(folder):

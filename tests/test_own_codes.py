@@ -10,7 +10,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from tests.test_configs import module
-from videogvt import VideoGenerator, experiment, modes
+from videogvt import VideoGenerator, jobs, modes
 from videogvt.inputs.sources import open_source
 from videogvt.train import journal
 
@@ -99,14 +99,14 @@ def test_a_codec_reads_videos_for_every_task_and_decodes_what_is_made(home, own,
     config.tokenizer.run, config.transformer.codebook_embeddings, config.init_from.words = CODEC, False, "random"
     data_dir, workdir = home / "data", home / "videos"
     with pytest.raises(ValueError, match="config.evals.generation decodes"):
-        experiment.build(config, workdir, data_dir)
+        jobs.build(config, workdir, data_dir)
     with config.unlocked(), config.ignore_type():
         config.evals.generation = None
     config.tasks.names, config.evals.splits, config.evals.every = ("CG", "FP:4"), ("test",), 2
     config.evals.limit = 10  # of which five clips are asked each task
     config.transformer.condition_embeddings, config.masking.condition = False, "cond->cond"
     config.decoding.keep_condition = True  # so that what is given can be seen in what is made
-    experiment.build(config, workdir, data_dir).fit()
+    jobs.build(config, workdir, data_dir).fit()
     numbers = journal.read_eval(workdir)
     assert {f"eval/test/by_task/{task}/loss" for task in ("CG", "FP:4")} <= set(numbers)
     video = clips["test"].read([1])["video"]
@@ -142,7 +142,7 @@ def test_what_codes_alone_are_not_enough_for_says_so(keys, message, home, files)
         with config.unlocked():
             config[section][name] = value
     with pytest.raises(ValueError, match=message):
-        experiment.build(config, home / "refused", home / "data").summary()
+        jobs.build(config, home / "refused", home / "data").summary()
 
 
 def probe(home, files, network="attention_pooling", **changed):

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from tests.test_configs import CONFIGS, module, variants
-from videogvt import experiment
+from videogvt import jobs
 from videogvt.core.keys import Key, Section
 from videogvt.schema import check_config, schema_of
 from videogvt.study import protocol
@@ -58,7 +58,7 @@ def test_a_misspelt_section_does_not_start_from_scratch(tmp_path):
     config = module("vqvae_traj").get_config("tiny")
     config.init_form = {"workdir": "runs/vqvae_traj", "inflation": "none"}
     with pytest.raises(ValueError, match="Unknown key of config 'init_form'. Did you mean 'init_from'"):
-        experiment.build(config, tmp_path)
+        jobs.build(config, tmp_path)
 
 
 def test_studies_refuse_what_no_row_of_that_recipe_looks_at():

@@ -1,36 +1,36 @@
-"""From a config to a run: each section is splatted into the object it configures, and every cross-check is made.
-
-``build`` is the only place that sees a ``ConfigDict``. What leaves it is an ``Experiment`` of finished objects.
-"""
+"""A run, and what the jobs that build one of a config have in common (``videogvt.jobs``): each section is splatted
+into the object it configures, and every cross-check is made."""
 
 import dataclasses
-import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.core.processes import first_alone
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import configure
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import fields_for, make_transforms
-from videogvt.kinds import KINDS, Kind
+from videogvt.pretrained.code_pictures import look_vectors
+from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.provenance import Place, place_of
-from videogvt.recipes.flops import step_flops
-from videogvt.schema import check_config
+from videogvt.recipes.start import CodebookWords, Start
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.machine import matrix_rate
 from videogvt.train.parallel import MeshShape, global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState, parameter_count
+
+WORDS = ("random", "codebook", "decoded")
+"""What a table of codes may begin as; the last in classifiers alone, which do not say codes."""
 
 LAST = ("test", "ood")  # splits that are measured at the end, where there are such and ``evals.splits`` names no others
 
@@ -84,7 +84,7 @@ class Experiment:
         networks = ", ".join(f"{name} {parameter_count(tree):,}" for name, tree in abstract.params.items())
         saved = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
         shapes = global_shapes(numeric(self.data.first_batch))
-        flops = step_flops(self.recipe, abstract.replace(frozen=dict(self.recipe.frozen)), shapes)
+        flops = self.recipe.flops(abstract.replace(frozen=dict(self.recipe.frozen)), shapes)
         rate = matrix_rate()
         minutes = self.plan.total_steps * flops / (0.5 * rate * len(jax.devices())) / 60
         return "\n".join([
@@ -110,42 +110,12 @@ def default_workdir(config: ConfigDict) -> epath.Path:
     return epath.Path("runs") / config.name
 
 
-def build(
-    config: ConfigDict, workdir: epath.PathLike | None = None, data_dir: epath.PathLike | None = None
-) -> Experiment:
-    """The experiment that a config describes.
-
-    Args:
-      config: as the files under ``configs/`` make it.
-      workdir: of the run; None for ``runs/<name>``.
-      data_dir: root of the data sets; None for the environment's.
+def training_data(config: Mapping[str, Any], data_dir: epath.PathLike | None) -> TrainingData:
+    """The split "train" in batches, through ``config.data.transforms``.
 
     Raises:
-      ValueError: a key is unknown, or two values do not fit; the message names both and the remedy.
+      ValueError: it is empty, or devices and hosts do not divide the batches.
     """
-    workdir = epath.Path(workdir or default_workdir(config)).absolute()
-    config = config.to_dict()
-    if config.get("recipe") == "study":
-        raise ValueError(f"{config['name']} is a study, which is many runs, and this mode is for one; modes train, "
-                         "plan, eval and report know studies. Name a single run, such as its variant 'judge'.")
-    check_config(config)
-    kind = KINDS[config["recipe"]]
-    with first_alone():  # the data sets, where they are not there yet
-        return _built(config, kind, workdir, data_dir)
-
-
-def _built(config: Mapping[str, Any], kind: Kind, workdir: epath.Path, data_dir) -> Experiment:
-    data = kind.data(config, _training_data(config, data_dir), data_dir)
-    config = kind.derived(config, data)
-    plan = _plan(config, data)
-    recipe = kind.recipe(config, plan, data)
-    plan = dataclasses.replace(plan, learning_rate=recipe.optimizer.rate)
-    evaluators = _evaluators(config, recipe, data, kind.evaluator(config, recipe, plan, data), kind, data_dir)
-    evaluators |= kind.further(config, recipe, plan, data, functools.partial(_open_part, config, data_dir))
-    return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
-
-
-def _training_data(config: Mapping[str, Any], data_dir) -> TrainingData:
     section, transforms = config["data"], make_transforms("data", config["data"])
     fields = fields_for(transforms, training_fields(section["source"]))
     source = open_source(section["source"], "train", fields=fields, data_dir=data_dir, **section["options"])
@@ -177,11 +147,8 @@ def open_for_evaluation(
     return TransformedSource.of(source, make_transforms("evals", config["evals"]))
 
 
-def _open_part(config: Mapping[str, Any], data_dir, split: str, fields: Sequence[str]) -> ClipSource:
-    return open_for_evaluation(config, split, fields, data_dir)
-
-
-def _plan(config: Mapping[str, Any], data: TrainingData) -> Plan:
+def plan_of(config: Mapping[str, Any], data: TrainingData) -> Plan:
+    """How long is trained and what is written when, from ``config.train``."""
     section = dict(config["train"])
     if ("steps" in section) == ("epochs" in section):
         raise ValueError("config.train needs either 'steps' or 'epochs', and not both.")
@@ -201,22 +168,74 @@ def plain(tree: Any) -> Any:
     return json.loads(json.dumps(tree))
 
 
-def _evaluators(
-    config: Mapping[str, Any], recipe: Recipe, data: TrainingData, evaluator: Callable[..., Evaluator],
-    kind: Kind, data_dir,
+def start_of(config: Mapping[str, Any], **given: Any) -> Start | None:
+    """Another run's weights, where ``config.init_from`` names one."""
+    if not config.get("init_from") or config["init_from"].get("workdir") is None:
+        return None
+    return configure(Start, "init_from", config["init_from"], **given)
+
+
+def words_of(
+    config: Mapping[str, Any], tokenizer: VideoTokenizer | None, codes_Bthw=None, **fields: Any
+) -> tuple[Mapping[str, Any], CodebookWords | None]:
+    """The config without ``init_from.words``, and the start that this asks for, a ``CodebookWords`` with ``fields``;
+    None for random words. "decoded" needs the codes of some clips, whose most frequent one is that of blank cells."""
+    if "init_from" not in config or "words" not in config["init_from"]:
+        return config, None
+    section = dict(config["init_from"])
+    words = section.pop("words")
+    if words not in WORDS:
+        raise ValueError(unknown_name("value of init_from.words", words, WORDS))
+    if words == "random":
+        return {**config, "init_from": section}, None
+    if tokenizer is None:
+        raise ValueError(f"init_from.words is {words!r}, and the inputs are no codes of a tokenizer. Ask for codes, or "
+                         "leave init_from.words out.")
+    if words == "decoded":  # which the schema allows classifiers alone
+        vectors_KD = look_vectors(tokenizer, int(np.bincount(codes_Bthw.ravel()).argmax()))
+    else:
+        vectors_KD = tokenizer.embed(np.arange(tokenizer.num_codes, dtype=np.int32).reshape(-1, 1, 1, 1))
+    vectors_KD = np.asarray(vectors_KD, np.float32).reshape(tokenizer.num_codes, -1)
+    return {**config, "init_from": section}, CodebookWords(vectors_KD, **fields)
+
+
+def clip_of(source: ClipSource) -> tuple[int, int, int]:
+    """(T, H, W) of a source's clips."""
+    return source.read([0])["video"].shape[1:4]
+
+
+def check_clip(source: ClipSource, split: str, trained_on: tuple[int, int, int]) -> None:
+    """An error where clips are of another size than the network is for, before anything is trained."""
+    if clip_of(source) != tuple(trained_on):
+        raise ValueError(f"The clips of {split!r} are of (T, H, W) = {clip_of(source)}, those that the network learns "
+                         f"from of {tuple(trained_on)}; change config.evals.transforms or config.data.transforms.")
+
+
+def common_to_evaluators(config: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """What every evaluator of a run is told."""
+    return {"seed": config["seed"], "weights": "ema" if recipe.losses.ema_decay else "params",
+            "batch_size": config["evals"]["batch_size"]}
+
+
+def each_split(
+    config: Mapping[str, Any], recipe: Recipe, data: TrainingData, fields: Sequence[str],
+    evaluator: Callable[..., Evaluator], data_dir: epath.PathLike | None,
 ) -> dict[str, Evaluator]:
-    """"validation" every so many steps, on a part; all others once at the end."""
-    section = config["evals"]
-    fields = tuple(name for name in kind.fields if name in data.source.available)
-    evaluators = {}
+    """An evaluator for each split: of "validation" every so many steps, on a part; of all others once at the end.
+
+    Args:
+      fields: what is read, as far as the data have it.
+      evaluator: makes one of a ``source``, its ``split``, ``when`` and ``limit``, and ``common_to_evaluators``.
+      (others: of the run)
+    """
+    section, evaluators = config["evals"], {}
+    fields = tuple(name for name in fields if name in data.source.available)
     for split in measured_splits(section, data.source.splits):
         last = split != "validation"
         evaluators[split] = evaluator(
-            source=open_for_evaluation(config, split, fields, data_dir), split=split, seed=config["seed"],
-            weights="ema" if recipe.losses.ema_decay else "params",
+            source=open_for_evaluation(config, split, fields, data_dir), split=split,
             when=When(end=True) if last else When(every=section["every"], end=True),
-            batch_size=section["batch_size"], limit=None if last else section.get("limit"),
-        )
+            limit=None if last else section.get("limit"), **common_to_evaluators(config, recipe))
     return evaluators
 
 

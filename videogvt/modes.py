@@ -39,7 +39,8 @@ def keys(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
 
 def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Prints what a run will cost, and stops."""
-    from videogvt.experiment import build, default_workdir
+    from videogvt.experiment import default_workdir
+    from videogvt.jobs import build
     from videogvt.study import plan_study
 
     if config.recipe == "study":
@@ -51,7 +52,8 @@ def train(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
     """Trains, or takes up the training where it stopped; evaluates; writes and prints the report."""
     import jax
 
-    from videogvt.experiment import build, default_workdir
+    from videogvt.experiment import default_workdir
+    from videogvt.jobs import build
     from videogvt.study import run_study
 
     if config.recipe == "study":
@@ -69,7 +71,8 @@ def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
     """Evaluates the best checkpoint of a run again, and reports; with another config or data into ``evals/``."""
     import jax
 
-    from videogvt.experiment import build, default_workdir
+    from videogvt.experiment import default_workdir
+    from videogvt.jobs import build
     from videogvt.study import run_study
 
     if config.recipe == "study":
@@ -285,7 +288,8 @@ def _as_file(class_name: str) -> str:
 def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Measures speed, memory and compile time of all that the config does, on untrained weights."""
     from videogvt.bench import measure
-    from videogvt.experiment import build, default_workdir, plain
+    from videogvt.experiment import default_workdir, plain
+    from videogvt.jobs import build
     from videogvt.provenance import differences, read_config
     from videogvt.report.grids import as_text
     from videogvt.train.journal import config_hash

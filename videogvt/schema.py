@@ -19,7 +19,6 @@ from videogvt.inputs.imports import LAYOUTS, Cut
 from videogvt.inputs.sources import sources
 from videogvt.inputs.transforms import TRANSFORMS
 from videogvt.inputs.videos import VideoFolderConfig
-from videogvt.kinds import KINDS
 from videogvt.limits import limits_of
 from videogvt.nn.classifiers import CLASSIFIERS, GIVEN
 from videogvt.nn.classifiers.tracks import TrackModel
@@ -41,7 +40,7 @@ from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape
 
 Config = Mapping[str, Any]
-RECIPES = (*KINDS, "study")
+RECIPES = ("tokenizer", "transformer", "lm", "classifier", "study")
 FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
 OPTIONS = (
     ("config", str, "name of a world; see docs/world.md"), ("path", str, "folder of a data set in the clip format"),

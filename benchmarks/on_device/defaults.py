@@ -16,7 +16,6 @@ import numpy as np
 from on_device import sizes
 from on_device.job import Bench, Job, Row
 from on_device.networks import tokenizer_recipe, transformer_recipe
-from videogvt.recipes.flops import step_flops
 from videogvt.train.contracts import Plan, Recipe
 from videogvt.train.parallel import global_shapes
 from videogvt.train.program import Program
@@ -99,7 +98,7 @@ def train(name: str, steps: int | None = None, deadline: float = float("inf")) -
         windows.append(1e3 * (time.perf_counter() - begin) / made)
     seconds = time.perf_counter() - start
     steady = windows[1:] or windows  # the first has the start of the device in it
-    flops = step_flops(recipe, state, global_shapes(rows(arrays, size, 0)))
+    flops = recipe.flops(state, global_shapes(rows(arrays, size, 0)))
     return {
         "clips": size, "steps": done, "seconds": seconds, "compile_s": compile_s,
         "ms": float(np.median(steady)), "ms_low": min(steady), "ms_high": max(steady),

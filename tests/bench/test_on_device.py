@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.recipes.flops import step_flops
 from videogvt.train.state import parameter_count
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -121,7 +120,7 @@ def test_the_step_with_the_attention_of_cudnn_is_made_for_gpus(on_device):
     text = lowered.as_text()
     assert "__cudnn$fmhaSoftmax" in text and "__cudnn$fmhaSoftmaxBackward" in text and needed.bytes > 0
     plain = transformers.recipe_of("transformer B", True, **transformers.FUSED)
-    assert step_flops(recipe, state, batch) == step_flops(plain, state, batch)
+    assert recipe.flops(state, batch) == plain.flops(state, batch)
 
 
 def test_the_pytorch_network_has_the_shape_of_b(on_device):

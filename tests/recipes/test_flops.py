@@ -11,7 +11,7 @@ from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
-from videogvt.recipes.flops import JUDGED, step_flops
+from videogvt.recipes.flops import JUDGED
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.flops import count_flops
@@ -35,7 +35,7 @@ def state_of(recipe):
 
 
 def flops(recipe, batch=None):
-    return step_flops(recipe, state_of(recipe), batch or {"video": CLIPS})
+    return recipe.flops(state_of(recipe), batch or {"video": CLIPS})
 
 
 def test_a_tokenizer_counts_three_passes_however_it_is_lowered():
@@ -89,20 +89,18 @@ def test_second_stages_encode_what_is_not_there_as_codes():
         assert flops(recipe, {"video": CLIPS}) == alone + times * encode
 
 
-def test_a_classifier_and_what_is_unknown():
+def test_a_classifier():
     recipe = ClassifierRecipe(make_classifier({"network": "judge"}, 3), ClassifierLosses(), ADAM)
     state = state_of(recipe)
     once = count_flops(recipe.predict_fns["classify"], state, CLIPS)
-    assert step_flops(recipe, state, {"video": CLIPS}) == 3 * once > 0
-    with pytest.raises(TypeError, match="Nothing is known of the work of object"):
-        step_flops(object(), state, {"video": CLIPS})
+    assert recipe.flops(state, {"video": CLIPS}) == 3 * once > 0
 
 
 def test_products_of_attention_count_whoever_computes_it():
     plain, other = masked_recipe(), masked_recipe(attention="cudnn")  # of which a trace shows no products
     batch = {"codes": jax.ShapeDtypeStruct((2, *plain.generation.latent_shape), jnp.int32)}
     state = jax.eval_shape(plain.init, jax.random.key(0), batch)
-    assert step_flops(other, state, batch) == step_flops(plain, state, batch)
+    assert other.flops(state, batch) == plain.flops(state, batch)
 
 
 def test_frames_that_are_taught_all_at_once_cost_the_codes_twice():

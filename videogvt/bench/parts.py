@@ -13,7 +13,6 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from videogvt.decode import MaskedSampler
-from videogvt.recipes.flops import step_flops
 from videogvt.train.contracts import Plan, Recipe
 from videogvt.train.flops import count_flops
 from videogvt.train.parallel import global_shapes, place_batch
@@ -100,7 +99,7 @@ class Subject:
 
         return Part(
             "train step", self.clips, lambda: self._program.lower(self._state, batch), call,
-            step_flops(self.recipe, self._state, global_shapes(batch)), jnp.dtype(self._trained.dtype),
+            self.recipe.flops(self._state, global_shapes(batch)), jnp.dtype(self._trained.dtype),
         )
 
     def _prediction(self, name: str, function: Callable, inputs: tuple, network: Any, looped: bool = False) -> Part:

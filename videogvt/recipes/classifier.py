@@ -11,6 +11,7 @@ import optax
 
 from videogvt.nn.classifiers.heads import Classifier
 from videogvt.nn.tokenizer import as_float
+from videogvt.recipes import flops
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules
@@ -116,6 +117,10 @@ class ClassifierRecipe:
             model_state={"classifier": statistics} if statistics else {},
         )
         return state, {name: Mean.of(value) for name, value in numbers.items()}
+
+    def flops(self, state: TrainState, batch: Mapping[str, Any]) -> float:
+        """See ``train.contracts.Recipe``."""
+        return flops.of_classifier(self, state, batch)
 
     def _loss(self, params, statistics, inputs, batch, key):
         heads, statistics = self._train(params, statistics, inputs, key)

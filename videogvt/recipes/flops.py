@@ -1,4 +1,7 @@
-"""What one training step of a recipe multiplies, counted from its networks and not from how they are lowered."""
+"""What one training step of a recipe multiplies, counted from its networks and not from how they are lowered.
+
+A function for each kind of recipe, which is its method ``flops`` (``train.contracts.Recipe``).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from videogvt.recipes.classifier import ClassifierRecipe
-from videogvt.recipes.tokenizer import TokenizerRecipe
-from videogvt.recipes.transformer import StageRecipe
-from videogvt.train.contracts import Recipe
 from videogvt.train.flops import count_flops
 from videogvt.train.state import TrainState
 
@@ -22,26 +21,6 @@ JUDGED = 2 + TRAINED + 2 * TRAINED
 where the penalty (R1) is itself a gradient at pixels, that is two passes, which are then trained."""
 
 
-def step_flops(recipe: Recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
-    """Twice the multiplications of one step's products and convolutions, as is usual: three times a forward pass.
-
-    Args:
-      recipe: of a tokenizer, a transformer, a language model or a classifier.
-      state: of which shapes count; ``frozen`` included.
-      batch: global, of which shapes count.
-
-    Raises:
-      TypeError: it is another kind of recipe.
-    """
-    if isinstance(recipe, TokenizerRecipe):
-        return _tokenizer(recipe, state, _clips(batch))
-    if isinstance(recipe, StageRecipe):
-        return _stage(recipe, state, batch)
-    if isinstance(recipe, ClassifierRecipe):
-        return TRAINED * count_flops(recipe.predict_fns["answer"], state, batch[recipe.field])
-    raise TypeError(f"Nothing is known of the work of {type(recipe).__name__}; add it to recipes/flops.py.")
-
-
 def _clips(batch) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(batch["video"].shape, jnp.float32)
 
@@ -50,7 +29,9 @@ def _forward(model, params, *inputs, **options) -> float:
     return count_flops(lambda params, *inputs: model.apply({"params": params}, *inputs, **options), params, *inputs)
 
 
-def _tokenizer(recipe: TokenizerRecipe, state: TrainState, video) -> float:
+def of_tokenizer(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
+    """Of a ``TokenizerRecipe``: the generator, and the discriminator and the perceptual network where there are."""
+    video = _clips(batch)
     params = state.params["generator"]
     total = TRAINED * _forward(recipe.model, params, video)
     if recipe.train_only == "decoder":
@@ -62,7 +43,8 @@ def _tokenizer(recipe: TokenizerRecipe, state: TrainState, video) -> float:
     return total
 
 
-def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
+def of_stage(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
+    """Of a ``StageRecipe``: the transformer, and the tokenizer as far as codes are made while training."""
     generation = recipe.generation
     rows, length = next(iter(batch.values())).shape[0], generation.transformer.sequence_length
     tokens_BL = jax.ShapeDtypeStruct((rows, length), jnp.int32)
@@ -81,3 +63,8 @@ def _stage(recipe: StageRecipe, state: TrainState, batch) -> float:
         encode = _forward(generation.tokenizer, state.frozen["tokenizer"], _clips(batch), method="codes")
         total += encode * ((not known) + conditions)
     return total
+
+
+def of_classifier(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
+    """Of a ``ClassifierRecipe``."""
+    return TRAINED * count_flops(recipe.predict_fns["answer"], state, batch[recipe.field])

@@ -13,6 +13,7 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer, as_float
 from videogvt.ops import losses
+from videogvt.recipes import flops
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
@@ -198,6 +199,10 @@ class TokenizerRecipe:
         numbers["learning_rate"] = self.optimizer.schedule()(state.step)
         state = state.replace(params=params, opt=opt, ema={"generator": ema}, extra=extra)
         return state, {name: Mean.of(value) for name, value in numbers.items()}
+
+    def flops(self, state: TrainState, batch: Mapping[str, Any]) -> float:
+        """See ``train.contracts.Recipe``."""
+        return flops.of_tokenizer(self, state, batch)
 
     def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
         weights, video_BTHWC = self.losses, rows["video"]

@@ -15,6 +15,7 @@ from videogvt.ops.attention import between_times
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
 from videogvt.pretrained.generation import MaskedGeneration, Stage
+from videogvt.recipes import flops
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean
@@ -134,6 +135,10 @@ class StageRecipe:
         numbers[f"grad_norm/{self.network}"] = Mean.of(optax.global_norm(grads))  # before it is clipped
         numbers["learning_rate"] = Mean.of(self.optimizer.schedule()(state.step))
         return state.replace(params={self.network: params}, opt={self.network: opt}, ema=ema), numbers
+
+    def flops(self, state: TrainState, batch: Mapping[str, Any]) -> float:
+        """See ``train.contracts.Recipe``."""
+        return flops.of_stage(self, state, batch)
 
     def weights(self, state: TrainState) -> Any:
         """The parameters that predict: the moving average, or the last ones where there is none."""

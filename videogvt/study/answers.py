@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from videogvt.evals import trivial
 from videogvt.evals.forecast import extrapolated
 from videogvt.inputs.targets import Target
-from videogvt.kinds import examples_of
+from videogvt.jobs.classifier import examples_of
 from videogvt.pretrained.codec import load_tokenizer
 from videogvt.pretrained.codes import Tokenizer
 from videogvt.pretrained.examples import Examples

@@ -27,7 +27,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt import experiment
+from videogvt import experiment, jobs
 from videogvt.core.registry import unknown_name
 from videogvt.evals.controls import CONTROLS
 from videogvt.nn.classifiers.tracks import TrackModel
@@ -72,7 +72,7 @@ class Member:
         if self.config["recipe"] in WITHOUT_LOOP:
             run = TrackRun.of(self.config, folder, data_dir)
             return run if self.rate is None else dataclasses.replace(run, splits=("validation",))
-        run = experiment.build(ConfigDict(self.config), folder, data_dir)
+        run = jobs.build(ConfigDict(self.config), folder, data_dir)
         if self.rate is None:
             return run
         return dataclasses.replace(run, evaluators={"validation": run.evaluators["validation"]})

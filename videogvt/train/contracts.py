@@ -69,6 +69,10 @@ class Recipe(Protocol):
         is different in every step. The loop adds one to ``state.step``.
         """
 
+    def flops(self, state: TrainState, batch: Mapping[str, Any]) -> float:
+        """Twice the multiplications of one step's products and convolutions, as is usual: three times a forward pass.
+        Of the state, ``frozen`` included, and of the global batch shapes count alone."""
+
 
 class BatchIterator(Protocol):
     """An endless iterator over batches that can be stopped and taken up again."""
