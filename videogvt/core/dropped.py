@@ -19,20 +19,27 @@ def check_name(source: Any) -> None:
         raise ValueError(f"{source} is of {BY_HAND}.")
 
 
-def check_config(config: Mapping[str, Any], holder: Any) -> None:
-    """An error where a config needs what was dropped.
+def check_config(config: Any, holder: Any) -> None:
+    """An error where a config needs what was dropped; what else is wrong with it is not looked at.
 
     Args:
-      config: plain values, or sections of it, as in the ``config.json`` of a run or of an exported folder.
+      config: of a run or an exported folder, plain values, or sections of one.
       holder: what it is the config of, for the message.
     """
-    tokenizer, tasks = (config.get(name) or {} for name in ("tokenizer", "tasks"))
+    tokenizer = _part(config, "tokenizer")
+    check_name(_part(config, "generator").get("tokenizer"))  # that an exported generator goes with
     if tokenizer.get("spectrum"):
         raise ValueError(f"{holder} uses tokenizer.spectrum, {BY_HAND}.")
-    for key, value in (("tokenizer.quantizer.bound", (tokenizer.get("quantizer") or {}).get("bound")),
-                       ("tasks.rule", tasks.get("rule"))):
+    for key, value in (("tokenizer.quantizer.bound", _part(tokenizer, "quantizer").get("bound")),
+                       ("tasks.rule", _part(config, "tasks").get("rule"))):
         if value == "clip":
             raise ValueError(f"{holder} uses {key} = 'clip' of {BY_HAND}.")
     if tokenizer.get("keep_conditions"):
         raise ValueError(f"{holder} uses tokenizer.keep_conditions, {LAST}; remove the key: codes of conditions are "
                          "now made while training.")
+
+
+def _part(config: Any, name: str) -> Mapping[str, Any]:
+    """A section; {} where there is none."""
+    found = config.get(name) if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

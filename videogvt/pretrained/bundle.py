@@ -68,8 +68,7 @@ def read_bundle(folder: pathlib.Path) -> Bundle:
       ValueError: a file is not the one that was written, or the network is of a kind that was dropped.
     """
     config = _config(folder)
-    dropped.check_name(config.get("generator", {}).get("tokenizer"))
-    for part in (config, config.get("run", {})):
+    for part in (config, config.get("run")):
         dropped.check_config(part, folder)
     leaves = _read(folder, WEIGHTS, config)
     inner = {path[: end] for path in leaves for end, letter in enumerate(path) if letter == "/"}
