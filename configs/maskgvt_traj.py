@@ -24,7 +24,7 @@ To go on from long's weights, and to grow a trained single-task run into the mul
 docs/record.md has hardware, time and figures of all but B and L, which were not trained.
 
 ``transformer.causal_frames`` lets each frame of codes see itself and those before it, so that all frames of a clip are
-learned at once, each from the true ones before it; tasks that give pixels of later frames need it off.
+learned at once, each from the true ones before it; with ``conditions_ahead`` also what a task gives of later frames.
 ``masking.schedule`` says how many of the tokens of a clip, or then of each of its frames, are masked.
 "between:0.5,1" masks evenly from a half to all, three quarters on average; "fixed:0.75" always three quarters, "pow3"
 1 - u^3 of them for an even u, and "cosine" is the paper's curve. Where tasks see pixels, the paper's COMMIT shows a
@@ -165,11 +165,11 @@ def _multitask() -> ConfigDict:
     """The ten tasks in turn, one a step, from the weights of ``guided``."""
     config = _guided()
     config.tasks.names = ALL_TASKS
-    config.tasks.weights = (1, 1, 1, 1, 1, 1, 1, 1, 3, 1)  # generation by class is the hardest
     config.tasks.background = 1.0  # not the paper's black, beside which half a ball has no code of its own
-    config.transformer.causal_frames = False  # tasks that give later frames ask for a network that sees them
-    config.masking.frames_before = 0.8  # in most clips all frames before a random one are shown, as in decoding
-    config.train.steps = 8000
+    config.transformer.conditions_ahead = True  # and of later frames what a task gives, in its places
+    config.train.steps = 2000
+    config.train.save_every = 250
+    config.evals.every = 1000
     return config
 
 

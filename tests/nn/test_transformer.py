@@ -15,7 +15,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
-from videogvt.nn.transformer import MaskedTransformer, attention_probabilities, check_tokens, frames_seen
+from videogvt.nn.frames import frames_seen
+from videogvt.nn.transformer import MaskedTransformer, attention_probabilities, check_tokens
 from videogvt.ops import attention, linear
 from videogvt.ops.rotary import angles, rotate
 

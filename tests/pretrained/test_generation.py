@@ -23,11 +23,16 @@ def made(recipe, **options):
     return jax.jit(lambda state: recipe.predict_fns["generate"](state, *arguments, keys_B, **options))(state)
 
 
-@pytest.mark.parametrize("beside,guidance", [(False, 0.0), (True, 0.0), (False, 2.0), (True, 2.0)])
-def test_with_what_is_known_of_earlier_frames_kept(beside, guidance, monkeypatch):
-    """Without chance both ways find the same codes, from a class and from a first frame shown in place or beside."""
-    fields = {"condition_embeddings": True, "condition": "none"} if beside else {}
-    recipe = masked_recipe(("CG", "FP:2"), causal_frames=True, **fields)
+BESIDE = {"condition_embeddings": True, "condition": "none"}
+AHEAD = {"conditions_ahead": True}
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("fields", [{}, BESIDE, AHEAD])
+def test_with_what_is_known_of_earlier_frames_kept(fields, guidance, monkeypatch):
+    """Without chance both ways find the same codes, from a class and from a first frame shown in place or beside, or a
+    part of all frames."""
+    recipe = masked_recipe(("CG", "OPC" if fields == AHEAD else "FP:2"), causal_frames=True, **fields)
     recipe = recipe.with_decoding(sampler="frames", steps=PASSES, temperature=0.0, guidance=guidance)
     kept = made(recipe, keep_steps=True)
     monkeypatch.setattr(MaskedGeneration, "_framewise", property(lambda self: False))

@@ -3,7 +3,7 @@
 MAGVIT (arXiv 2212.05199, section 3 and appendix) predicts all codes of a clip at once with BERT (arXiv 1810.04805).
 This is the one its released code builds, "simplified_bert", to the letter: names of parameters, post-norm layers,
 epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary``, ``condition_embeddings``,
-``codebook_embeddings`` and ``causal_frames`` are variants of ours.
+``codebook_embeddings``, ``causal_frames`` and ``conditions_ahead`` are variants of ours.
 
     x = drop(LN(word[token] + position[index] (+ segment[0 or 1])                embedding, not scaled by sqrt(D)
                 (+ W0 word[condition] + b0)))
@@ -24,8 +24,9 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.nn.codebook import CodebookProjection, added, check_codebook, with_rows
+from videogvt.nn.frames import Layout, frame_by_frame, given_ahead, whole
 from videogvt.nn.linear import Dense, Norm
-from videogvt.ops.attention import attend, attend_cached, empty_cache
+from videogvt.ops.attention import attend, attend_cached, empty_cache, visible
 from videogvt.ops.linear import linear
 from videogvt.ops.rotary import angles, rotate
 
@@ -61,31 +62,14 @@ def lookup(table: Callable, ids):
     return table(ids.astype(jnp.uint32))
 
 
-def attention_probabilities(query, key, seen_LL: np.ndarray | None = None):
+def attention_probabilities(query, key, seen_LL: np.ndarray | None = None, ignored_BL=None):
     """softmax(query key^T / sqrt(width of a head)) in float32: two (B, L, A, width of a head) to (B, A, L, L).
 
-    Over the positions that are seen; None for all.
+    Over the positions that are seen and not ignored; None for all, and for none.
     """
     logits = jnp.einsum("BQAd,BKAd->BAQK", query, key, preferred_element_type=jnp.float32)
-    return jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1, where=seen_LL)
-
-
-def frames_seen(grid: tuple[int, int, int], prefix: int, taught: bool) -> np.ndarray:
-    """Whether a position (row) sees another (column) where no code sees a frame after its own: (L, L), bool.
-
-    Args:
-      grid: (t, h, w) of the codes.
-      prefix: how many positions come before them; they see each other alone, and all others see them.
-      taught: whether the codes stand there twice, first as they are and then as they are to be told from: these see of
-        their own frame what is to be told, and of the frames before it the codes as they are.
-    """
-    frame_N = np.repeat(np.arange(grid[0]), grid[1] * grid[2])
-    clean_L = np.concatenate([np.full(prefix, -1), frame_N])
-    seen_LL = clean_L[:, None] >= clean_L
-    if not taught:
-        return seen_LL
-    before_NL, same_NN = frame_N[:, None] > clean_L, frame_N[:, None] == frame_N
-    return np.block([[seen_LL, np.zeros((len(clean_L), len(frame_N)), bool)], [before_NL, same_NN]])
+    seen = seen_LL if ignored_BL is None else visible(seen_LL, ignored_BL)
+    return jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1, where=seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +87,8 @@ class Style:
     param_dtype: Any
     train: bool
     maps: bool
-    places_L: np.ndarray | jax.Array | None = None
+    layout: Layout
     angles_Lp: np.ndarray | jax.Array | None = None
-    seen_LL: np.ndarray | None = None
 
     def dense(self, features, name: str, axis=-1):
         return Dense(
@@ -142,7 +125,7 @@ class BertEmbed(nn.Module):
             rows_KD = CodebookProjection(style.hidden, 0.1, style.param_dtype, name="codebook_embeddings")(codebook_KC)
             words = with_rows(table, rows_KD)
         x_BLD = lookup(words, tokens_BL)
-        x_BLD += style.embed(self.sequence_length, "position_embeddings")(jnp.asarray(style.places_L))
+        x_BLD += style.embed(self.sequence_length, "position_embeddings")(jnp.asarray(style.layout.places_L))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
         if conditions_BL is not None:
@@ -169,14 +152,15 @@ class SelfAttention(nn.Module):
             query, key = rotate(query, style.angles_Lp), rotate(key, style.angles_Lp)
         if cache is not None:
             maps_BALL = None
-            mixed, cache = attend_cached(query, key, value, cache, style.places_L[0])
+            mixed, cache = attend_cached(query, key, value, cache, style.layout.write, style.layout.cached_BL)
         elif style.maps or (style.train and style.attention_dropout):
-            maps_BALL = attention_probabilities(query, key, style.seen_LL)
+            maps_BALL = attention_probabilities(query, key, style.layout.seen_LL, style.layout.ignored_BL)
             dropped_BALL = nn.Dropout(style.attention_dropout)(maps_BALL, deterministic=not style.train)
             mixed = jnp.einsum("BAQK,BKAd->BQAd", dropped_BALL.astype(value.dtype), value)
         else:
             maps_BALL = None
-            mixed = attend(query, key, value, seen_LL=style.seen_LL, implementation=style.attention)
+            mixed = attend(query, key, value, seen_LL=style.layout.seen_LL, ignored_BL=style.layout.ignored_BL,
+                           implementation=style.attention)
         return style.dense(style.hidden, "out", axis=(-2, -1))(mixed), maps_BALL, cache
 
 
@@ -278,6 +262,8 @@ class MaskedTransformer(nn.Module):
         the tokenizer's, one for reading and one for answering; see ``nn.codebook``.
       causal_frames: whether a code sees its own frame of codes and those before it, and no later one; needs ``grid``.
         Then a clip's frames can all be learned at once from the true ones before each: see ``taught_BL`` below.
+      conditions_ahead: with ``causal_frames``, whether a code also sees what a task gives of later frames, as condition
+        tokens in their places, see ``nn.frames``. It has no parameters: where nothing is given it changes nothing.
       remat: whether the backward pass computes every layer anew instead of storing what is inside.
       dtype: of the computation; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.
@@ -299,6 +285,7 @@ class MaskedTransformer(nn.Module):
     condition_embeddings: bool = False
     codebook_embeddings: bool = False
     causal_frames: bool = False
+    conditions_ahead: bool = False
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -312,12 +299,17 @@ class MaskedTransformer(nn.Module):
             if getattr(self, name) and (self.grid is None or math.prod(self.grid) > self.sequence_length):
                 raise ValueError(f"{name}=True needs the grid (t, h, w) of the codes, at most sequence_length="
                                  f"{self.sequence_length} of them; found grid={self.grid}.")
+        if self.conditions_ahead and (self.condition_embeddings or not self.causal_frames):
+            raise ValueError(
+                "conditions_ahead=True is for networks with causal_frames, whose codes would see nothing of what is "
+                f"given of later frames, and without condition_embeddings; found causal_frames={self.causal_frames} "
+                f"and condition_embeddings={self.condition_embeddings}.")
         if self.rotary:
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
     def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None, taught_BL=None,
-                 train: bool = False, start: int = 0, ids: int | None = None):
+                 ahead_BN=None, train: bool = False, start: int = 0, ids: int | None = None):
         """Logits, float32 (B, L - start, ids).
 
         Args:
@@ -330,26 +322,42 @@ class MaskedTransformer(nn.Module):
           taught_BL: with ``causal_frames``, tokens of which every frame of ``tokens_BL`` sees the prefix and the frames
             before its own in place of those in ``tokens_BL``, so that one call learns what sampling one frame after
             another asks for (complete teacher forcing, MAGI, arXiv 2501.12389). ``start`` is then the prefix's length.
+          ahead_BN: with ``conditions_ahead``, condition tokens, -1 where nothing is given; None for nothing anywhere.
           train: whether to drop; needs an rng "dropout" unless both rates are 0.
           start: the first position whose logits are asked for.
           ids: how many ids' logits, from 0 on; None for all V.
         """
-        inputs = self._inputs(tokens_BL, segments_BL, conditions_BL)
-        if taught_BL is None:
-            return self._forward(*inputs, codebook_KC, train, start=start, ids=ids)[0]
-        self._check_taught(taught_BL, start)
-        taught = self._inputs(taught_BL, segments_BL, conditions_BL)
-        twice = (both if both is None else jnp.concatenate([both, single[:, start:]], axis=1)
-                 for both, single in zip(taught, inputs))
-        return self._forward(*twice, codebook_KC, train, start=self.sequence_length, ids=ids, taught=True)[0]
+        parts = [self._inputs(tokens_BL, segments_BL, conditions_BL)]
+        if taught_BL is not None:
+            self._check_taught(taught_BL, start)
+            told = [beside if beside is None else beside[:, start:] for beside in parts[0]]
+            parts = [self._inputs(taught_BL, segments_BL, conditions_BL), told]
+        if ahead_BN is not None:
+            parts.append(self._given(ahead_BN))
+        layout = whole(self.grid, self.sequence_length, causal=self.causal_frames, taught=taught_BL is not None,
+                       ahead_BN=ahead_BN, start=start)
+        joined = (None if kind[0] is None else jnp.concatenate(kind, axis=1) for kind in zip(*parts))
+        return self._forward(*joined, codebook_KC, layout, train, ids=ids)[0]
 
     def init_cache(self, batch: int):
         """Keys and values of no inputs yet; see ``ops.attention.empty_cache``."""
-        shape = (batch, self.sequence_length, self.heads, self.hidden // self.heads)
+        length = self.sequence_length + (self.sequence_length - self._prefix if self.conditions_ahead else 0)
+        shape = (batch, length, self.heads, self.hidden // self.heads)
         return empty_cache(self.layers, shape, self.dtype)
 
+    def look_ahead(self, ahead_BN, cache, *, codebook_KC=None):
+        """The cache with what is given, for networks with ``conditions_ahead``, after the prefix was stepped through.
+
+        Args:
+          ahead_BN: see ``__call__``; the steps that follow are to be told the same.
+          cache: with the prefix.
+          codebook_KC: see ``__call__``.
+        """
+        layout = given_ahead(self.grid, self.sequence_length, ahead_BN)
+        return self._forward(*self._given(ahead_BN), codebook_KC, layout, cache=cache)[2]
+
     def step(self, tokens_Bk, position, cache, *, segments_BL=None, conditions_BL=None, codebook_KC=None,
-             ids: int | None = None):
+             ahead_BN=None, ids: int | None = None):
         """What ``__call__`` says at the prefix, or at one frame of codes, for networks with ``causal_frames``.
 
         Pure, so that a scan can go through it: ``model.apply(variables, tokens_Bk, position, cache, method="step")``.
@@ -359,6 +367,7 @@ class MaskedTransformer(nn.Module):
           position: of the first of them, an integer or a traced one. All before it were stepped through, in order.
           cache: of ``init_cache``, or what the last step of what comes before returned.
           segments_BL, conditions_BL, codebook_KC, ids: see ``__call__``; those beside tokens of these k alone.
+          ahead_BN: what ``look_ahead`` was told; None where it was not asked.
 
         Returns:
           Logits (B, k, ids), float32, and the cache with these tokens.
@@ -369,32 +378,30 @@ class MaskedTransformer(nn.Module):
         check_tokens(tokens_Bk, self.vocab_size)
         beside = {"segment": segments_BL, "condition": conditions_BL}
         beside = (self._beside(kind, ids_BL, tokens_Bk.shape) for kind, ids_BL in beside.items())
-        logits, _, cache = self._forward(tokens_Bk, *beside, codebook_KC, ids=ids, position=position, cache=cache)
+        if self.conditions_ahead and ahead_BN is None:
+            ahead_BN = jnp.full((len(tokens_Bk), self.sequence_length - self._prefix), -1)
+        layout = frame_by_frame(self.grid, self.sequence_length, tokens_Bk.shape[1], position, ahead_BN)
+        logits, _, cache = self._forward(tokens_Bk, *beside, codebook_KC, layout, ids=ids, cache=cache)
         return logits, cache
 
     def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
         inputs = self._inputs(tokens_BL, segments_BL, conditions_BL)
-        return jnp.stack(self._forward(*inputs, codebook_KC, maps=True)[1])
+        layout = whole(self.grid, self.sequence_length, causal=self.causal_frames)
+        return jnp.stack(self._forward(*inputs, codebook_KC, layout, maps=True)[1])
 
     @nn.compact
-    def _forward(self, tokens_BL, segments_BL, conditions_BL, codebook_KC, train: bool = False, maps: bool = False,
-                 start: int = 0, ids: int | None = None, taught: bool = False, position=None, cache=None):
+    def _forward(self, tokens_BL, segments_BL, conditions_BL, codebook_KC, layout: Layout, train: bool = False,
+                 maps: bool = False, ids: int | None = None, cache=None):
         check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
         codebook_KC = codebook_KC if self.codebook_embeddings else None
-        places_L, caches = np.arange(self.sequence_length), list(cache or [None] * self.layers)
-        if taught:
-            places_L = np.concatenate([places_L, places_L[self._prefix:]])
-        if cache is not None:
-            places_L = position + jnp.arange(tokens_BL.shape[1])
-        angles_Lp = None
+        caches, angles_Lp = list(cache or [None] * self.layers), None
         if self.rotary:
             of_all_Lp = angles(self.grid, self._prefix, self.hidden // self.heads)
-            angles_Lp = of_all_Lp[places_L] if cache is None else jnp.asarray(of_all_Lp)[places_L]
+            angles_Lp = of_all_Lp[layout.places_L] if cache is None else jnp.asarray(of_all_Lp)[layout.places_L]
         style = Style(
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
-            self.attention, self.dtype, self.param_dtype, train, maps, places_L, angles_Lp,
-            frames_seen(self.grid, self._prefix, taught) if self.causal_frames and cache is None else None)
+            self.attention, self.dtype, self.param_dtype, train, maps, layout, angles_Lp)
         x_BLD, words_VD = BertEmbed(self.vocab_size, self.sequence_length, style, name="BertEmbed_0")(
             tokens_BL, segments_BL, conditions_BL, codebook_KC)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
@@ -404,7 +411,8 @@ class MaskedTransformer(nn.Module):
             found.append(maps_BALL)
         if style.pre_norm:
             x_BLD = style.norm("final_ln")(x_BLD)
-        logits_BLK = BertMlmLayer(style, name="BertMlmLayer_0")(x_BLD[:, start:], words_VD, ids, codebook_KC)
+        answered_BLD = x_BLD[:, layout.start:layout.stop]
+        logits_BLK = BertMlmLayer(style, name="BertMlmLayer_0")(answered_BLD, words_VD, ids, codebook_KC)
         return logits_BLK, found, tuple(caches)
 
     @property
@@ -415,6 +423,14 @@ class MaskedTransformer(nn.Module):
         tokens_BL = self._checked(tokens_BL)
         beside = {"segment": segments_BL, "condition": conditions_BL}
         return tokens_BL, *(self._beside(kind, ids_BL, tokens_BL.shape) for kind, ids_BL in beside.items())
+
+    def _given(self, ahead_BN):
+        """Inputs that stand for what is given; where nothing is nobody looks at them."""
+        if not self.conditions_ahead:
+            raise ValueError("ahead_BN is for networks with conditions_ahead, and this one would not see it.")
+        tokens_BN = jnp.maximum(jnp.asarray(ahead_BN), 0)
+        check_tokens(tokens_BN, self.vocab_size)
+        return tokens_BN, jnp.ones_like(tokens_BN) if self.segment_embeddings else None, None
 
     def _check_taught(self, taught_BL, start: int) -> None:
         if not self.causal_frames:

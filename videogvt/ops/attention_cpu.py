@@ -10,8 +10,8 @@ import jax.numpy as jnp
 def attend(query_BLAd, key_BLAd, value_BLAd, hidden_LL=None):
     """softmax(query key^T / sqrt(d)) value of clips, positions, heads and the width d of a head: (B, L, A, d).
 
-    ``hidden_LL`` are numbers that are added to the logits of all clips and heads, constants: 0 where the position of
-    the row sees that of the column, and as good as -infinity where it does not.
+    ``hidden_LL`` are numbers that are added to the logits, of all clips and heads or (B, 1, L, L) of each clip,
+    constants: 0 where the position of the row sees that of the column, and as good as -infinity where it does not.
     """
     return _forward(query_BLAd, key_BLAd, value_BLAd, hidden_LL)[0]
 

@@ -153,7 +153,7 @@ class MaskedGeneration(Stage):
           prefix_BP: see ``TaskTable.prefix``.
           segments_BN: 1 where a condition token is shown; used by networks with ``segment_embeddings`` alone.
           conditions_BN: condition tokens, MASK where nothing is given; used by networks with ``condition_embeddings``
-            alone.
+            or ``conditions_ahead`` alone.
           codebook_KC: see ``codebook``; used by networks with ``codebook_embeddings`` alone.
           taught_BN: the codes that frames after theirs see, for networks with ``causal_frames`` alone; None for
             ``tokens_BN`` themselves.
@@ -166,7 +166,8 @@ class MaskedGeneration(Stage):
             {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1), taught_BL=taught_BL,
             segments_BL=jnp.pad(segments_BN.astype(jnp.int32), before),
             conditions_BL=jnp.pad(conditions_BN.astype(jnp.int32), before, constant_values=self.vocabulary.mask),
-            codebook_KC=codebook_KC, train=train, rngs=rngs, start=start, ids=self.vocabulary.num_codes,
+            codebook_KC=codebook_KC, ahead_BN=self._ahead(conditions_BN), train=train, rngs=rngs, start=start,
+            ids=self.vocabulary.num_codes,
         )
 
     def __call__(
@@ -227,15 +228,18 @@ class MaskedGeneration(Stage):
         start, cells = prefix_BP.shape[1], self.latent_shape[1] * self.latent_shape[2]
         at_hand = lambda rows_BN, frame: jax.lax.dynamic_slice_in_dim(rows_BN, frame * cells, cells, 1)  # noqa: E731
 
-        def step(tokens_Bk, position, cache, segments_Bk, conditions_Bk):
+        ahead_BN = self._ahead(conditions_BN)
+
+        def step(tokens_Bk, position, cache, segments_Bk, conditions_Bk, ahead_BN=None):
             return self.transformer.apply(
                 {"params": params}, tokens_Bk, position, cache, segments_BL=segments_Bk, conditions_BL=conditions_Bk,
-                codebook_KC=codebook_KC, ids=self.vocabulary.num_codes, method="step")
+                codebook_KC=codebook_KC, ahead_BN=ahead_BN, ids=self.vocabulary.num_codes, method="step")
 
         def conditional(tokens_Bn, frame, cache):
             shown_Bn = at_hand(in_place_BN, frame) & (tokens_Bn == at_hand(condition_BN, frame))
             beside_Bn = at_hand(conditions_BN, frame)
-            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), beside_Bn)
+            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), beside_Bn,
+                        ahead_BN)
 
         def unconditional(tokens_Bn, frame, cache):
             kept_Bn = at_hand(in_place_BN & self.decoding.keep_condition, frame)
@@ -249,6 +253,9 @@ class MaskedGeneration(Stage):
             return step(prefix_BP, 0, cache, nothing_BP, jnp.full_like(prefix_BP, self.vocabulary.mask))[1]
 
         step_fns, caches = [conditional], [after(prefix_BP)]
+        if ahead_BN is not None:
+            caches = [self.transformer.apply(
+                {"params": params}, ahead_BN, caches[0], codebook_KC=codebook_KC, method="look_ahead")]
         if self.decoding.guidance:
             step_fns, caches = [*step_fns, unconditional], [*caches, after(self._unconditional_prefix(prefix_BP))]
         return self.decoding.framewise(
@@ -260,8 +267,14 @@ class MaskedGeneration(Stage):
         return made if decoded.steps is None else made | {"steps": decoded.steps}
 
     def beside(self, condition_BN, visible_BN) -> jax.Array:
-        """What networks with ``condition_embeddings`` are told of conditions: their tokens, MASK where none is."""
+        """What networks are told of conditions beside what stands in their place: their tokens, MASK where none is."""
         return jnp.where(visible_BN, condition_BN, self.vocabulary.mask).astype(jnp.int32)
+
+    def _ahead(self, conditions_BN) -> jax.Array | None:
+        """What networks with ``conditions_ahead`` see of later frames: condition tokens, -1 where nothing is given."""
+        if not (self.transformer.conditions_ahead and self.tasks.needs_condition):
+            return None
+        return jnp.where(conditions_BN == self.vocabulary.mask, -1, conditions_BN)
 
     def _unconditional_prefix(self, prefix_BP):
         """No class; and the task of generating all, where the network was trained on it."""

@@ -54,6 +54,8 @@ def of_stage(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
         beside = {"segments_BL": tokens_BL, "conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
         if recipe.network == "transformer" and network.causal_frames:
             beside |= {"taught_BL": tokens_BL, "start": generation.vocabulary.prefix_length}
+            if network.conditions_ahead and generation.tasks.needs_condition:
+                beside |= {"ahead_BN": tokens_BL[:, generation.vocabulary.prefix_length:]}
         return network.apply({"params": params}, tokens_BL, codebook_KC=generation.blank_codebook(), **beside)
 
     total = TRAINED * count_flops(forward, state.params[recipe.network], tokens_BL)

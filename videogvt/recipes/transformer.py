@@ -252,6 +252,8 @@ class TransformerRecipe(StageRecipe):
             raise ValueError(
                 f"masking.frames_before is {self.masking.frames_before} and transformer.causal_frames is on, which "
                 "shows every frame those before it in any case. Set masking.frames_before = 0.")
+        if self.generation.transformer.conditions_ahead:
+            return
         visible_nthw = self.generation.tasks.visible_nthw
         hidden_nt, given_nt = ~visible_nthw.all((2, 3)), visible_nthw.any((2, 3))
         late_n = (given_nt & (np.cumsum(hidden_nt, axis=1) - hidden_nt > 0)).any(1)
@@ -259,7 +261,8 @@ class TransformerRecipe(StageRecipe):
             names = [name for name, late in zip(self.generation.tasks.names, late_n) if late]
             raise ValueError(
                 f"transformer.causal_frames is on, whose codes see no frame after their own, and the tasks {names} "
-                "give pixels of frames after some that are to be told. Turn it off, or leave these tasks out.")
+                "give pixels of frames after some that are to be told. Set transformer.conditions_ahead = True, turn "
+                "causal_frames off, or leave these tasks out.")
 
     @property
     def _causal(self) -> bool:
