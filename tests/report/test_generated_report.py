@@ -87,6 +87,10 @@ def test_tables_hold_every_row(workdir):
     headings, lines = prediction.table(run.grid("prediction"))
     assert [line[0] for line in lines] == ["CFP:3", "FI", "FP:3", "IPC", "OPC"] and lines[0][1] == "0.00"
     assert "FP:3, circular" in {line[0] for line in prediction.late_table(run.grid("prediction"))[1]}
+    headings, lines = prediction.horizon_table(run.files["prediction"]["horizons"])
+    assert headings == ["task and class", "1 frame, px", "2 frames, px", "4 frames, px"]
+    assert {line[0].partition(",")[0] for line in lines} == {"FP:3", "CFP:3"} and len(lines) == 12
+    assert lines[0][1].startswith("0.00 / ") and lines[0][1].count(" / ") == 3
 
 
 def grid(**own: float) -> dict[str, dict[str, float]]:

@@ -10,6 +10,7 @@ from videogvt.report.generation import cell
 from videogvt.report.grids import Table
 from videogvt.report.images import spread, strip, webp
 from videogvt.report.runs import Arrays, Grid, Run
+from videogvt.tasks import TASKS
 
 ANSWERS = {"copy": "copy", "constant_velocity": "constant velocity", "constant_acceleration": "constant acceleration",
            "interpolation": "interpolation"}
@@ -89,10 +90,31 @@ def sections(run: Run, name: str) -> Iterator[str]:
     if lines:
         blocks += [page.heading("Late errors by class"), page.table(headings, lines, strong=1)]
     if "horizons" in files:
+        headings, lines = horizon_table(files["horizons"])
+        if lines:
+            blocks += [page.heading("Errors by class, so many frames after the last given one"),
+                       page.table(headings, lines, strong=1)]
         blocks.append(page.picture(figures.as_png(horizons(files["horizons"])), "error over the horizon", frame=False))
     yield page.section(title, *blocks)
     if "samples" in files and name != "validation":
         yield page.section(f"Predicted clips: {name}", *_samples(files["samples"]))
+
+
+def horizon_table(arrays: Arrays) -> Table:
+    """Headings and lines: of frame prediction, the mean errors of found frames at horizons that double, by class: the
+    generator's / copying's / constant velocity's / constant acceleration's."""
+    names, rows = arrays["tasks"].tolist(), arrays["rows"].tolist()
+    frames = [2**power for power in range(arrays["error"].shape[3].bit_length()) if 2**power < arrays["error"].shape[3]]
+    shown = [rows.index(row) for row in ("", "copy", "constant_velocity", "constant_acceleration")]
+    lines = []
+    for place, task in enumerate(names):
+        if TASKS[task.partition(":")[0]].family != "frame_prediction":
+            continue
+        for label, name in enumerate(["all classes", *arrays["class_names"].tolist()]):
+            error_RT = arrays["error"][place, shown, label]
+            cells = [" / ".join("–" if np.isnan(value) else f"{value:.2f}" for value in error_RT[:, h]) for h in frames]
+            lines.append([f"{task}, {name}", *cells])
+    return ["task and class", *(f"{h} frame{'s' * (h > 1)}, px" for h in frames)], lines
 
 
 def horizons(arrays: Arrays) -> Figure:
