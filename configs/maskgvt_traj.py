@@ -33,8 +33,8 @@ masked token's condition in its place.
 (the paper's), "margin", "speaking", "random", "halton", "frames", "bisection", "draft_and_revise" or "remasking";
 ``videogvt/decode`` has their fields and sources. Where a rule asks for the empty code, ``empty`` is "most_frequent":
 the most frequent code of the training clips. ``benchmarks/samplers.py`` sets them side by side.
-The codes of the training clips are written once, to the data root; where tasks see pixels, codes of clips and of padded
-clips are made while training.
+The codes of the training clips are written once, to the data root. Where tasks see pixels, the codes of what they give
+follow from these for cells that are given whole, if a code is of its own cell alone; others are made while training.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -167,6 +167,7 @@ def _multitask() -> ConfigDict:
     config.tasks.names = ALL_TASKS
     config.tasks.background = 1.0  # not the paper's black, beside which half a ball has no code of its own
     config.transformer.conditions_ahead = True  # and of later frames what a task gives, in its places
+    config.data.batch_size = 8
     config.train.steps = 2000
     config.train.save_every = 250
     config.evals.every = 1000

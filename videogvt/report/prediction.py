@@ -33,7 +33,7 @@ def applies(grid: Grid) -> bool:
 def sentence(grid: Grid) -> str:
     """Which tasks beat their trivial answers."""
     own = grid[""]
-    lost = [task for task, numbers in grid.items() if numbers.get("error_vs_trivial", 0.0) >= 1.0]
+    lost = [task for task in tasks(grid) if grid[task].get("error_vs_trivial", 0.0) >= 1.0]
     return (f"It beats the trivial answer in {own['tasks_beating_trivial']:.0f} of {own['tasks']:.0f} tasks"
             + (f"; not in {', '.join(lost)}" if lost else "") + ".")
 
