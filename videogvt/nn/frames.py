@@ -20,7 +20,8 @@ class Layout:
     """The positions of one call.
 
     Attributes:
-      places_L: where each stands in the sequence of prefix and codes; traced where a step goes through a clip.
+      places_L: where each stands in the sequence of prefix and codes; traced where a step goes through a clip. None for
+        layers alone, without embeddings.
       seen_LL: whether the position of the row sees that of the column; None for all.
       ignored_BL: what no position of a clip sees all the same; None for nothing.
       start, stop: the positions whose logits are asked for.
@@ -28,7 +29,7 @@ class Layout:
       cached_BL: with a cache, which keys all of these positions see, (B or 1, length of the cache).
     """
 
-    places_L: np.ndarray | jax.Array
+    places_L: np.ndarray | jax.Array | None = None
     seen_LL: np.ndarray | None = None
     ignored_BL: jax.Array | None = None
     start: int = 0

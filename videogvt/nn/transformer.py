@@ -87,7 +87,7 @@ class Style:
     param_dtype: Any
     train: bool
     maps: bool
-    layout: Layout
+    layout: Layout = Layout()
     angles_Lp: np.ndarray | jax.Array | None = None
 
     def dense(self, features, name: str, axis=-1):
