@@ -44,10 +44,12 @@ Config = Mapping[str, Any]
 RECIPES = (*KINDS, "study")
 FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
 OPTIONS = (
-    ("config", str, "name of a world; see docs/world.md"), ("path", str, "folder of a data set in the clip format"),
+    ("config", str, "name of a world; see docs/world.md and docs/digits.md"),
+    ("path", str, "folder of a data set in the clip format"),
     ("codes", str, "name of the set, by which its folder below codes/ is called"),
     ("files", str | None, "folder of .npz files that --mode=import reads; see docs/tokens.md"),
     ("frames", int | None, "frames of a clip that stay, evenly spaced from the first on; None for all"),
+    ("crops", int | None, "side in px of single digits that are cut out of the clips; None for whole clips"),
     ("clips", int | None, "size of the training split; None for the world's own"),
     ("workers", int | None, "processes that build the data set; None for one per core"),
 )
