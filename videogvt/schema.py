@@ -246,6 +246,8 @@ def _coder(*more: str) -> Section:
 def _stage(config: Config, network: str, kind: Callable, decoding: Section, *given: str) -> dict[str, Section]:
     generation = {
         "judge": Key(str | None, doc="workdir of the judge of classes; none for no second opinion"),
+        "reader": Key(str | None, None, doc="workdir of the classifier of single digits, for clips of moving "
+                                           "digits; none for no figures of identities"),
         "per_class": Key(int, 100, "clips to generate of each class", Limits(1)),
         "limit": Key(int, 500, "clips to predict for each task", Limits(1)),
         "split": Key(str, "test", "of the real clips: test for figures that are reported, validation to choose by"),
