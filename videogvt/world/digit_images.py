@@ -97,13 +97,12 @@ def images_of(split: str) -> tuple[np.ndarray, ...]:
     if split not in SHARES:
         raise KeyError(f"Unknown split of digit images {split!r}; expected one of {', '.join(SHARES)}.")
     images_Nhw, digit_N = _images()
-    start = sum(share for name, share in SHARES.items() if list(SHARES).index(name) < list(SHARES).index(split))
-    parts = []
+    place, ends, parts = list(SHARES).index(split), np.cumsum([0.0, *SHARES.values()]), []
     for digit in range(DIGITS):
         own = np.flatnonzero(digit_N == digit)
         keys = [hashlib.sha256((16 * images_Nhw[image]).astype(np.uint8).tobytes()).hexdigest() for image in own]
         own = own[np.argsort(keys, kind="stable")]
-        first, last = (round(share * len(own)) for share in (start, start + SHARES[split]))
+        first, last = np.round(ends[place : place + 2] * len(own)).astype(int)
         parts.append(own[first:last])
     return tuple(parts)
 

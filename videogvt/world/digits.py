@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.world.digit_images import DIGITS, SHARES, Sprite, images_of, sprite
+from videogvt.world.digit_images import DIGITS, SHARES, Sprite, digit_of, images_of, sprite
 from videogvt.world.example import Field
 from videogvt.world.streams import stream
 
@@ -176,9 +176,8 @@ def digit_example(spec: DigitSpec, split: str, index: int) -> dict[str, np.ndarr
     front = int(stream(spec.seed, split, index, "front").integers(2))
     position_2T2, velocity_2T2 = _motion(spec, split, index, sprites)
     video_THWC, overlap_T = film(sprites, position_2T2, front, spec.height, spec.width)
-    owner = {int(one): digit for digit in set(PAIRS[label]) for one in images_of(split)[digit]}
     return {
-        "video": video_THWC, "label": np.int64(label), "digit": np.array([owner[one] for one in image]),
+        "video": video_THWC, "label": np.int64(label), "digit": np.array([digit_of(one) for one in image]),
         "image": np.array(image), "position": position_2T2.astype(np.float32),
         "velocity": velocity_2T2.astype(np.float32), "front": np.int64(front), "overlap": overlap_T,
         "size": np.int64(spec.size), "fps": np.float32(spec.fps), "seed": np.int64(spec.seed),
