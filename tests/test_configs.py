@@ -17,6 +17,7 @@ from videogvt.recipes.perceptual import Perceptual
 from videogvt.train import journal
 from videogvt.train.parallel import global_shapes, numeric
 from videogvt.train.program import Program
+from videogvt.world.digits import DIGIT_SPECS
 from videogvt.world.spec import SPECS
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -55,7 +56,7 @@ class BlackClips:
     splits, available = ("train", "validation", "test"), ("video", "label", "id")
 
     def __init__(self, name, split, *, fields=("video", "label"), data_dir=None, **options):
-        spec = SPECS[options["config"]] if name == "trajectories" else None
+        spec = {"trajectories": SPECS, "digits": DIGIT_SPECS}[name][options["config"]] if "config" in options else None
         frames = 1 if name == "images" else spec.num_frames if spec else options["num_frames"]
         self.shape = (frames, *((spec.height, spec.width) if spec else (options["height"], options["width"])), 3)
         self.fields = fields
@@ -150,10 +151,10 @@ def pictures(folder):
     return folder
 
 
-@pytest.mark.parametrize("name", ["vqvae_traj", "vqvae_videos", "vqvae2d_images"])
+@pytest.mark.parametrize("name", ["vqvae_traj", "vqvae_digits", "vqvae_videos", "vqvae2d_images"])
 def test_tiny_variants_train_evaluate_report_and_tokenize(name, tmp_path, capsys):
     config = module(name).get_config("tiny")
-    if name != "vqvae_traj":
+    if "folder" in config.data.options:
         config.data.options.folder = str(pictures(tmp_path) / config.data.source)
     workdir, data_dir = tmp_path / "run", tmp_path / "data"
     modes.train(config, workdir, data_dir)

@@ -18,7 +18,7 @@ LIMITS = {
     **_all(COUNT, """
         filters channel_multipliers norm_groups stem embedding_dim num_codes width features queries values
         layers hidden heads num_heads mlp patch tubelet spatial_layers temporal depths alpha beta lateral_frames
-        decoder_reach num_frames stride height width size block"""),
+        decoder_reach num_frames stride height width size block crops"""),
     **_all(FROM_ZERO, """
         encoder_blocks decoder_blocks blocks motion_blocks temporal_layers remat_levels fps workers clips"""),
     "levels": Limits(2), "num_bits": Limits(1, 18),

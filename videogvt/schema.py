@@ -43,10 +43,12 @@ Config = Mapping[str, Any]
 RECIPES = ("tokenizer", "transformer", "lm", "classifier", "study")
 FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
 OPTIONS = (
-    ("config", str, "name of a world; see docs/world.md"), ("path", str, "folder of a data set in the clip format"),
+    ("config", str, "name of a world; see docs/world.md and docs/digits.md"),
+    ("path", str, "folder of a data set in the clip format"),
     ("codes", str, "name of the set, by which its folder below codes/ is called"),
     ("files", str | None, "folder of .npz files that --mode=import reads; see docs/tokens.md"),
     ("frames", int | None, "frames of a clip that stay, evenly spaced from the first on; None for all"),
+    ("crops", int | None, "side in px of single digits that are cut out of the clips; None for whole clips"),
     ("clips", int | None, "size of the training split; None for the world's own"),
     ("workers", int | None, "processes that build the data set; None for one per core"),
 )
@@ -241,6 +243,8 @@ def _coder() -> Section:
 def _stage(config: Config, network: str, kind: Callable, decoding: Section, *given: str) -> dict[str, Section]:
     generation = {
         "judge": Key(str | None, doc="workdir of the judge of classes; none for no second opinion"),
+        "reader": Key(str | None, None, doc="workdir of the classifier of single digits, for clips of moving "
+                                           "digits; none for no figures of identities"),
         "per_class": Key(int, 100, "clips to generate of each class", Limits(1)),
         "limit": Key(int, 500, "clips to predict for each task", Limits(1)),
         "split": Key(str, "test", "of the real clips: test for figures that are reported, validation to choose by"),

@@ -12,6 +12,10 @@ BAIR = {"num_frames": 30, "height": 64, "width": 48}
     ("trajectories", {"config": "tiny"}, {"random_flip": {}}, (8, 32, 32)),
     ("trajectories", {}, {}, (16, 64, 64)),
     ("trajectories", {"config": "my_tracks.npz"}, {}, None),
+    ("digits", {"config": "digits_tiny"}, {}, (8, 32, 32)),
+    ("digits", {}, {}, (16, 64, 64)),
+    ("digits", {"crops": 24}, {}, (1, 24, 24)),
+    ("digits", {"config": "my_digits"}, {}, None),
     ("ucf101", BAIR, {}, (30, 64, 48)),
     ("ucf101", BAIR, {"temporal_window": {"num_frames": 16}, "center_crop": {"height": 32, "width": 40}}, (16, 32, 40)),
     ("ucf101", BAIR, {"sample_frames": {}}, (1, 64, 48)),
@@ -27,11 +31,15 @@ def test_classes():
     names = class_names({"source": "trajectories", "options": {"config": "classic4"}})
     assert names == ("linear", "circular", "helical", "parabolic")
     assert class_names({"source": "ucf101", "options": BAIR}) is None
+    pairs = class_names({"source": "digits", "options": {}})
+    assert len(pairs) == 55 and pairs[12] == "1-3"
+    assert class_names({"source": "digits", "options": {"crops": 24}}) == tuple("0123456789")
 
 
 @pytest.mark.parametrize(
     "source, options, transforms, pace",
     [
+        ("digits", {}, {}, (10.0, 1)),
         ("trajectories", {"config": "tiny"}, {}, (12.0, 1)), ("trajectories", {}, {}, (24.0, 1)),
         ("videos", {"folder": "x", "fps": 10.0, "stride": 2}, {}, (10.0, 2)),
         ("videos", {"folder": "x"}, {}, (None, 1)),

@@ -122,6 +122,7 @@ def every(directory, tmp_path_factory):
     files = {"folder": folder, "shares": {"train": 1.0}, "height": 8, "width": 8}
     return {
         "trajectories": {"config": "tiny", "workers": 1},
+        "digits": {"config": "digits_tiny", "workers": 1},
         "videos": {**files, "num_frames": 2, "workers": 1},
         "images": {**files, "workers": 1},
         "imported": {"path": directory},

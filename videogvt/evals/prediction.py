@@ -4,48 +4,31 @@ How errors are counted, and what the trivial answers are, stands in ``evals/hidd
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.generation import Generate
+from videogvt.evals.filled import FilledEval
 from videogvt.evals.hidden import by_horizon, error_columns, task_figures
 from videogvt.evals.motion import background, rows_of
-from videogvt.evals.rows import Columns, SplitEval, whole_table
+from videogvt.evals.rows import Columns, whole_table
 from videogvt.evals.seeds import averaged
-from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 from videogvt.world import tracker
 
 
 @dataclasses.dataclass(kw_only=True)
-class PredictionEval(SplitEval):
+class PredictionEval(FilledEval):
     """Measures a generator that is given a part of real clips, on every task of its table that gives one.
 
-    Attributes:
-      seed: of the keys; each task and clip has its own, so no figure depends on the batch size or the devices.
-      seeds: several of them, for figures that are means with their range (``seeds.averaged``); None for ``seed`` alone.
-        Files are of the first.
-      generate: the recipe's predict function, traceable; it must look at given pixels alone.
-      table: its tasks.
-      samples: clips of each task to keep for the report.
-      settings: of the decoding; among the facts alone.
-      (others: see ``SplitEval``; the source is of a world of tracked objects and has ``video``, ``label`` and ``id``)
+    See ``FilledEval``; the source is of a world of tracked objects and has ``video``, ``label`` and ``id``.
     """
-
-    generate: Generate
-    table: TaskTable
-    samples: int = 3
-    seeds: tuple[int, ...] | None = None
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         super().__post_init__()
-        self.seeds = self.seeds or (self.seed,)
         shown_nTHW = np.asarray(self.table.visible_pixels(jnp.arange(len(self.table.names))))
         self._shown = {place: shown_nTHW[place] for place in range(len(shown_nTHW)) if shown_nTHW[place].any()}
         if not self._shown:
@@ -92,7 +75,7 @@ class PredictionEval(SplitEval):
             common = {"index": index_B, "mask": batch["mask"] > 0, "label": batch["label"]}
             for place, visible_THW in self._shown.items():
                 task = self.table.names[place]
-                video_BTHWC = self._filled_in(state, place, index_B, batch, seed)
+                video_BTHWC = self.filled_in(state, place, index_B, batch, seed)
                 track_BT2 = tracker.track(video_BTHWC, still).position_T2
                 parts[task].append(common | error_columns(track_BT2, truth_BT2, visible_THW))
                 if self.within(index_B, self.samples):
@@ -100,23 +83,6 @@ class PredictionEval(SplitEval):
                                         "video": video_BTHWC})
         tables = {task: whole_table(part) for task, part in parts.items()}
         return tables, {task: whole_table(part)["video"] for task, part in shown.items() if part}
-
-    def _filled_in(
-        self, state: TrainState, place: int, index_B: np.ndarray, batch: Columns, seed: int
-    ) -> np.ndarray:
-        """This host's rows of the clips that the task at a place of the table makes of a batch, uint8."""
-        columns = {
-            "task": np.full(len(index_B), place, np.int32), "index": index_B.astype(np.int32),
-            "label": batch["label"].astype(np.int32), "video": batch["video"],
-        }
-        return self.on_rows("fill in", self._made, state)(columns, np.uint32(seed))
-
-    def _made(self, state: TrainState, batch: Mapping[str, jax.Array], seed: jax.Array) -> jax.Array:
-        key = jax.random.fold_in(jax.random.key(seed), batch["task"][0])
-        keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
-        video_BTHWC = batch["video"] / jnp.float32(255)
-        made = self.generate(state, batch["task"], batch["label"], video_BTHWC, keys_B)["video"]
-        return jnp.round(jnp.clip(made.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
     def _samples(self, tables: dict[str, Columns], videos: dict[str, np.ndarray]) -> Columns:
         """The first clips of the split by task: ``video`` (n, S, T, H, W, 3), ``track``, and what was ``shown``."""

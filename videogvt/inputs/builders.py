@@ -3,9 +3,11 @@
     python -m videogvt.inputs.builders build mono64 [--data_dir DIR] [--workers N] [--clips N]
     python -m videogvt.inputs.builders build mono64 --clips 1000000 --beam_pipeline_options runner=DirectRunner,...
     python -m videogvt.inputs.builders build my_tracks.npz
+    python -m videogvt.inputs.builders build digits64
     python -m videogvt.inputs.builders verify DIR
 
-The file under ``data/trajectories`` subclasses ``Trajectories`` for the ``tfds build`` command. The classes live here
+The file under ``data/trajectories`` subclasses ``Trajectories`` for the ``tfds build`` command, as that under
+``data/digits`` does ``digits.Digits``. The classes live here
 so that an installed wheel, a Beam worker and any working directory can build.
 """
 
@@ -28,6 +30,7 @@ from videogvt.inputs.datasets import (
 )
 from videogvt.inputs.user_tracks import UserTracksConfig
 from videogvt.inputs.worlds import WorldConfig
+from videogvt.world.digits import DIGIT_SPECS
 from videogvt.world.spec import SPECS, VERSION
 
 DATA_VARIABLE = "VIDEOGVT_DATA"
@@ -185,7 +188,11 @@ def prepared(
             raise ValueError(f"clips={clips} changes a shipped world; the config {config.name!r} says itself how many "
                              "it has.")
         config = WorldConfig(spec=SPECS[config].with_train(clips))
-    builder = Trajectories(config=config, data_dir=data_root(data_dir))
+    return built(Trajectories(config=config, data_dir=data_root(data_dir)), workers, beam_pipeline_options)
+
+
+def built(builder: ClipBuilder, workers: int | None, beam_pipeline_options: str | None) -> ClipBuilder:
+    """The builder, after it has built what is not on disk; see ``prepared``."""
     builder.workers = workers
     builder.download_and_prepare(download_config=_on_beam(beam_pipeline_options))
     return builder
@@ -207,8 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m videogvt.inputs.builders", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="build a trajectory dataset unless it is there")
-    build.add_argument("name", help=f"one of {', '.join(SPECS)}, or the path of your own .npz")
+    build = commands.add_parser("build", help="build a dataset of trajectories or digits unless it is there")
+    build.add_argument("name", help=f"one of {', '.join((*SPECS, *DIGIT_SPECS))}, or the path of your own .npz")
     build.add_argument("--data_dir", help=f"default: ${DATA_VARIABLE}, else {DEFAULT_DATA_ROOT}")
     build.add_argument("--workers", type=int, help="processes; default: one per core")
     build.add_argument("--clips", type=int, help="of the training split, instead of the world's; the data set's folder "
@@ -217,11 +224,13 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("verify", help="compare a dataset's shards with its SHA-256 manifest")
     check.add_argument("directory", help="the folder with manifest.json")
     options = parser.parse_args(arguments)
+    from videogvt.inputs.digits import prepared_digits  # which imports this module
+
     try:
         if options.command == "build":
             config = UserTracksConfig(path=options.name) if options.name.endswith(".npz") else options.name
             on = options.data_dir, options.workers, options.clips, options.beam_pipeline_options
-            print(prepared(config, *on).data_dir)
+            print((prepared_digits if config in DIGIT_SPECS else prepared)(config, *on).data_dir)
         else:
             print(f"{options.directory}: {verify(options.directory)} shards match the manifest")
     except (ValueError, KeyError, OSError, ImportError) as error:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from videogvt.inputs.digits import NAMES
 from videogvt.inputs.thinned import thinning
 from videogvt.inputs.transforms import SampleFrames, make_transforms
-from videogvt.world.spec import SPECS
+from videogvt.world.digits import CLASS_NAMES, DIGIT_SPECS, DigitSpec
+from videogvt.world.spec import SPECS, WorldSpec
 
 
 def clip_shape(data: Mapping[str, Any]) -> tuple[int, int, int] | None:
@@ -33,22 +35,23 @@ class Pace(NamedTuple):
 def clip_pace(data: Mapping[str, Any]) -> Pace:
     """How fast the clips are that come out of a config's section ``data``."""
     options, stride = data["options"], data["options"].get("stride", 1)
-    name = options.get("config", "mono64") if data["source"] == "trajectories" else None
-    known = isinstance(name, str) and name in SPECS
-    fps = SPECS[name].fps if known else options.get("fps")
-    if known and options.get("frames"):
-        stride *= thinning(SPECS[name].num_frames, options["frames"])
+    spec = _spec(data["source"], options)
+    fps = spec.fps if spec else options.get("fps")
+    if spec and options.get("frames"):
+        stride *= thinning(spec.num_frames, options["frames"])
     for transform in make_transforms("data", data):
         stride *= getattr(transform, "stride", 1)
     return Pace(fps, stride)
 
 
 def _stored(source: str, options: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    if source == "trajectories":
-        name = options.get("config", "mono64")
-        if not isinstance(name, str) or name not in SPECS:
+    if source in WORLDS:
+        spec = _spec(source, options)
+        if spec is None:
             return None
-        shape = _sides(vars(SPECS[name]))
+        if options.get("crops"):
+            return 1, options["crops"], options["crops"]
+        shape = _sides(vars(spec))
         return (options["frames"], *shape[1:]) if options.get("frames") else shape
     return _sides({"num_frames": 1, **options} if source == "images" else options)
 
@@ -60,5 +63,20 @@ def _sides(fields: Mapping[str, Any]) -> tuple[int, int, int] | None:
 
 def class_names(data: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Names by label of the clips of a config's section ``data``; None where only the data set could tell."""
-    name = data["options"].get("config", "mono64") if data["source"] == "trajectories" else None
-    return SPECS[name].families if isinstance(name, str) and name in SPECS else None
+    spec = _spec(data["source"], data["options"])
+    if isinstance(spec, DigitSpec):
+        return NAMES if data["options"].get("crops") else CLASS_NAMES
+    return spec.families if spec else None
+
+
+WORLDS = {"trajectories": (SPECS, "mono64"), "digits": (DIGIT_SPECS, "digits64")}
+"""The specs of a source, and the one that it takes where none is named."""
+
+
+def _spec(source: str, options: Mapping[str, Any]) -> WorldSpec | DigitSpec | None:
+    """The shipped spec that a source's options name; None where they name none."""
+    if source not in WORLDS:
+        return None
+    specs, usual = WORLDS[source]
+    name = options.get("config", usual)
+    return specs.get(name) if isinstance(name, str) else None

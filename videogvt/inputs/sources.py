@@ -20,6 +20,7 @@ from videogvt.core.registry import Registry, unknown_name
 from videogvt.inputs import builders, coded
 from videogvt.inputs.contracts import ClipSource
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
+from videogvt.inputs.digits import CROP_FIELDS, NEEDS, DigitCrops, prepared_digits
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
 from videogvt.inputs.imports import LAYOUTS, imported
 from videogvt.inputs.thinned import FIELDS, Thinned, thinning
@@ -39,8 +40,8 @@ def open_source(
     """Opens a split of a registered source, building the data set first where it is missing and can be generated.
 
     Args:
-      name: a name in ``sources``: "trajectories", "videos", "images", "imported", "codes", or a data set of TFDS
-        ("ucf101").
+      name: a name in ``sources``: "trajectories", "digits", "videos", "images", "imported", "codes", or a data set of
+        TFDS ("ucf101").
       split: "train", "validation", "test", ...
       fields: what ``read`` shall return; fewer fields read faster.
       data_dir: root of the data sets; None takes the environment's (see ``builders.data_root``).
@@ -190,6 +191,29 @@ def _trajectories(
         raise ValueError(f"config.data.options.frames leaves frames out, and {', '.join(beyond)} may be of each frame; "
                          f"of such clips there are {', '.join(FIELDS)}. Leave frames out.")
     return Thinned(RecordSource(builder.data_dir, split, fields), frames, stride)
+
+
+@sources.register("digits")
+def _digits(
+    split: str,
+    *,
+    fields: Sequence[str],
+    data_dir: os.PathLike | None,
+    config: Any = "digits64",
+    workers: int | None = None,
+    clips: int | None = None,
+    crops: int | None = None,
+) -> ClipSource:
+    """Moving digits: ``config`` is the name of a shipped world of digits, or a config object, ``clips`` the size of its
+    training split, None for the world's own, and ``crops`` the side in px of single digits to be cut out of the clips,
+    None for the clips (see ``digits``)."""
+    directory = prepared_digits(config, data_dir, workers, clips).data_dir
+    if crops is None:
+        return RecordSource(directory, split, fields)
+    if beyond := sorted(set(fields) - set(CROP_FIELDS)):
+        raise ValueError(f"config.data.options.crops asks for single digits, which have {', '.join(CROP_FIELDS)} and "
+                         f"no {', '.join(beyond)}. Leave crops out.")
+    return DigitCrops(RecordSource(directory, split, NEEDS), crops, tuple(fields))
 
 
 @sources.register("imported")

@@ -11,7 +11,7 @@ from etils import epath
 from videogvt import experiment
 from videogvt.core.sections import check_keys, configure
 from videogvt.evals.generators import evaluators_of
-from videogvt.evals.judge import load_judge
+from videogvt.evals.judge import load_judge, load_reader
 from videogvt.evals.published import Published
 from videogvt.evals.tokens import TokenEval
 from videogvt.experiment import Experiment
@@ -157,14 +157,14 @@ def _generated(
             "outside. Set it to None, and look at what --mode=generate makes.")
     section, masked = dict(evals["generation"]), isinstance(recipe, TransformerRecipe)
     scores = ("i3d", "c3d", "fold_clips", "folds")
-    check_keys("evals.generation", section, ("judge", "per_class", "limit", "split", "seeds", *scores))
-    judge = section.pop("judge")
+    check_keys("evals.generation", section, ("judge", "reader", "per_class", "limit", "split", "seeds", *scores))
+    judge, reader = section.pop("judge"), section.pop("reader", None)
     published = Published.of(**{name: section.pop(name) for name in scores if name in section})
     return evaluators_of(
         recipe.predict_fns, recipe.generation.tasks, opened, settings=config["decoding"],
         **experiment.common_to_evaluators(config, recipe),
         judge=load_judge(judge, data.source.class_names) if judge else None,
-        published=published, watch=masked, **section,
+        reader=load_reader(reader) if reader else None, published=published, watch=masked, **section,
         independent=lambda: independent_codes(
             data.tokenizer, opened("train", ("video", "label")), recipe.predict_fns["video"]),
     )

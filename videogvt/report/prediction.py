@@ -97,7 +97,7 @@ def sections(run: Run, name: str) -> Iterator[str]:
         blocks.append(page.picture(figures.as_png(horizons(files["horizons"])), "error over the horizon", frame=False))
     yield page.section(title, *blocks)
     if "samples" in files and name != "validation":
-        yield page.section(f"Predicted clips: {name}", *_samples(files["samples"]))
+        yield page.section(f"Predicted clips: {name}", *shown_samples(files["samples"]))
 
 
 def horizon_table(arrays: Arrays) -> Table:
@@ -138,7 +138,7 @@ def horizons(arrays: Arrays) -> Figure:
     return figure
 
 
-def _samples(samples: Arrays) -> Iterator[str]:
+def shown_samples(samples: Arrays) -> Iterator[str]:
     """The first clips of every task: the original, what is given, and what was made of it."""
     yield page.paragraph("The first clips of the split, chosen by nothing: original, what is given (the rest grey), "
                          "and what was made of it.", "note")

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from videogvt.report import decoding, evaluations, figures, generation, modelability, page, prediction, reconstructions
+from videogvt.report import (
+    decoding,
+    digits,
+    evaluations,
+    figures,
+    generation,
+    modelability,
+    page,
+    prediction,
+    reconstructions,
+)
 from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.runs import Arrays, Run, read_run
 from videogvt.report.verdict import Verdict, judge
@@ -65,6 +75,8 @@ def headline(run: Run) -> str:
     if judged:
         predicted = [prediction.sentence(grid) for grid in map(run.grid, run.evaluators) if prediction.applies(grid)]
         return " ".join([judged.sentence, *predicted])
+    if of_digits := [digits.sentence(grid) for grid in map(run.grid, run.evaluators) if digits.applies(grid)]:
+        return " ".join(of_digits)
     for name in run.evaluators:
         grid = run.grid(name)
         if {"accuracy", "clips"} <= set(grid[""]) and "chance" in grid:
@@ -105,7 +117,7 @@ def run_page(run: Run, clips: int) -> str:
 
 def _own_sections(run: Run, name: str):
     """The module that shows an evaluator's numbers in a way of their own; None for one table like all others."""
-    return next((kind for kind in (generation, prediction, modelability) if kind.applies(run.grid(name))), None)
+    return next((kind for kind in (generation, prediction, digits, modelability) if kind.applies(run.grid(name))), None)
 
 
 def _table(run: Run, name: str) -> Table:
