@@ -17,8 +17,8 @@ clip in which the last given frame is repeated, and is predicted as well: the ta
 Only hidden frames are measured. With a number of frames that codes divide, FP:4 or FP:6, there are no such cells.
 
 ``transformer.causal_frames`` lets each frame of codes be told from those before it, which suits both tasks, as neither
-gives pixels of later frames. What is given is told beside every token (``condition_embeddings``), as in
-configs/maskgvt_traj.py, which explains the settings that both share.
+gives pixels of later frames. What is given stands in the place of masked codes (COMMIT). The settings that both share
+are explained in configs/maskgvt_traj.py.
 
 ``evals.generation`` measures both tasks at the end: "digits" is about places and identities in predicted clips, beside
 copying, constant velocity, another pair and the tokenizer (docs/digits.md); set ``reader`` or ``judge`` to "" to do
@@ -52,7 +52,6 @@ def _default() -> ConfigDict:
     config.tokenizer = ConfigDict()
     config.tokenizer.run = "runs/vqvae_digits"  # a run's directory
     config.tokenizer.step = "best"
-    config.tokenizer.keep_conditions = True  # the codes of padded clips too are written once, to the data root
 
     config.transformer = ConfigDict()
     config.transformer.layers = 4
@@ -65,7 +64,6 @@ def _default() -> ConfigDict:
     config.transformer.rotary = True
     config.transformer.codebook_embeddings = True
     config.transformer.causal_frames = True
-    config.transformer.condition_embeddings = True
 
     config.tasks = ConfigDict()
     config.tasks.names = ("FP:5", "CG")
@@ -73,7 +71,6 @@ def _default() -> ConfigDict:
 
     config.masking = ConfigDict()
     config.masking.schedule = "between:0.5,1"  # of each frame; three quarters on average
-    config.masking.condition = "none"  # it is told beside every token
 
     config.decoding = ConfigDict()
     config.decoding.sampler = "frames"
