@@ -24,6 +24,8 @@ from videogvt.core.backend import prepare_backend
 prepare_backend()
 
 from videogvt import VideoGenerator, experiment  # noqa: E402
+from videogvt.core.mistakes import reported  # noqa: E402
+from videogvt.evals.generation import as_bytes  # noqa: E402
 from videogvt.evals.motion import TRUTH, Training, describe, motion_columns  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 
@@ -71,10 +73,6 @@ def table(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
              for row in rows])
 
 
-def as_bytes(video_BTHWC: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(video_BTHWC, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True)
@@ -98,11 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for start in range(0, len(real), flags.batch_size):
         rows = slice(start, start + flags.batch_size)
         told = {"label": label_B[rows]} if flags.told else {}
-        longer.append(as_bytes(generator.extend(
+        longer.append(np.asarray(as_bytes(generator.extend(
             real[rows, :flags.given], flags.frames, given=flags.given, overlap=flags.overlap,
-            seed=flags.seed + start, **told)))
+            seed=flags.seed + start, **told))))
         print(f"{min(start + flags.batch_size, len(real))} of {len(real)} videos", flush=True)
-    videos = {"real": real, "real, through the tokenizer": as_bytes(generator.tokenizer.reconstruct(real)),
+    videos = {"real": real, "real, through the tokenizer": np.asarray(as_bytes(generator.tokenizer.reconstruct(real))),
               "predicted": np.concatenate(longer)}
     rows = rows_of(videos, label_B, training, length - flags.given)
     if flags.output:
@@ -113,4 +111,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

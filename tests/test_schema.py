@@ -7,7 +7,8 @@ import pytest
 from tests.test_configs import CONFIGS, module, variants
 from videogvt import jobs
 from videogvt.core.keys import Key, Section
-from videogvt.schema import check_config, schema_of
+from videogvt.jobs import JOBS
+from videogvt.schema import RECIPES, check_config, schema_of
 from videogvt.study import protocol
 
 ALL = [(path.stem, variant) for path in sorted(CONFIGS.glob("*.py")) for variant in variants(path.stem)]
@@ -94,3 +95,7 @@ def test_names_that_select_keys_must_be_known():
         with pytest.raises(ValueError) as refused:
             check_config(module("vqvae_traj").get_config("tiny").to_dict() | change)
         assert expected in str(refused.value)
+
+
+def test_every_recipe_is_a_job_and_every_job_a_recipe():
+    assert (*JOBS, "study") == RECIPES

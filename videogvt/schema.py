@@ -228,7 +228,7 @@ def _perceptual(config: Config) -> Section:
 
 
 def _start(*without: str, **more: Key) -> Section:
-    keys = keys_of(Start, *without)
+    keys = keys_of(Start, "tokenizer", *without)
     return Section({**keys, "workdir": Key(str | None, None, keys["workdir"].doc), **more}, required=False)
 
 

@@ -49,6 +49,22 @@ def test_positions_see_what_they_are_to_see(implementation):
         attend_padded(*QKV, causal=False, seen_LL=SEEN, implementation="xla"), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("seen", [None, SEEN])
+def test_what_a_clip_ignores_is_seen_by_nobody(seen):
+    ignored = np.zeros((len(QKV[0]), 5), bool)
+    ignored[0, 1] = ignored[-1, 3] = True
+    query, key, value = np.asarray(QKV, np.float64)
+    visible = ~ignored[:, None, None] & (np.ones((5, 5), bool) if seen is None else seen)
+    logits = np.where(visible, np.einsum("BQAd,BKAd->BAQK", query, key) / 2, -np.inf)
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = np.einsum("BAQK,BKAd->BQAd", shares, value)
+    for implementation in (None, "xla"):
+        found = attend(*QKV, seen_LL=seen, ignored_BL=jnp.asarray(ignored), implementation=implementation)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    padded = attend_padded(*QKV, causal=False, seen_LL=seen, ignored_BL=jnp.asarray(ignored), implementation="xla")
+    np.testing.assert_allclose(padded, expected, atol=1e-5)
+
+
 def test_gradients_pass_through_what_is_seen_alone():
     def gradients(implementation):
         return jax.grad(lambda qkv: jnp.sin(attend(*qkv, seen_LL=SEEN, implementation=implementation)).sum())(QKV)

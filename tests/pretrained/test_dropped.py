@@ -64,6 +64,7 @@ def test_configs_and_runs(change, what, workdir, generator_run, tmp_path):
         run = changed(folder, tmp_path / name, change)
         refused(f"{run} {what}", read_config, run)
         refused(f"{run} {what}", load, run)
+        refused(f"{run} {what}", Start(run), None)
 
 
 def test_exported_folders(tmp_path):

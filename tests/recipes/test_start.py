@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -137,3 +138,17 @@ def test_what_ships_is_a_start_like_a_run():
     with pytest.raises(ValueError, match="init_from: the generator of local64 is another network"):
         other = recipe("3d", Start("local64", "none"), gan=False)
         other.warm_start(state_of(other))
+
+
+def test_weights_for_the_codes_of_another_tokenizer_are_doubted(tmp_path, caplog):
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        state = state_of_stage(masked_recipe())
+        checkpoints.save(1, state.replace(frozen={}), {}, {"step": 1, "numbers": {}, "frozen": {"tokenizer": "theirs"}})
+    for source, theirs in ((tmp_path / "run", "theirs"), ("maskgvt64_8x4x4", "[0-9a-f]{16}")):
+        Start(source, "none", tokenizer="ours")._given()
+        assert re.search(f"{source} was trained on codes of a tokenizer whose parameters have the hash {theirs}, and "
+                         "this run is on those of ours", caplog.text)
+        caplog.clear()
+    Start(tmp_path / "run", "none", tokenizer="theirs")._given()
+    Start(tmp_path / "run", "none")._given()
+    assert not caplog.text

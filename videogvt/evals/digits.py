@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.evals.digit_figures import LAST, TRUTH, carried_on, copied, digit_columns, digit_figures, read_columns
-from videogvt.evals.filled import FilledEval, as_bytes
+from videogvt.evals.filled import FilledEval
+from videogvt.evals.generation import as_bytes
 from videogvt.evals.judge import Reader
 from videogvt.evals.rows import Columns, whole_table
 from videogvt.evals.seeds import averaged

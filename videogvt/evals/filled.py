@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.generation import Generate
+from videogvt.evals.generation import Generate, as_bytes
 from videogvt.evals.rows import Columns, SplitEval
 from videogvt.tasks import TaskTable
 from videogvt.train.state import TrainState
@@ -52,8 +52,3 @@ class FilledEval(SplitEval):
         keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
         video_BTHWC = batch["video"] / jnp.float32(255)
         return as_bytes(self.generate(state, batch["task"], batch["label"], video_BTHWC, keys_B)["video"])
-
-
-def as_bytes(video_BTHWC: jax.Array) -> jax.Array:
-    """Values in [0, 1], those beyond cut off, as uint8."""
-    return jnp.round(jnp.clip(video_BTHWC.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)

@@ -259,7 +259,7 @@ class GenerationEval(SplitEval):
 
     def _reconstructed(self, state: TrainState) -> Clips:
         def reconstruct(state, batch):
-            return _as_bytes(self.reconstruct(state, batch["video"] / jnp.float32(255))[0])
+            return as_bytes(self.reconstruct(state, batch["video"] / jnp.float32(255))[0])
 
         originals, forward = self._originals(self._real), self.on_rows("reconstructed", reconstruct, state)
 
@@ -278,7 +278,7 @@ class GenerationEval(SplitEval):
 
         def make(state, batch, seed):
             made = self._makers[row](state, *self.inputs(batch["place"], batch["label"], seed))
-            return _as_bytes(made["video"])
+            return as_bytes(made["video"])
 
         forward = self.on_rows(f"made {row}", make, state)
         seed = np.uint32(self.seeds[0] if seed is None else seed)
@@ -319,7 +319,7 @@ class GenerationEval(SplitEval):
         """One clip of every class after each step of its decoding; of the first also who attends to whom."""
         def unfold(state, batch):
             looked = self.unfold(state, *self.inputs(batch["place"]))
-            return looked | {"videos": _as_bytes(looked["videos"])}
+            return looked | {"videos": as_bytes(looked["videos"])}
 
         forward, parts, count = self.on_rows("unfolded", unfold, state), [], min(self.classes, self.clips)
         for place_B in self._places(count):
@@ -368,5 +368,6 @@ def unfolding(
     return unfold
 
 
-def _as_bytes(video: jax.Array) -> jax.Array:
+def as_bytes(video: jax.Array) -> jax.Array:
+    """Values in [0, 1], those beyond cut off, as uint8."""
     return jnp.round(jnp.clip(video.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)

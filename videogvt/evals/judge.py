@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,9 +92,9 @@ def load_reader(workdir: epath.PathLike) -> Reader:
       ValueError: the run is not that of a judge, or does not name digits that were cut out of clips.
     """
     section = "config.evals.generation.reader"
-    judge = _judge(workdir, load_trained_judge(workdir, section, NAMES, TRAIN_READER))
-    side = json.loads((epath.Path(workdir) / "config.json").read_text())["data"]["options"].get("crops")
+    trained = load_trained_judge(workdir, section, NAMES, TRAIN_READER)
+    side = trained.data["options"].get("crops")
     if side is None:
         raise ValueError(f"{section} is {workdir}, whose classifier looks at whole clips; expected one of single "
                          f"digits, with config.data.options.crops, as {TRAIN_READER} trains it.")
-    return Reader(judge, side)
+    return Reader(_judge(workdir, trained), side)

@@ -29,6 +29,7 @@ from videogvt.recipes.start import SAME, Growth
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
 from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, Plan
+from videogvt.train.state import tree_hash
 
 FIELDS = ("video", "codes", "label", "id")
 """What evaluators read, as far as the data have it."""
@@ -136,11 +137,13 @@ def _stage_of(data: TokenData) -> tuple[VideoTokenizer, tuple[int, int, int], in
 
 def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation: Stage) -> dict[str, Any]:
     """What both recipes of the second stage learn with."""
+    params = jax.device_get(data.tokenizer.params)
     return {
         "losses": configure(TransformerLosses, "losses", config["losses"]),
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
-        "frozen": {"tokenizer": jax.device_get(data.tokenizer.params)},
-        "start": experiment.start_of(config, inflation=SAME, grow=Growth(generation.vocabulary)),
+        "frozen": {"tokenizer": params},
+        "start": experiment.start_of(config, inflation=SAME, grow=Growth(generation.vocabulary),
+                                     tokenizer=tree_hash(params)),
     }
 
 

@@ -54,15 +54,14 @@ def frames_seen(grid: Grid, prefix: int, taught: bool, ahead: bool = False) -> n
       ahead: whether what is given follows them: it sees the prefix and itself, and codes see that of later frames.
     """
     frame_N = frame_of(grid)
-    frame_L = np.concatenate([np.full(prefix, -1), frame_N])
-    blocks = [["clean"] * len(frame_L), ["hidden"] * len(frame_N) * taught, ["ahead"] * len(frame_N) * ahead]
-    kind_L = np.array(sum(blocks, []))
-    frame_L = np.concatenate([frame_L, *[frame_N] * (taught + ahead)])
+    codes = len(frame_N)
+    kind_L = np.repeat(("clean", "hidden", "ahead"), (prefix + codes, codes * taught, codes * ahead))
+    frame_L = np.concatenate([np.full(prefix, -1), *[frame_N] * (1 + taught + ahead)])
     row, column = frame_L[:, None], frame_L
     by_kind = {
         ("clean", "clean"): row >= column, ("hidden", "clean"): row > column, ("hidden", "hidden"): row == column,
         ("clean", "ahead"): (row < column) & (row >= 0), ("hidden", "ahead"): row < column,
-        ("ahead", "clean"): column < 0, ("ahead", "ahead"): np.ones((len(frame_L), len(frame_L)), bool),
+        ("ahead", "clean"): column < 0, ("ahead", "ahead"): True,
     }
     seen_LL = np.zeros((len(frame_L), len(frame_L)), bool)
     for (of, what), seen in by_kind.items():

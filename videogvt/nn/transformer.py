@@ -303,7 +303,7 @@ class MaskedTransformer(nn.Module):
             raise ValueError(
                 "conditions_ahead=True is for networks with causal_frames, whose codes would see nothing of what is "
                 f"given of later frames, and without condition_embeddings; found causal_frames={self.causal_frames} "
-                f"and condition_embeddings={self.condition_embeddings}.")
+                f"and condition_embeddings={self.condition_embeddings}. Set conditions_ahead = False, or change these.")
         if self.rotary:
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()

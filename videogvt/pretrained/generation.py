@@ -238,8 +238,7 @@ class MaskedGeneration(Stage):
         def conditional(tokens_Bn, frame, cache):
             shown_Bn = at_hand(in_place_BN, frame) & (tokens_Bn == at_hand(condition_BN, frame))
             beside_Bn = at_hand(conditions_BN, frame)
-            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), beside_Bn,
-                        ahead_BN)
+            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), beside_Bn, ahead_BN)
 
         def unconditional(tokens_Bn, frame, cache):
             kept_Bn = at_hand(in_place_BN & self.decoding.keep_condition, frame)

@@ -16,10 +16,11 @@ TRAIN_READER = "python run.py --config=configs/classifier_digits.py"
 
 
 class TrainedJudge(NamedTuple):
-    """The judge's network with its weights."""
+    """The judge's network with its weights, and the section ``data`` of its config."""
 
     model: Judge
     params: Any
+    data: dict[str, Any]
 
 
 def load_trained_judge(
@@ -53,4 +54,4 @@ def load_trained_judge(
         raise ValueError(f"The judge of {workdir} names the classes {', '.join(names)}; those of the clips are "
                          f"{', '.join(class_names) or 'none'}. Train a judge on the same data set: {command}")
     model = make_classifier(config["classifier"], num_classes=len(names))
-    return TrainedJudge(model, load_params(workdir)["classifier"])
+    return TrainedJudge(model, load_params(workdir)["classifier"], config["data"])

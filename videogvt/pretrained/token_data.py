@@ -31,6 +31,10 @@ class WithCodes(Derived):
 
     codes: ClipSource
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (*self.source.fields, *(name for name in self.codes.fields if name not in self.source.fields))
+
     def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
         return self.source.read(indices) | self.codes.read(indices)
 

@@ -42,12 +42,12 @@ def judge(workdir: epath.PathLike = "runs/classifier_traj-judge") -> Perceptual:
     Args:
       workdir: of its finished run.
     """
-    model, params = load_trained_judge(workdir, "config.perceptual.workdir")
+    judge = load_trained_judge(workdir, "config.perceptual.workdir")
 
     def features(params, video_BTHWC):
-        return model.apply({"params": params}, video_BTHWC, method="features")["map"]
+        return judge.model.apply({"params": params}, video_BTHWC, method="features")["map"]
 
-    return Perceptual(features, params)
+    return Perceptual(features, judge.params)
 
 
 def resnet50(weights: str, output: str = "logits", normalize: bool = True) -> Perceptual:

@@ -3,6 +3,7 @@ transformer of one task that grows into one of many; or at a word table that kno
 
 import dataclasses
 import functools
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.core.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
-from videogvt.train.checkpoint import load_weights
+from videogvt.train.checkpoint import choose_step, load_weights, read_meta
 from videogvt.train.state import TrainState
 
 SAME = "none"
@@ -39,12 +40,15 @@ class Start:
         time axis; "none" where they must be the same, leaf by leaf.
       step: "best", "last" or a number; of what was exported "best" alone.
       grow: what becomes of the other run's networks before they are compared, such as a ``Growth``; None for nothing.
+      tokenizer: hash of the parameters of the tokenizer whose codes the networks say; a warning tells where the other
+        run's say another's. None for networks that say none.
     """
 
     workdir: os.PathLike
     inflation: Literal["central", "average", "none"] = "central"
     step: int | str = "best"
     grow: Callable[[Any, Any], Any] | None = None
+    tokenizer: str | None = None
 
     def __post_init__(self):
         if self.inflation not in (*MODES, SAME):
@@ -80,14 +84,25 @@ class Start:
                     f"folder, or the name of what ships ({', '.join(ships)}).")
             folder = ships[str(self.workdir)]
         if not is_bundle(folder):
-            return load_weights(self.workdir, self.step, ("params", "ema"))
+            path = folder / "config.json"
+            dropped.check_config(json.loads(path.read_text()) if path.exists() else {}, folder)
+            self._check_codes(read_meta(folder, choose_step(folder, self.step)).get("frozen", {}).get("tokenizer"))
+            return load_weights(folder, self.step, ("params", "ema"))
         if self.step != "best":
             raise ValueError(f"init_from.step is {self.step!r}, and {folder} is an export, which has one set of "
                              "weights; leave it at 'best'.")
         config, params = read_bundle(folder)
+        self._check_codes(config.get("generator", {}).get("tokenizer_params"))
         network = config["run"]["recipe"] if "generator" in config else "generator"  # a tokenizer's own network
         weights = {network: jax.tree.map(lambda leaf: leaf.astype(np.float32), params)}
         return {"params": weights, "ema": weights}
+
+    def _check_codes(self, theirs: str | None) -> None:
+        if self.tokenizer is not None and theirs not in (None, self.tokenizer):
+            logging.warning(
+                "init_from: %s was trained on codes of a tokenizer whose parameters have the hash %s, and this run is "
+                "on those of %s, so that its weights know nothing of what these codes show. Name the same tokenizer as "
+                "config.tokenizer.run, or begin without init_from.workdir.", self.workdir, theirs, self.tokenizer)
 
     def _filled(self, networks: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         filled = {}
