@@ -38,6 +38,10 @@ class TransformerLosses:
         The loss of other codes, "speaking_loss", then stands beside the loss of all.
       empty_weight: of empty targets in the loss, ours; 1, the paper's, weighs all alike.
       unmasked_weight: of positions in the loss whose code is shown, of the masked transformer; the paper's is 1.
+      likelihood: whether shown codes do not count and a hidden one counts by one over the share of its frame that is
+        hidden (of its clip, where frames are not causal). With even shares, ``masking.schedule = "between:0,1"``, the
+        loss is then an upper bound of what a clip's codes cost, decoded one by one in random order (masked diffusion,
+        arXiv 2406.07524), and each of these decisions counts alike. The paper's weighs all codes alike.
       neighbour_temperature: of targets that are softened over codes alike, see ``ops.losses.neighbours``; ours, 0 for
         none. For networks with ``codebook_embeddings``.
     """
@@ -48,6 +52,7 @@ class TransformerLosses:
     empty: int | Literal["most_frequent"] | None = None
     empty_weight: float = 1.0
     unmasked_weight: float = 1.0
+    likelihood: bool = False
     neighbour_temperature: float = 0.0
 
     def __post_init__(self):
@@ -241,6 +246,12 @@ class TransformerRecipe(StageRecipe):
                 "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
                 "codes' vectors. Set transformer.codebook_embeddings = True, or leave it at 0."
             )
+        weights = self.losses.unmasked_weight, self.masking.weights
+        if self.losses.likelihood and weights != (1, "mask+refine+recons"):
+            raise ValueError(
+                "losses.likelihood weighs hidden codes by the share of them and shown ones by 0; found "
+                f"losses.unmasked_weight={self.losses.unmasked_weight} and masking.weights={self.masking.weights!r}. "
+                "Leave these at 1 and 'mask+refine+recons', or turn likelihood off.")
         if self._causal:
             self._check_causal()
         block, grid = self.masking.block, self.generation.latent_shape
@@ -309,6 +320,8 @@ class TransformerRecipe(StageRecipe):
         weights_BN = masked.weights_BN * self._emphasis(masked.targets_BN)
         if self.losses.unmasked_weight != 1:
             weights_BN *= jnp.where(masked.masked_BN, 1, self.losses.unmasked_weight)
+        if self.losses.likelihood:
+            weights_BN *= self._by_share(masked)
         loss_B = weighted_mean(entropy_BN, weights_BN)
         right_BN = logits_BNK.argmax(-1) == masked.targets_BN
         numbers = {
@@ -319,6 +332,14 @@ class TransformerRecipe(StageRecipe):
             speaking_BN = masked.masked_BN & (masked.targets_BN != self.losses.empty)
             numbers["speaking_loss"] = Mean.of(entropy_BN, speaking_BN)
         return loss_B.mean(), Found(sums=numbers | self._by_task(loss_B, task_B))
+
+    def _by_share(self, masked: Masked):
+        """One over the share of a frame's codes, or a clip's, that is hidden, at its hidden codes; 0 at others."""
+        apart = lambda rows_BN: rows_BN.reshape(  # noqa: E731
+            len(rows_BN), self.generation.latent_shape[0] if self._causal else 1, -1)
+        hidden_BtM, learned_BtM = apart(masked.masked_BN), apart(masked.weights_BN > 0)
+        count_Bt1 = jnp.maximum(hidden_BtM.sum(-1, keepdims=True), 1)
+        return (hidden_BtM * learned_BtM.sum(-1, keepdims=True) / count_Bt1).reshape(masked.masked_BN.shape)
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
