@@ -3,12 +3,14 @@
     python benchmarks/samplers.py --workdir=runs/maskgvt_traj [--clips=100] [--best=3] [--best_clips=500]
         [--only=halton,frames] [--judge=runs/classifier_traj-judge] [--batch_size=20] [--output=FILE] [--data_dir=DIR]
     python benchmarks/samplers.py --workdir=runs/maskgvt_traj --set temperature=0.9 --set guidance=0.5,steps=16
+    python benchmarks/samplers.py --workdir=runs/maskgvt_traj-multitask --predict --clips=40 --set temperature=0.5
 
 Every sampler decodes with the settings of its source and with others, the run's own sampler first; then the best by one
 persistent object times oracle accuracy decode more clips. Nothing is trained, and "empty" is the code that is most
 frequent in training clips. ``--workdir`` may be the name of a generator that ships; then name ``--output`` too.
 ``--judge`` has a classifier name the classes as well. ``--set``, any number of times, changes fields of the run's own
-sampler, and only these rows are measured; all after one another with commas make one row.
+sampler, and only these rows are measured; all after one another with commas make one row. ``--predict`` measures the
+tasks that are given a part of clips in the place of generation by class: by each, the error of the object's track.
 
 A row is written to ``samplers.json`` in the run's directory as soon as it is measured, and is not measured again.
 """
@@ -59,7 +61,7 @@ SETTINGS: tuple[Mapping[str, Any], ...] = (
     {"sampler": "remasking"}, {"sampler": "remasking", "eta": 0.2, "temperature": 1.0},
 )
 SHOWN = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "spread_vs_real",
-         "spread_vs_real_least")
+         "spread_vs_real_least", "hue_distance_deg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +95,24 @@ class Subject:
 
     def evaluator(self, clips: int, judge: str = ""):
         """Measures so many clips, in equal numbers of each class; a judge's run names their classes too."""
-        functions = {"generate": self.decoder({}).generate, "codes": self._codes, "video": self._video}
+        return self._evaluators("generation", "generates clips of a class alone, such as CG", {}, clips, judge)
+
+    def predictions(self, settings: Mapping[str, Any], clips: int) -> dict[str, float]:
+        """What another sampler comes to on the tasks that are given a part of so many clips."""
+        evaluator = self._evaluators("prediction", "is given a part of clips, such as FP:8", settings, clips)
+        return {name: value for name, value in evaluator.run(self.state) if isinstance(value, float)}
+
+    def _evaluators(self, name: str, what: str, settings: Mapping[str, Any], clips: int, judge: str = ""):
+        functions = {"generate": self.decoder(settings).generate, "codes": self._codes, "video": self._video}
         found = evaluators_of(
             functions, self.generator.generation.tasks,
             lambda split, fields: _opened(self.generator, self.data_dir, split, fields),
             seed=self.generator.config["seed"], weights="ema", batch_size=self.batch_size, split="validation",
-            per_class=-(-clips // len(self.generator.class_names)), limit=clips, watch=False,
-            judge=load_judge(judge, self.generator.class_names) if judge else None)
-        if "generation" not in found:
-            raise SystemExit(f"{self.generator} has no task that generates clips of a class alone, such as CG.")
-        return found["generation"]
+            seeds=1 if name == "prediction" else 3, per_class=-(-clips // len(self.generator.class_names)), limit=clips,
+            watch=False, judge=load_judge(judge, self.generator.class_names) if judge else None)
+        if name not in found:
+            raise SystemExit(f"{self.generator} has no task that {what}.")
+        return found[name]
 
     def decoder(self, settings: Mapping[str, Any]) -> Decoder:
         """The generator with another sampler."""
@@ -162,6 +172,23 @@ def measured(subject: Subject, wanted: Sequence[Mapping[str, Any]], clips: int, 
         yield {"settings": dict(settings), "asked": clips, "ms_a_clip": 1e3 * seconds / subject.batch_size} | row
 
 
+def predicted(subject: Subject, wanted: Sequence[Mapping[str, Any]], clips: int) -> Iterator[dict[str, Any]]:
+    """A row for each of the settings, of predictions."""
+    for settings in wanted:
+        figures = subject.predictions(settings, clips)
+        yield {"settings": dict(settings), "asked": clips, "name": name_of(settings), "predicted": figures}
+
+
+def table_of_predictions(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines: errors in px by task, those that are less than the best baseline's with a star."""
+    tasks = [name.removesuffix("/track_error_px") for name in rows[0]["predicted"]
+             if name.count("/") == 1 and name.endswith("/track_error_px")]
+    lines = [[row["name"], *("{:.2f}{}".format(row["predicted"][f"{task}/track_error_px"],
+                                               "*" if row["predicted"][f"{task}/margin_px"] > 0 else "")
+                             for task in tasks), f"{row['predicted']['error_vs_trivial']:.2f}"] for row in rows]
+    return ["sampler", *tasks, "error over the best baseline's, mean"], lines
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headings and lines; one clip of a class has no spread."""
     lines = []
@@ -197,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="samplers, with commas; by default all")
     parser.add_argument("--set", type=settings_of, action="append", help="fields of the run's own sampler")
     parser.add_argument("--judge", default="", help="directory of a classifier's run")
+    parser.add_argument("--predict", action="store_true", help="tasks that are given a part of clips, one seed")
     for name, default in (("clips", 100), ("best", 3), ("best_clips", 500), ("batch_size", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     flags = parser.parse_args(arguments)
@@ -208,23 +236,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
              "split": "validation", "batch_size": flags.batch_size, "device": jax.devices()[0].device_kind,
              "devices": len(jax.devices()), "jax": jax.__version__}
     rows = kept_rows(path, about)
+    of_kind = lambda: [row for row in rows if ("predicted" in row) == flags.predict]  # noqa: E731
+    as_table = table_of_predictions if flags.predict else table
 
     def add(wanted: Sequence[Mapping[str, Any]], clips: int) -> list[dict[str, Any]]:
-        done = [(row["settings"], row["asked"]) for row in rows]
-        for row in measured(subject, [settings for settings in wanted if (settings, clips) not in done], clips,
-                            flags.judge):
+        done = [(row["settings"], row["asked"]) for row in of_kind()]
+        missing = [settings for settings in wanted if (settings, clips) not in done]
+        found = (predicted(subject, missing, clips) if flags.predict
+                 else measured(subject, missing, clips, flags.judge))
+        for row in found:
             rows.append(row)
             write(path, about, rows)
-            print(as_text(*table(rows[-1:])).splitlines()[-1], flush=True)
-        return [row for row in rows if row["settings"] in wanted and row["asked"] == clips]
+            print(as_text(*as_table(rows[-1:])).splitlines()[-1], flush=True)
+        return [row for row in of_kind() if row["settings"] in wanted and row["asked"] == clips]
 
     only = set(filter(None, flags.only.split(",")))
     asked = flags.set or SETTINGS
     wanted = [dict(settings) for settings in asked if not only or settings.get("sampler") in only]
     first = add(wanted, flags.clips)
-    best = sorted(first, key=lambda row: -row["one_object_share"] * row["oracle_agreement"])[: flags.best]
-    add([row["settings"] for row in best], flags.best_clips)
-    print(f"\n{as_text(*table(rows))}")
+    if not flags.predict:
+        best = sorted(first, key=lambda row: -row["one_object_share"] * row["oracle_agreement"])[: flags.best]
+        add([row["settings"] for row in best], flags.best_clips)
+    print(f"\n{as_text(*as_table(of_kind()))}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from videogvt.train.timing import alternate
 
 QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "frechet_traj",
            "fit_residual_px", "jerk_vs_real", "spread_vs_real", "spread_vs_real_least", "memory_vs_real",
-           "hue_drift_deg", "radius_drift", "clips")
+           "hue_drift_deg", "radius_drift", "hue_distance_deg", "clips")
 """The figures of generated clips that stand beside the cost."""
 
 
