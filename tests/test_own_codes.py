@@ -104,7 +104,7 @@ def test_a_codec_reads_videos_for_every_task_and_decodes_what_is_made(home, own,
         config.evals.generation = None
     config.tasks.names, config.evals.splits, config.evals.every = ("CG", "FP:4"), ("test",), 2
     config.evals.limit = 10  # of which five clips are asked each task
-    config.transformer.condition_embeddings, config.masking.condition = False, "cond->cond"
+    config.masking.condition = "cond->cond"
     config.decoding.keep_condition = True  # so that what is given can be seen in what is made
     jobs.build(config, workdir, data_dir).fit()
     numbers = journal.read_eval(workdir)

@@ -29,7 +29,6 @@ SIZES = {  # of the paper (B, L, H) and of its released code
 TINY = {"vocab_size": 11, "sequence_length": 6, "layers": 2, "hidden": 8, "heads": 2, "mlp": 12}
 TOKENS = np.random.default_rng(0).integers(0, 11, (3, 6))
 SEGMENTS = np.random.default_rng(1).integers(0, 2, (3, 6))
-CONDITIONS = np.random.default_rng(2).integers(0, 11, (3, 6))
 
 
 def tiny(**fields):
@@ -39,7 +38,7 @@ def tiny(**fields):
 def params_of(model):
     beside = np.zeros((1, model.sequence_length), int)
     return random_params(
-        model, (1, model.sequence_length), dtype=jnp.int32, segments_BL=beside, conditions_BL=beside)
+        model, (1, model.sequence_length), dtype=jnp.int32, segments_BL=beside)
 
 
 def logits_of(model, params, tokens=TOKENS):
@@ -48,7 +47,7 @@ def logits_of(model, params, tokens=TOKENS):
 
 def shapes(model):
     tokens = jax.ShapeDtypeStruct((1, model.sequence_length), jnp.int32)
-    init = lambda key, x: model.init(key, x, segments_BL=x, conditions_BL=x)  # noqa: E731
+    init = lambda key, x: model.init(key, x, segments_BL=x)  # noqa: E731
     params = jax.eval_shape(init, jax.random.key(0), tokens)["params"]
     return {path: list(leaf.shape) for path, leaf in flatten_dict(params, sep="/").items()}
 
@@ -89,7 +88,7 @@ def self_attention(params, x, turned=None):
     return out, np.stack(maps)
 
 
-def reference(params, tokens, segments, conditions, norm, turned=None):
+def reference(params, tokens, segments, norm, turned=None):
     """Logits (L, V) of one sequence and its attention maps (layers, A, L, L)."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     embed, head, maps = params["BertEmbed_0"], params["BertMlmLayer_0"], []
@@ -97,8 +96,6 @@ def reference(params, tokens, segments, conditions, norm, turned=None):
     x = words[tokens] + embed["position_embeddings"]["embedding"]
     if "segment_embeddings" in embed:
         x = x + embed["segment_embeddings"]["embedding"][segments]
-    if "condition_embeddings" in embed:
-        x = x + dense(embed["condition_embeddings"], words[conditions])
     x = layer_norm(embed["embeddings_ln"], x)
     for index in range(2):
         attention, mlp = params[f"BertLayer_{index}"]["BertAttention_0"], params[f"BertLayer_{index}"]["BertMlp_0"]
@@ -116,20 +113,19 @@ def reference(params, tokens, segments, conditions, norm, turned=None):
 
 
 @pytest.mark.parametrize("norm, beside, rotary", [
-    ("post", None, False), ("post", "segment", False), ("post", "condition", False), ("pre", None, False),
-    ("pre", None, True)])
+    ("post", None, False), ("post", "segment", False), ("pre", None, False), ("pre", None, True)])
 def test_it_is_the_equations(norm, beside, rotary):
     fields = {"rotary": True, "grid": (1, 2, 2), "hidden": 12} if rotary else {}
     turned = angles((1, 2, 2), 2, 6) if rotary else None
     model = tiny(norm=norm, **fields, **{f"{beside}_embeddings": True} if beside else {})
-    given = {"segments_BL": SEGMENTS, "conditions_BL": CONDITIONS}
+    given = {"segments_BL": SEGMENTS}
     params = params_of(model)
     logits = quick_jit(model.apply)({"params": params}, TOKENS, **given)
     maps = quick_jit(lambda *args: model.apply(*args, **given, method="attention_maps"))(
         {"params": params}, TOKENS)
     assert logits.dtype == maps.dtype == jnp.float32 and maps.shape == (2, 3, 2, 6, 6)
     for sample, tokens in enumerate(TOKENS):
-        expected, expected_maps = reference(params, tokens, SEGMENTS[sample], CONDITIONS[sample], norm, turned)
+        expected, expected_maps = reference(params, tokens, SEGMENTS[sample], norm, turned)
         np.testing.assert_allclose(logits[sample], expected, atol=2e-5)
         np.testing.assert_allclose(maps[:, sample], expected_maps, atol=1e-5)
 
@@ -162,12 +158,9 @@ def test_rotary_needs_heads_of_some_width():
 
 
 def test_variants_add_names_and_renumber_none():
-    post, pre, segments, conditions, remat = (
-        shapes(tiny(**fields)) for fields in (
-            {}, {"norm": "pre"}, {"segment_embeddings": True}, {"condition_embeddings": True}, {"remat": True}))
+    post, pre, segments, remat = (
+        shapes(tiny(**fields)) for fields in ({}, {"norm": "pre"}, {"segment_embeddings": True}, {"remat": True}))
     assert segments == post | {"BertEmbed_0/segment_embeddings/embedding": [2, 8]}
-    assert conditions == post | {
-        "BertEmbed_0/condition_embeddings/kernel": [8, 8], "BertEmbed_0/condition_embeddings/bias": [8]}
     assert remat == post
     assert shapes(tiny(rotary=True, grid=(1, 2, 2), hidden=12)) == shapes(tiny(hidden=12))
     moved = {path.replace("_output_ln", "_input_ln") for path in post}
@@ -320,10 +313,6 @@ def test_errors_say_what_to_do():
         jax.eval_shape(tiny().init, jax.random.key(0), TOKENS[:, :5])
     with pytest.raises(ValueError, match=r"segments_BL of shape \(3, 6\); found None"):
         jax.eval_shape(tiny(segment_embeddings=True).init, jax.random.key(0), TOKENS)
-    with pytest.raises(ValueError, match=r"condition_embeddings needs conditions_BL of shape \(3, 6\); found \(3, 5\)"):
-        jax.eval_shape(
-            lambda key: tiny(condition_embeddings=True).init(key, TOKENS, conditions_BL=TOKENS[:, :5]),
-            jax.random.key(0))
     with pytest.raises(ValueError, match="Unknown norm 'prenorm'"):
         tiny(norm="prenorm")
     with pytest.raises(ValueError, match="heads must divide hidden; found hidden=8 and heads=3"):

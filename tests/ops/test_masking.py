@@ -112,7 +112,7 @@ def test_select_lowest_by_rank_with_ties_infinities_and_none():
 
 
 @pytest.mark.parametrize("condition, rounding", [
-    ("commit", "ceil"), ("none", "floor"), ("input->input", "floor"), ("cond->cond", "ceil")])
+    ("commit", "ceil"), ("commit", "floor"), ("input->input", "floor"), ("cond->cond", "ceil")])
 def test_the_number_of_masked_tokens_is_exact(condition, rounding):
     masked, _, visible = sampled(schedule="fixed:0.7", condition=condition, rounding=rounding)
     maskable = (~visible).sum(-1) if "->" in condition else np.full(6, 32)
@@ -143,12 +143,11 @@ def test_nothing_or_everything_visible(condition, share):
     ("commit", [13, 2, 99, 4], [1, 2, 3, 4], [1, 1, 1, 1], [1, 0, 1, 0], [1, 0, 0, 0]),
     ("input->input", [1, 2, 99, 4], [1, 2, 3, 4], [0, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]),
     ("cond->cond", [13, 14, 99, 4], [13, 14, 3, 4], [0, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]),
-    ("none", [99, 2, 99, 4], [1, 2, 3, 4], [1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]),
 ])
 def test_inputs_targets_and_weights_by_hand(condition, inputs, targets, recons, refine, segments):
     """Four tokens: visible and selected, visible, selected, neither; kept tokens are never selected."""
     grid = lambda values: jnp.asarray(values).reshape(1, 1, 2, 2)  # noqa: E731
-    selected = grid([condition in ("commit", "none"), False, True, False])
+    selected = grid([condition == "commit", False, True, False])
     args = selected, grid([1, 2, 3, 4]), grid([13, 14, 15, 16]), grid([True, True, False, False]), MASK
     everything = Masking(condition=condition).apply(*args)
     np.testing.assert_array_equal(everything.inputs_BN, [inputs])
@@ -167,7 +166,7 @@ def test_at_ratio_one_the_input_is_condition_tokens_and_mask():
     np.testing.assert_array_equal(masked.segments_BN, visible)
 
 
-@pytest.mark.parametrize("condition", ["commit", "cond->cond", "none"])
+@pytest.mark.parametrize("condition", ["commit", "cond->cond"])
 def test_inputs_do_not_depend_on_hidden_targets(condition):
     masking_ = Masking(condition=condition)
     masked, target, visible = sampled(condition=condition)

@@ -23,15 +23,14 @@ def made(recipe, **options):
     return jax.jit(lambda state: recipe.predict_fns["generate"](state, *arguments, keys_B, **options))(state)
 
 
-BESIDE = {"condition_embeddings": True, "condition": "none"}
 AHEAD = {"conditions_ahead": True}
 
 
 @pytest.mark.parametrize("guidance", [0.0, 2.0])
-@pytest.mark.parametrize("fields", [{}, BESIDE, AHEAD])
+@pytest.mark.parametrize("fields", [{}, AHEAD])
 def test_with_what_is_known_of_earlier_frames_kept(fields, guidance, monkeypatch):
-    """Without chance both ways find the same codes, from a class and from a first frame shown in place or beside, or a
-    part of all frames."""
+    """Without chance both ways find the same codes, from a class and from a first frame shown in its place, or a part
+    of all frames."""
     recipe = masked_recipe(("CG", "OPC" if fields == AHEAD else "FP:2"), causal_frames=True, **fields)
     recipe = recipe.with_decoding(sampler="frames", steps=PASSES, temperature=0.0, guidance=guidance)
     kept = made(recipe, keep_steps=True)

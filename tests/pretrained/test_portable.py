@@ -46,11 +46,11 @@ def given(generator):
 
 def expected(generator, given):
     generation, (tokens, label) = generator.generation, given["step"]
-    nothing, none = jnp.zeros_like(tokens), jnp.full_like(tokens, generation.vocabulary.mask)
+    nothing = jnp.zeros_like(tokens)
     prefix = generation.tasks.prefix(jnp.zeros(1, jnp.int32), label)
     tokenizer = generator.tokenizer
     return {"encode": tokenizer.codes(*given["encode"]), "decode": tokenizer.video(*given["decode"]),
-            "step": generation.logits(generator.params, jnp.asarray(tokens), prefix, nothing, none)}
+            "step": generation.logits(generator.params, jnp.asarray(tokens), prefix, nothing)}
 
 
 def same(found, wanted):

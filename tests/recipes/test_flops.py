@@ -77,11 +77,11 @@ def test_second_stages_encode_what_is_not_there_as_codes():
     layer = 4 * width * width + 2 * width * mlp + 2 * length * width
     network = 2 * length * (layer + width * width + width * words)
     assert flops(masked_recipe(), {"codes": codes}) == 3 * 2 * network
-    beside = masked_recipe(("CG", "FP:2"), condition="none", segment_embeddings=True, condition_embeddings=True)
+    beside = masked_recipe(("CG", "FP:2"), segment_embeddings=True)
     words = beside.generation.vocabulary.size
     length = beside.generation.transformer.sequence_length
     layer = 4 * width * width + 2 * width * mlp + 2 * length * width
-    network = 2 * length * (width * width + layer + width * width + width * words)
+    network = 2 * length * (layer + width * width + width * words)
     assert flops(beside, {"codes": codes}) == 3 * 2 * network
     for recipe, times in ((masked_recipe(), 1), (masked_recipe(("CG", "FP:2")), 2), (causal_recipe(), 1)):
         alone = flops(recipe, {"codes": codes})

@@ -49,28 +49,6 @@ def test_rows_and_positions_go_where_their_meaning_is(single):
     jax.tree.map(np.testing.assert_array_equal, state.ema["transformer"], new)  # the other run has no average
 
 
-def test_the_projection_of_conditions_that_a_single_task_lacks_stays_random(single):
-    folder, given = single
-    _, random, state = grown(folder, condition="none", condition_embeddings=True)
-    random, new = (tree["BertEmbed_0"] for tree in (random, state.params["transformer"]))
-    jax.tree.map(np.testing.assert_array_equal, new["condition_embeddings"], random["condition_embeddings"])
-    np.testing.assert_array_equal(new["word_embeddings"]["embedding"][:CODES],
-                                  given["BertEmbed_0"]["word_embeddings"]["embedding"][:CODES])
-
-
-def test_a_projection_of_conditions_is_taken_over_where_there_is_one(tmp_path):
-    told = {"condition": "none", "condition_embeddings": True}
-    state = state_of(masked_recipe(("FP:2",), **told), key=7)
-    with Checkpoints(tmp_path / "told") as checkpoints:
-        checkpoints.save(3, state, {}, {"step": 3, "numbers": {}})
-    _, random, new = grown(tmp_path / "told", losses={"ema_decay": 0.9}, **told)
-    kernels = [tree["BertEmbed_0"]["condition_embeddings"]["kernel"] for tree in (
-        state.params["transformer"], new.params["transformer"], new.ema["transformer"], random)]
-    np.testing.assert_array_equal(kernels[0], kernels[1])
-    np.testing.assert_array_equal(kernels[0], kernels[2])
-    assert (kernels[0] != kernels[3]).any()
-
-
 def test_the_same_network_is_taken_over_as_it_is(single):
     folder, given = single
     recipe = masked_recipe()

@@ -30,10 +30,10 @@ def many():
 
 
 @pytest.fixture(scope="module")
-def told():
-    """The same of a network that is told conditions beside the tokens."""
-    recipe = masked_recipe(MANY, losses={"ema_decay": 0.9}, condition="none", condition_embeddings=True)
-    return recipe, state_of(recipe), jax.jit(recipe.step), clips(4)
+def ahead():
+    """Recipe, state and batch of a network that sees what is given of later frames."""
+    recipe = masked_recipe(MANY, losses={"ema_decay": 0.9}, causal_frames=True, conditions_ahead=True)
+    return recipe, state_of(recipe), clips(4)
 
 
 def computed(numbers):
@@ -187,9 +187,9 @@ def test_generating_depends_on_each_clip_s_key_alone(many):
     assert (other["codes"] != made["codes"]).any()
 
 
-@pytest.mark.parametrize("way", ["many", "told"])
+@pytest.mark.parametrize("way", ["many", "ahead"])
 def test_hidden_pixels_do_not_reach_what_is_generated(way, request):
-    recipe, state, _, batch = request.getfixturevalue(way)
+    recipe, state, *_, batch = request.getfixturevalue(way)
     generate = jax.jit(recipe.predict_fns["generate"])
     state = state.replace(ema=jax.tree.map(lambda leaf: 5 * leaf, state.ema))  # so that it heeds what it is shown
     task_B, keys_B = jnp.array([1]), jax.random.split(jax.random.key(3), 1)
@@ -201,21 +201,8 @@ def test_hidden_pixels_do_not_reach_what_is_generated(way, request):
     assert (first != generate(state, task_B, jnp.array([-1]), video, keys_B)["codes"]).any()
 
 
-def test_conditions_are_trained_on_beside_the_tokens(told):
-    """MASK or a clip's own code in each place, and the condition's code beside it, or MASK where nothing is given."""
-    recipe, state, _, batch = told
-    generation, mask = recipe.generation, recipe.generation.vocabulary.mask
-    task_B = jnp.array([0, 1, 2, 3])
-    codes, condition = generation.tokens(state.frozen["tokenizer"], batch, task_B)
-    (masked, conditions_BN, *_), _ = recipe._rows(codes, condition, task_B, batch["label"], jax.random.key(0))
-    np.testing.assert_array_equal(masked.inputs_BN, np.where(masked.masked_BN, mask, codes.reshape(4, -1)))
-    visible_BN = np.asarray(generation.tasks.visible(task_B)).reshape(4, -1)
-    np.testing.assert_array_equal(conditions_BN, np.where(visible_BN, condition.reshape(4, -1), mask))
-    assert (conditions_BN[0] == mask).all() and visible_BN[1:].any(1).all()
-
-
-def test_conditions_beside_the_tokens_count_where_something_is_given(told):
-    recipe, state, _, batch = told
+def test_what_is_given_of_later_frames_counts_where_something_is_given(ahead):
+    recipe, state, batch = ahead
     task_B = jnp.array([0, 1, 2, 3])
     codes, condition = recipe.generation.tokens(state.frozen["tokenizer"], batch, task_B)
     loss = jax.jit(lambda condition: loss_of(
@@ -225,37 +212,16 @@ def test_conditions_beside_the_tokens_count_where_something_is_given(told):
     assert all(first[f"loss/{name}"] != other[f"loss/{name}"] for name in ("FP:2", "OPC", "IPD"))
 
 
-def test_conditions_beside_the_tokens_stay_while_tokens_become_known(told):
+def test_without_its_conditional_half_guidance_knows_no_condition(ahead):
     """With guidance of -1 only the unconditional logits are left, to which a condition is nothing."""
-    recipe, state, _, batch = told
-    state = state.replace(ema=jax.tree.map(lambda leaf: 5 * leaf, state.ema))  # so that it heeds what it is told
+    recipe, state, batch = ahead
+    state = state.replace(ema=jax.tree.map(lambda leaf: 5 * leaf, state.ema))  # so that it heeds what it sees
     task_B, keys_B, label_B = jnp.array([2, 2]), jax.random.split(jax.random.key(3), 2), jnp.array([-1, -1])
-    videos = batch["video"][:2], 255 - batch["video"][:2]
     for guidance, same in ((0.0, False), (-1.0, True)):
         generate = jax.jit(recipe.with_decoding(guidance=guidance).predict_fns["generate"])
-        first, other = (generate(state, task_B, label_B, video, keys_B)["codes"] for video in videos)
+        first, other = (generate(state, task_B, label_B, video, keys_B)["codes"]
+                        for video in (batch["video"][:2], 255 - batch["video"][:2]))
         assert (first == other).all() == same
-    seen = []
-
-    class Watched:
-        def __getattr__(self, name):
-            return getattr(recipe.generation.transformer, name)
-
-        def apply(self, variables, tokens_BL, *, conditions_BL, **options):
-            codes = tokens_BL[:, 2:], conditions_BL[:, 2:]  # without the prefix
-            jax.debug.callback(lambda *arrays: seen.append(arrays), *codes, ordered=True)
-            return recipe.generation.transformer.apply(variables, tokens_BL, conditions_BL=conditions_BL, **options)
-
-    generation = dataclasses.replace(recipe.generation, transformer=Watched())
-    generation(recipe.weights(state), state.frozen["tokenizer"], task_B, label_B, videos[0], keys_B)
-    jax.effects_barrier()
-    mask, condition = generation.vocabulary.mask, generation.condition(state.frozen["tokenizer"], videos[0], task_B)
-    visible = np.asarray(generation.tasks.visible(task_B))
-    assert len(seen) == recipe.generation.decoding.steps and (seen[0][0] == mask).all()
-    assert [int((tokens == mask).sum()) for tokens, _ in seen] == sorted(
-        (int((tokens == mask).sum()) for tokens, _ in seen), reverse=True)
-    for _, conditions in seen:
-        np.testing.assert_array_equal(conditions, np.where(visible, condition, mask).reshape(2, -1))
 
 
 def test_guidance_changes_what_is_generated(many):
@@ -334,11 +300,6 @@ def test_settings_that_do_not_fit():
     recipe = masked_recipe()
     with pytest.raises(ValueError, match="masking.condition is 'commit' and decoding.keep_condition is True"):
         recipe.with_decoding(keep_condition=True)
-    with pytest.raises(ValueError, match="transformer.condition_embeddings is on and masking.condition is 'commit'"):
-        masked_recipe(MANY, condition_embeddings=True)
-    with pytest.raises(ValueError, match="'none' and transformer.condition_embeddings is off.*'FP:2'.*never see"):
-        masked_recipe(MANY, condition="none")
-    assert masked_recipe(condition="none").masking.condition == "none"  # of class alone nothing is given
     with pytest.raises(ValueError, match=r"causal_frames is on.*tasks \['OPC'\] give pixels of frames after"):
         masked_recipe(("FP:2", "OPC"), causal_frames=True)
     with pytest.raises(ValueError, match="masking.frames_before is 0.5 and transformer.causal_frames is on"):

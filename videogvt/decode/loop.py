@@ -4,8 +4,8 @@ Everything begins hidden but what is kept. A pass draws a token for every hidden
 positions that are hidden from the next pass, and the tokens of all others stand. A sampler sees the network's
 probabilities and the positions alone.
 
-Positions with given pixels show their condition token while they are hidden, or MASK where the network is told
-conditions beside the tokens. They are predicted like all others, so the model may refine what it was given.
+Positions with given pixels show their condition token while they are hidden. They are predicted like all others, so the
+model may refine what it was given.
 """
 
 import dataclasses

@@ -2,11 +2,10 @@
 
 MAGVIT (arXiv 2212.05199, section 3 and appendix) predicts all codes of a clip at once with BERT (arXiv 1810.04805).
 This is the one its released code builds, "simplified_bert", to the letter: names of parameters, post-norm layers,
-epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary``, ``condition_embeddings``,
-``codebook_embeddings``, ``causal_frames`` and ``conditions_ahead`` are variants of ours.
+epsilon 1e-12, tanh GELU, biases everywhere, initial values. ``norm="pre"``, ``rotary``, ``codebook_embeddings``,
+``causal_frames`` and ``conditions_ahead`` are variants of ours.
 
-    x = drop(LN(word[token] + position[index] (+ segment[0 or 1])                embedding, not scaled by sqrt(D)
-                (+ W0 word[condition] + b0)))
+    x = drop(LN(word[token] + position[index] (+ segment[0 or 1])))              embedding, not scaled by sqrt(D)
     x = LN(x + drop(attention(x)));  x = LN(x + drop(W2 gelu(W1 x + b1) + b2))   every layer, post-norm
     x = x + drop(attention(LN(x)));  x = x + drop(W2 gelu(W1 LN(x) + b1) + b2)   every layer, pre-norm; then one LN
     logits = LN(gelu(W x + b)) word^T + bias                                     head, tied, not divided by sqrt(D)
@@ -107,7 +106,7 @@ class Style:
 
 
 class BertEmbed(nn.Module):
-    """Tokens, positions and, where given, segments and conditions as vectors; with the word table for the tied head.
+    """Tokens, positions and, where given, segments as vectors; with the word table for the tied head.
 
     The vectors of codes, where given, add to what is read and not to the table, whose head adds its own.
     """
@@ -117,7 +116,7 @@ class BertEmbed(nn.Module):
     style: Style
 
     @nn.compact
-    def __call__(self, tokens_BL, segments_BL, conditions_BL, codebook_KC):
+    def __call__(self, tokens_BL, segments_BL, codebook_KC):
         style = self.style
         table = style.embed(self.vocab_size, "word_embeddings")
         words = table
@@ -128,8 +127,6 @@ class BertEmbed(nn.Module):
         x_BLD += style.embed(self.sequence_length, "position_embeddings")(jnp.asarray(style.layout.places_L))
         if segments_BL is not None:
             x_BLD += lookup(style.embed(2, "segment_embeddings"), segments_BL)
-        if conditions_BL is not None:
-            x_BLD += style.dense(style.hidden, "condition_embeddings")(lookup(words, conditions_BL))
         return style.drop(style.norm("embeddings_ln")(x_BLD)), table.embedding
 
 
@@ -255,9 +252,6 @@ class MaskedTransformer(nn.Module):
         positions. It has no parameters.
       grid: (t, h, w) of the codes, the last positions of the sequence; needed with ``rotary``.
       segment_embeddings: whether positions that show a condition token get a vector of their own.
-      condition_embeddings: whether every position is also told its condition token, beside its own token and whether
-        that is known or not: a projection of the token's vector is added. With codes that each stand for the whole
-        clip, a condition's code says little by itself and what is shown in its place hides it.
       codebook_embeddings: whether codes' rows of the word table also have a part that is linear in the codes' vectors,
         the tokenizer's, one for reading and one for answering; see ``nn.codebook``.
       causal_frames: whether a code sees its own frame of codes and those before it, and no later one; needs ``grid``.
@@ -282,7 +276,6 @@ class MaskedTransformer(nn.Module):
     rotary: bool = False
     grid: tuple[int, int, int] | None = None
     segment_embeddings: bool = False
-    condition_embeddings: bool = False
     codebook_embeddings: bool = False
     causal_frames: bool = False
     conditions_ahead: bool = False
@@ -299,25 +292,23 @@ class MaskedTransformer(nn.Module):
             if getattr(self, name) and (self.grid is None or math.prod(self.grid) > self.sequence_length):
                 raise ValueError(f"{name}=True needs the grid (t, h, w) of the codes, at most sequence_length="
                                  f"{self.sequence_length} of them; found grid={self.grid}.")
-        if self.conditions_ahead and (self.condition_embeddings or not self.causal_frames):
+        if self.conditions_ahead and not self.causal_frames:
             raise ValueError(
                 "conditions_ahead=True is for networks with causal_frames, whose codes would see nothing of what is "
-                f"given of later frames, and without condition_embeddings; found causal_frames={self.causal_frames} "
-                f"and condition_embeddings={self.condition_embeddings}. Set conditions_ahead = False, or change these.")
+                "given of later frames; found causal_frames=False. Set conditions_ahead = False, or causal_frames = "
+                "True.")
         if self.rotary:
             angles(self.grid, 0, self.hidden // self.heads)  # refuses heads that are too narrow
         super().__post_init__()
 
-    def __call__(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None, taught_BL=None,
-                 ahead_BN=None, train: bool = False, start: int = 0, ids: int | None = None):
+    def __call__(self, tokens_BL, *, segments_BL=None, codebook_KC=None, taught_BL=None, ahead_BN=None,
+                 train: bool = False, start: int = 0, ids: int | None = None):
         """Logits, float32 (B, L - start, ids).
 
         Args:
           tokens_BL: integers in 0..V-1. Others are a ``ValueError`` where values are at hand; inside jit they make the
             sample's logits nan.
           segments_BL: 1 where a condition token is shown, else 0; needed with ``segment_embeddings``, otherwise unused.
-          conditions_BL: condition tokens, MASK where nothing is given; needed with ``condition_embeddings``, otherwise
-            unused.
           codebook_KC: the vectors of the first K ids; needed with ``codebook_embeddings``, otherwise unused.
           taught_BL: with ``causal_frames``, tokens of which every frame of ``tokens_BL`` sees the prefix and the frames
             before its own in place of those in ``tokens_BL``, so that one call learns what sampling one frame after
@@ -327,11 +318,11 @@ class MaskedTransformer(nn.Module):
           start: the first position whose logits are asked for.
           ids: how many ids' logits, from 0 on; None for all V.
         """
-        parts = [self._inputs(tokens_BL, segments_BL, conditions_BL)]
+        parts = [self._inputs(tokens_BL, segments_BL)]
         if taught_BL is not None:
             self._check_taught(taught_BL, start)
             told = [beside if beside is None else beside[:, start:] for beside in parts[0]]
-            parts = [self._inputs(taught_BL, segments_BL, conditions_BL), told]
+            parts = [self._inputs(taught_BL, segments_BL), told]
         if ahead_BN is not None:
             parts.append(self._given(ahead_BN))
         layout = whole(self.grid, self.sequence_length, causal=self.causal_frames, taught=taught_BL is not None,
@@ -356,8 +347,8 @@ class MaskedTransformer(nn.Module):
         layout = given_ahead(self.grid, self.sequence_length, ahead_BN)
         return self._forward(*self._given(ahead_BN), codebook_KC, layout, cache=cache)[2]
 
-    def step(self, tokens_Bk, position, cache, *, segments_BL=None, conditions_BL=None, codebook_KC=None,
-             ahead_BN=None, ids: int | None = None):
+    def step(self, tokens_Bk, position, cache, *, segments_BL=None, codebook_KC=None, ahead_BN=None,
+             ids: int | None = None):
         """What ``__call__`` says at the prefix, or at one frame of codes, for networks with ``causal_frames``.
 
         Pure, so that a scan can go through it: ``model.apply(variables, tokens_Bk, position, cache, method="step")``.
@@ -366,7 +357,7 @@ class MaskedTransformer(nn.Module):
           tokens_Bk: the prefix, or a frame's codes.
           position: of the first of them, an integer or a traced one. All before it were stepped through, in order.
           cache: of ``init_cache``, or what the last step of what comes before returned.
-          segments_BL, conditions_BL, codebook_KC, ids: see ``__call__``; those beside tokens of these k alone.
+          segments_BL, codebook_KC, ids: see ``__call__``; segments of these k tokens alone.
           ahead_BN: what ``look_ahead`` was told; None where it was not asked.
 
         Returns:
@@ -376,23 +367,22 @@ class MaskedTransformer(nn.Module):
             raise ValueError("step is for networks with causal_frames, and this one sees all frames at once.")
         tokens_Bk = jnp.asarray(tokens_Bk)
         check_tokens(tokens_Bk, self.vocab_size)
-        beside = {"segment": segments_BL, "condition": conditions_BL}
-        beside = (self._beside(kind, ids_BL, tokens_Bk.shape) for kind, ids_BL in beside.items())
+        segments_BL = self._segments(segments_BL, tokens_Bk.shape)
         if self.conditions_ahead and ahead_BN is None:
             ahead_BN = jnp.full((len(tokens_Bk), self.sequence_length - self._prefix), -1)
         layout = frame_by_frame(self.grid, self.sequence_length, tokens_Bk.shape[1], position, ahead_BN)
-        logits, _, cache = self._forward(tokens_Bk, *beside, codebook_KC, layout, ids=ids, cache=cache)
+        logits, _, cache = self._forward(tokens_Bk, segments_BL, codebook_KC, layout, ids=ids, cache=cache)
         return logits, cache
 
-    def attention_maps(self, tokens_BL, *, segments_BL=None, conditions_BL=None, codebook_KC=None):
+    def attention_maps(self, tokens_BL, *, segments_BL=None, codebook_KC=None):
         """Who attends to whom: float32 probabilities (layers, B, A, L, L), of which the last axis sums to 1."""
-        inputs = self._inputs(tokens_BL, segments_BL, conditions_BL)
+        inputs = self._inputs(tokens_BL, segments_BL)
         layout = whole(self.grid, self.sequence_length, causal=self.causal_frames)
         return jnp.stack(self._forward(*inputs, codebook_KC, layout, maps=True)[1])
 
     @nn.compact
-    def _forward(self, tokens_BL, segments_BL, conditions_BL, codebook_KC, layout: Layout, train: bool = False,
-                 maps: bool = False, ids: int | None = None, cache=None):
+    def _forward(self, tokens_BL, segments_BL, codebook_KC, layout: Layout, train: bool = False, maps: bool = False,
+                 ids: int | None = None, cache=None):
         check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
         codebook_KC = codebook_KC if self.codebook_embeddings else None
         caches, angles_Lp = list(cache or [None] * self.layers), None
@@ -403,7 +393,7 @@ class MaskedTransformer(nn.Module):
             self.hidden, self.heads, self.mlp, self.dropout, self.attention_dropout, self.norm == "pre",
             self.attention, self.dtype, self.param_dtype, train, maps, layout, angles_Lp)
         x_BLD, words_VD = BertEmbed(self.vocab_size, self.sequence_length, style, name="BertEmbed_0")(
-            tokens_BL, segments_BL, conditions_BL, codebook_KC)
+            tokens_BL, segments_BL, codebook_KC)
         layer = nn.remat(BertLayer) if self.remat else BertLayer
         found = []
         for index in range(self.layers):
@@ -419,10 +409,9 @@ class MaskedTransformer(nn.Module):
     def _prefix(self) -> int:
         return self.sequence_length - math.prod(self.grid)
 
-    def _inputs(self, tokens_BL, segments_BL, conditions_BL):
+    def _inputs(self, tokens_BL, segments_BL):
         tokens_BL = self._checked(tokens_BL)
-        beside = {"segment": segments_BL, "condition": conditions_BL}
-        return tokens_BL, *(self._beside(kind, ids_BL, tokens_BL.shape) for kind, ids_BL in beside.items())
+        return tokens_BL, self._segments(segments_BL, tokens_BL.shape)
 
     def _given(self, ahead_BN):
         """Inputs that stand for what is given; where nothing is nobody looks at them."""
@@ -430,7 +419,7 @@ class MaskedTransformer(nn.Module):
             raise ValueError("ahead_BN is for networks with conditions_ahead, and this one would not see it.")
         tokens_BN = jnp.maximum(jnp.asarray(ahead_BN), 0)
         check_tokens(tokens_BN, self.vocab_size)
-        return tokens_BN, jnp.ones_like(tokens_BN) if self.segment_embeddings else None, None
+        return tokens_BN, jnp.ones_like(tokens_BN) if self.segment_embeddings else None
 
     def _check_taught(self, taught_BL, start: int) -> None:
         if not self.causal_frames:
@@ -447,11 +436,11 @@ class MaskedTransformer(nn.Module):
                 "codes of a clip. Set sequence_length to the prefix's length plus t * h * w.")
         return tokens_BL
 
-    def _beside(self, kind: str, ids_BL, shape: tuple[int, int]):
-        """The ids that a position is given beside its token; None where the network has no use for them."""
-        if not getattr(self, f"{kind}_embeddings"):
+    def _segments(self, segments_BL, shape: tuple[int, int]):
+        """The segment ids of positions; None where the network has no use for them."""
+        if not self.segment_embeddings:
             return None
-        if ids_BL is None or ids_BL.shape != shape:
-            found = None if ids_BL is None else ids_BL.shape
-            raise ValueError(f"{kind}_embeddings needs {kind}s_BL of shape {shape}; found {found}.")
-        return jnp.asarray(ids_BL)
+        if segments_BL is None or segments_BL.shape != shape:
+            found = None if segments_BL is None else segments_BL.shape
+            raise ValueError(f"segment_embeddings needs segments_BL of shape {shape}; found {found}.")
+        return jnp.asarray(segments_BL)

@@ -15,7 +15,7 @@ from videogvt.core.registry import unknown_name
 
 Rounding = Literal["ceil", "floor"]
 Weights = Literal["mask+refine+recons", "mask+refine"]
-Condition = Literal["commit", "input->input", "cond->cond", "none"]
+Condition = Literal["commit", "input->input", "cond->cond"]
 
 _CURVES = {  # name: (how many numbers it takes, curve of u in [0, 1], the number of tokens and the numbers)
     "cosine": (0, lambda u, n: jnp.cos(jnp.pi / 2 * u)),
@@ -143,7 +143,7 @@ class Masking:
         The true frames that networks with ``causal_frames`` are taught from stay as they are.
       condition: what happens at positions with condition pixels. "commit" (released as "cond->input") replaces a
         selected token by the condition token, the others stay true; "input->input" shows the true tokens and
-        "cond->cond" the condition tokens, in the target too, neither selected nor in the loss; "none" ignores them.
+        "cond->cond" the condition tokens, in the target too, neither selected nor in the loss.
 
     Raises:
       ValueError: a name is unknown, or the block is not three positive integers.
@@ -227,9 +227,8 @@ class Masking:
 
     def apply(self, masked_Bthw, target_Bthw, condition_Bthw, visible_Bthw, mask_id: int) -> Masked:
         """``sample`` with positions that are selected already."""
-        visible = visible_Bthw & (self.condition != "none")
         kept = self._kept(visible_Bthw)
-        shown = kept | visible & masked_Bthw
+        shown = kept | visible_Bthw & masked_Bthw
         given = target_Bthw if self.condition == "input->input" else condition_Bthw
         inputs = jnp.where(shown, given, jnp.where(masked_Bthw, mask_id, target_Bthw))
         targets = jnp.where(kept, given, target_Bthw)

@@ -138,11 +138,11 @@ class MaskedGeneration(Stage):
     def init(self, key: jax.Array) -> Any:
         """Random parameters of the transformer."""
         tokens_1L = jnp.zeros((1, self.transformer.sequence_length), jnp.int32)
-        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L, conditions_BL=tokens_1L,
+        return self.transformer.init(key, tokens_1L, segments_BL=tokens_1L,
                                      codebook_KC=self.blank_codebook())["params"]
 
     def logits(
-        self, params, tokens_BN, prefix_BP, segments_BN, conditions_BN, codebook_KC=None, *, taught_BN=None,
+        self, params, tokens_BN, prefix_BP, segments_BN, ahead_BN=None, codebook_KC=None, *, taught_BN=None,
         train: bool = False, rngs=None,
     ) -> jax.Array:
         """The logits (B, N, K) of the codes at the positions after the prefix; what is no code has none.
@@ -152,8 +152,7 @@ class MaskedGeneration(Stage):
           tokens_BN: codes and MASK.
           prefix_BP: see ``TaskTable.prefix``.
           segments_BN: 1 where a condition token is shown; used by networks with ``segment_embeddings`` alone.
-          conditions_BN: condition tokens, MASK where nothing is given; used by networks with ``condition_embeddings``
-            or ``conditions_ahead`` alone.
+          ahead_BN: see ``ahead``.
           codebook_KC: see ``codebook``; used by networks with ``codebook_embeddings`` alone.
           taught_BN: the codes that frames after theirs see, for networks with ``causal_frames`` alone; None for
             ``tokens_BN`` themselves.
@@ -165,8 +164,7 @@ class MaskedGeneration(Stage):
         return self.transformer.apply(
             {"params": params}, jnp.concatenate([prefix_BP, tokens_BN], axis=1), taught_BL=taught_BL,
             segments_BL=jnp.pad(segments_BN.astype(jnp.int32), before),
-            conditions_BL=jnp.pad(conditions_BN.astype(jnp.int32), before, constant_values=self.vocabulary.mask),
-            codebook_KC=codebook_KC, ahead_BN=self._ahead(conditions_BN), train=train, rngs=rngs, start=start,
+            codebook_KC=codebook_KC, ahead_BN=ahead_BN, train=train, rngs=rngs, start=start,
             ids=self.vocabulary.num_codes,
         )
 
@@ -193,28 +191,25 @@ class MaskedGeneration(Stage):
             condition_Bthw = self.condition(tokenizer_params, video_BTHWC, task_B)
         condition_BN = condition_Bthw.reshape(len(task_B), -1)
         visible_BN = self.tasks.visible(task_B).reshape(len(task_B), -1)
-        conditions_BN = self.beside(condition_BN, visible_BN)
         codebook_KC = self.codebook(tokenizer_params)
-        in_place_BN = visible_BN & (not self.transformer.condition_embeddings)
         prefix_BP = self.tasks.prefix(task_B, label_B)
 
         if self._framewise:
-            decoded = self._by_frame(params, prefix_BP, condition_BN, in_place_BN, conditions_BN, codebook_KC, keys_B,
-                                     keep_steps)
+            decoded = self._by_frame(params, prefix_BP, condition_BN, visible_BN, codebook_KC, keys_B, keep_steps)
             return self._made(tokenizer_params, decoded)
 
         def conditional(tokens_BN):
-            shown_BN = in_place_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
-            return self.logits(params, tokens_BN, prefix_BP, shown_BN, conditions_BN, codebook_KC)
+            shown_BN = visible_BN & (tokens_BN == condition_BN)  # a code that came out as it was given counts as well
+            ahead_BN = self.ahead(condition_BN, visible_BN)
+            return self.logits(params, tokens_BN, prefix_BP, shown_BN, ahead_BN, codebook_KC)
 
         def unconditional(tokens_BN):
             prefix = self._unconditional_prefix(prefix_BP)
             nothing_BN = jnp.zeros_like(visible_BN)
-            beside_BN = self.beside(condition_BN, nothing_BN)
-            return self.logits(params, tokens_BN, prefix, nothing_BN, beside_BN, codebook_KC)
+            return self.logits(params, tokens_BN, prefix, nothing_BN, self.ahead(condition_BN, nothing_BN), codebook_KC)
 
         decoded = self.decoding(
-            conditional, condition_BN, in_place_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
+            conditional, condition_BN, visible_BN, mask_id=self.vocabulary.mask, num_codes=self.vocabulary.num_codes,
             keys_B=keys_B, unconditional_fn=unconditional, keep_steps=keep_steps,
         )
         return self._made(tokenizer_params, decoded)
@@ -224,32 +219,29 @@ class MaskedGeneration(Stage):
         """Whether each pass need look at one frame alone."""
         return self.transformer.causal_frames and type(self.decoding) is FrameDecoding
 
-    def _by_frame(self, params, prefix_BP, condition_BN, in_place_BN, conditions_BN, codebook_KC, keys_B, keep_steps):
+    def _by_frame(self, params, prefix_BP, condition_BN, visible_BN, codebook_KC, keys_B, keep_steps):
         start, cells = prefix_BP.shape[1], self.latent_shape[1] * self.latent_shape[2]
         at_hand = lambda rows_BN, frame: jax.lax.dynamic_slice_in_dim(rows_BN, frame * cells, cells, 1)  # noqa: E731
+        ahead_BN = self.ahead(condition_BN, visible_BN)
 
-        ahead_BN = self._ahead(conditions_BN)
-
-        def step(tokens_Bk, position, cache, segments_Bk, conditions_Bk, ahead_BN=None):
+        def step(tokens_Bk, position, cache, segments_Bk, ahead_BN=None):
             return self.transformer.apply(
-                {"params": params}, tokens_Bk, position, cache, segments_BL=segments_Bk, conditions_BL=conditions_Bk,
-                codebook_KC=codebook_KC, ahead_BN=ahead_BN, ids=self.vocabulary.num_codes, method="step")
+                {"params": params}, tokens_Bk, position, cache, segments_BL=segments_Bk, codebook_KC=codebook_KC,
+                ahead_BN=ahead_BN, ids=self.vocabulary.num_codes, method="step")
 
         def conditional(tokens_Bn, frame, cache):
-            shown_Bn = at_hand(in_place_BN, frame) & (tokens_Bn == at_hand(condition_BN, frame))
-            beside_Bn = at_hand(conditions_BN, frame)
-            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), beside_Bn, ahead_BN)
+            shown_Bn = at_hand(visible_BN, frame) & (tokens_Bn == at_hand(condition_BN, frame))
+            return step(tokens_Bn, start + frame * cells, cache, shown_Bn.astype(jnp.int32), ahead_BN)
 
         def unconditional(tokens_Bn, frame, cache):
-            kept_Bn = at_hand(in_place_BN & self.decoding.keep_condition, frame)
+            kept_Bn = at_hand(visible_BN & self.decoding.keep_condition, frame)
             nothing_Bn = jnp.full_like(tokens_Bn, self.vocabulary.mask)
             return step(jnp.where(kept_Bn, nothing_Bn, tokens_Bn), start + frame * cells, cache,
-                        jnp.zeros_like(tokens_Bn), nothing_Bn)
+                        jnp.zeros_like(tokens_Bn))
 
         def after(prefix_BP):
-            nothing_BP = jnp.zeros_like(prefix_BP)
             cache = self.transformer.init_cache(len(prefix_BP))
-            return step(prefix_BP, 0, cache, nothing_BP, jnp.full_like(prefix_BP, self.vocabulary.mask))[1]
+            return step(prefix_BP, 0, cache, jnp.zeros_like(prefix_BP))[1]
 
         step_fns, caches = [conditional], [after(prefix_BP)]
         if ahead_BN is not None:
@@ -258,22 +250,18 @@ class MaskedGeneration(Stage):
         if self.decoding.guidance:
             step_fns, caches = [*step_fns, unconditional], [*caches, after(self._unconditional_prefix(prefix_BP))]
         return self.decoding.framewise(
-            step_fns, caches, condition_BN, in_place_BN, mask_id=self.vocabulary.mask,
+            step_fns, caches, condition_BN, visible_BN, mask_id=self.vocabulary.mask,
             num_codes=self.vocabulary.num_codes, keys_B=keys_B, keep_steps=keep_steps)
 
     def _made(self, tokenizer_params, decoded: Decoded) -> dict[str, Any]:
         made = self.shown(tokenizer_params, decoded.codes_BN)
         return made if decoded.steps is None else made | {"steps": decoded.steps}
 
-    def beside(self, condition_BN, visible_BN) -> jax.Array:
-        """What networks are told of conditions beside what stands in their place: their tokens, MASK where none is."""
-        return jnp.where(visible_BN, condition_BN, self.vocabulary.mask).astype(jnp.int32)
-
-    def _ahead(self, conditions_BN) -> jax.Array | None:
+    def ahead(self, condition_BN, visible_BN) -> jax.Array | None:
         """What networks with ``conditions_ahead`` see of later frames: condition tokens, -1 where nothing is given."""
         if not (self.transformer.conditions_ahead and self.tasks.needs_condition):
             return None
-        return jnp.where(conditions_BN == self.vocabulary.mask, -1, conditions_BN)
+        return jnp.where(visible_BN, condition_BN, -1).astype(jnp.int32)
 
     def _unconditional_prefix(self, prefix_BP):
         """No class; and the task of generating all, where the network was trained on it."""

@@ -115,9 +115,8 @@ def step_part(generator: VideoGenerator, weights: str, batch: int) -> Part:
             prefix_B2 = generation.prefix(task_B, label_B)
             logits_BLV = generation.logits(whole(params), tokens_BN, prefix_B2, codebook_KC)
             return logits_BLV[:, 1:, : generation.vocabulary.num_codes]
-        nothing_BN, none_BN = jnp.zeros_like(tokens_BN), jnp.full_like(tokens_BN, generation.vocabulary.mask)
-        prefix_BP = generation.tasks.prefix(task_B, label_B)
-        return generation.logits(whole(params), tokens_BN, prefix_BP, nothing_BN, none_BN, codebook_KC)
+        prefix_BP, nothing_BN = generation.tasks.prefix(task_B, label_B), jnp.zeros_like(tokens_BN)
+        return generation.logits(whole(params), tokens_BN, prefix_BP, nothing_BN, codebook_KC=codebook_KC)
 
     inputs = {"tokens": jax.ShapeDtypeStruct((batch, generation.num_tokens), jnp.int32),
               "label": jax.ShapeDtypeStruct((batch,), jnp.int32)}

@@ -51,7 +51,7 @@ def of_stage(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
     network = generation.transformer.clone(attention=None)  # a call of a library shows no products
 
     def forward(params, tokens_BL):
-        beside = {"segments_BL": tokens_BL, "conditions_BL": tokens_BL} if recipe.network == "transformer" else {}
+        beside = {"segments_BL": tokens_BL} if recipe.network == "transformer" else {}
         if recipe.network == "transformer" and network.causal_frames:
             beside |= {"taught_BL": tokens_BL, "start": generation.vocabulary.prefix_length}
             if network.conditions_ahead and generation.tasks.needs_condition:

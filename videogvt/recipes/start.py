@@ -135,8 +135,7 @@ class Growth:
 
     Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
     token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
-    token, begins as the class's. The rows of the special tokens that are new stay random, and so does the projection of
-    conditions (``condition_embeddings``) where the given network has none.
+    token, begins as the class's. The rows of the special tokens that are new stay random.
 
     Attributes:
       vocabulary: the grown one.
@@ -147,11 +146,6 @@ class Growth:
     def __call__(self, wanted: Any, given: Any) -> Any:
         """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
         single = dataclasses.replace(self.vocabulary, multitask=False)
-        random, embedding = (tree.get("BertEmbed_0", {}) for tree in (wanted, given))
-        if "condition_embeddings" in random and "condition_embeddings" not in embedding:
-            logging.warning("init_from: the other run's network is not told conditions; their projection stays random.")
-            projection = {"condition_embeddings": random["condition_embeddings"]}
-            given = {**given, "BertEmbed_0": {**embedding, **projection}}
         if not self.vocabulary.multitask:
             return given
         return jax.tree_util.tree_map_with_path(

@@ -229,18 +229,6 @@ class TransformerRecipe(StageRecipe):
                 f"masking.condition is {condition!r} and decoding.keep_condition is {kept}; condition tokens that are "
                 "fixed in training (input->input, cond->cond) are fixed in decoding, and no others. Change one of them."
             )
-        beside = self.generation.transformer.condition_embeddings
-        if beside and condition != "none":
-            raise ValueError(
-                f"transformer.condition_embeddings is on and masking.condition is {condition!r}; conditions that are "
-                "told beside the tokens are not shown in their place. Set masking.condition = 'none'."
-            )
-        if not beside and condition == "none" and self.generation.tasks.needs_condition:
-            raise ValueError(
-                f"masking.condition is 'none' and transformer.condition_embeddings is off, so that the tasks "
-                f"{list(self.generation.tasks.names)} would never see what they are given. Set masking.condition = "
-                "'commit', or transformer.condition_embeddings = True."
-            )
         if self.losses.neighbour_temperature and not self.generation.transformer.codebook_embeddings:
             raise ValueError(
                 "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
@@ -286,8 +274,7 @@ class TransformerRecipe(StageRecipe):
         masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, vocabulary.mask,
                                      every_frame=self._causal)
         masked = self.masking.corrupt(jax.random.fold_in(mask_key, 1), masked, vocabulary.num_codes)
-        conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
-        return (masked, conditions_BN, task_B, label_B), dropout_key
+        return (masked, self._ahead(condition_Bthw, visible_Bthw), task_B, label_B), dropout_key
 
     @property
     def predict_fns(self) -> Mapping[str, Callable]:
@@ -301,19 +288,18 @@ class TransformerRecipe(StageRecipe):
         tokens_BL = jnp.concatenate([prefix_BP, jnp.where(hidden_BN, mask, tokens_BN)], axis=1)
         maps = generation.transformer.apply(
             {"params": self.weights(state)}, tokens_BL, segments_BL=jnp.zeros_like(tokens_BL),
-            conditions_BL=jnp.full_like(tokens_BL, mask), codebook_KC=generation.codebook(state.frozen["tokenizer"]),
-            method="attention_maps")
+            codebook_KC=generation.codebook(state.frozen["tokenizer"]), method="attention_maps")
         return jnp.moveaxis(between_times(maps, prefix_BP.shape[1], generation.latent_shape[0]), 0, 1)
 
-    def _conditions(self, condition_Bthw, visible_Bthw):
+    def _ahead(self, condition_Bthw, visible_Bthw):
         flat = lambda grid_Bthw: grid_Bthw.reshape(len(grid_Bthw), -1)  # noqa: E731
-        return self.generation.beside(flat(condition_Bthw), flat(visible_Bthw))
+        return self.generation.ahead(flat(condition_Bthw), flat(visible_Bthw))
 
     def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
-        masked, conditions_BN, task_B, label_B = rows
+        masked, ahead_BN, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
-            params, masked.inputs_BN, prefix_BP, masked.segments_BN, conditions_BN, codebook_KC,
+            params, masked.inputs_BN, prefix_BP, masked.segments_BN, ahead_BN, codebook_KC,
             taught_BN=masked.targets_BN if self._causal else None, train=True, rngs={"dropout": key},
         )
         entropy_BN = self._entropy(logits_BNK, masked.targets_BN, codebook_KC)
@@ -351,14 +337,14 @@ class TransformerRecipe(StageRecipe):
         generation, by_ratio = self.generation, {}
         codes_Bthw, condition_Bthw = generation.tokens(state.frozen["tokenizer"], batch, task_B)
         visible_Bthw = generation.tasks.visible(task_B)
-        conditions_BN = self._conditions(condition_Bthw, visible_Bthw)
+        ahead_BN = self._ahead(condition_Bthw, visible_Bthw)
         prefix_BP = generation.tasks.prefix(task_B, self._labels(batch, task_B))
         codebook_KC = generation.codebook(state.frozen["tokenizer"])
         grids = codes_Bthw, condition_Bthw, visible_Bthw
 
         def logits(masked: Masked):
             return generation.logits(self.weights(state), masked.inputs_BN, prefix_BP, masked.segments_BN,
-                                     conditions_BN, codebook_KC, taught_BN=masked.targets_BN if self._causal else None)
+                                     ahead_BN, codebook_KC, taught_BN=masked.targets_BN if self._causal else None)
 
         for ratio in RATIOS:
             masking = dataclasses.replace(self.masking, schedule=f"fixed:{ratio}", frames_before=0.0)
