@@ -28,10 +28,11 @@ import jax  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 from on_device.decoders import STEPS, parallel, serial  # noqa: E402
 
-from videogvt import experiment, jobs  # noqa: E402
+from videogvt import jobs  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
-from videogvt.evals.judge import load_judge  # noqa: E402
 from videogvt.evals.steps import Decoder, compare, cost  # noqa: E402
+from videogvt.jobs import experiment  # noqa: E402
+from videogvt.jobs.judges import load_judge  # noqa: E402
 from videogvt.report.decoding import FILE, table  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.evaluation import restore_state  # noqa: E402

@@ -33,7 +33,7 @@ from absl.testing import flagsaver  # noqa: E402
 import run  # noqa: E402
 from videogvt.command import load_config  # noqa: E402
 from videogvt.core.keys import Key, Section, fits  # noqa: E402
-from videogvt.schema import schema_of  # noqa: E402
+from videogvt.jobs.schema import schema_of  # noqa: E402
 
 CONFIGS = ("vqvae_traj:tiny", "vqvae_videos:tiny", "vqvae2d_images:tiny", "maskgvt_traj:tiny", "lmgvt_traj:tiny",
            "classifier_traj:judge_tiny", "classifier_traj:tiny")

@@ -35,12 +35,12 @@ from on_device.networks import random_clips, random_codes, tokenizer_recipe, tra
 from videogvt.bench import measure  # noqa: E402
 from videogvt.bench.parts import Subject  # noqa: E402
 from videogvt.bench.rows import timed  # noqa: E402
+from videogvt.core.trees import parameter_count  # noqa: E402
 from videogvt.report import figures  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train import machine  # noqa: E402
 from videogvt.train.contracts import Plan, Recipe  # noqa: E402
 from videogvt.train.journal import environment  # noqa: E402
-from videogvt.train.state import parameter_count  # noqa: E402
 from videogvt.train.timing import compiling_anew  # noqa: E402
 from videogvt.world.families import FAMILIES  # noqa: E402
 

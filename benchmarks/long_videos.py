@@ -23,10 +23,11 @@ from videogvt.core.backend import prepare_backend
 
 prepare_backend()
 
-from videogvt import VideoGenerator, experiment  # noqa: E402
+from videogvt import VideoGenerator  # noqa: E402
 from videogvt.core.mistakes import reported  # noqa: E402
 from videogvt.evals.generation import as_bytes  # noqa: E402
 from videogvt.evals.motion import TRUTH, Training, describe, motion_columns  # noqa: E402
+from videogvt.jobs import experiment  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 
 FIGURES = {  # of a window: heading and form

@@ -27,14 +27,13 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from videogvt.core.trees import frozen  # noqa: E402
+from videogvt.core.trees import frozen, parameter_count  # noqa: E402
 from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
 from videogvt.ops import conv  # noqa: E402
 from videogvt.recipes.optimizer import Adam  # noqa: E402
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.journal import environment  # noqa: E402
-from videogvt.train.state import parameter_count  # noqa: E402
 from videogvt.train.timing import Timing, alternate  # noqa: E402
 
 WORK = ("train step", "encode", "decode")

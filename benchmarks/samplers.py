@@ -30,17 +30,19 @@ prepare_backend()
 import jax  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
-from videogvt import VideoGenerator, experiment  # noqa: E402
+from videogvt import VideoGenerator  # noqa: E402
+from videogvt.core.trees import tree_hash  # noqa: E402
 from videogvt.decode import changed  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
-from videogvt.evals.judge import load_judge  # noqa: E402
 from videogvt.evals.steps import Decoder, compare  # noqa: E402
+from videogvt.jobs import experiment  # noqa: E402
+from videogvt.jobs.judges import load_judge  # noqa: E402
+from videogvt.models.generation import MaskedGeneration  # noqa: E402
 from videogvt.pretrained.codes import most_frequent_code  # noqa: E402
-from videogvt.pretrained.generation import MaskedGeneration  # noqa: E402
 from videogvt.report.generation import FIGURES  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.parallel import MeshShape  # noqa: E402
-from videogvt.train.state import TrainState, tree_hash  # noqa: E402
+from videogvt.train.state import TrainState  # noqa: E402
 
 FILE = "samplers.json"
 SETTINGS: tuple[Mapping[str, Any], ...] = (

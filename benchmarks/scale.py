@@ -32,20 +32,19 @@ import reading  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 
 from videogvt.core.sections import configure  # noqa: E402
-from videogvt.core.trees import frozen  # noqa: E402
-from videogvt.core.vocabulary import Vocabulary  # noqa: E402
+from videogvt.core.trees import frozen, parameter_count  # noqa: E402
 from videogvt.inputs.datasets import write_dataset  # noqa: E402
 from videogvt.inputs.pipeline import shuffled  # noqa: E402
 from videogvt.inputs.shards import ZLIB_LEVEL  # noqa: E402
 from videogvt.inputs.sources import ArraySource, RecordSource  # noqa: E402
 from videogvt.inputs.worlds import WorldConfig  # noqa: E402
+from videogvt.models.vocabulary import Vocabulary  # noqa: E402
 from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
 from videogvt.nn.transformer import MaskedTransformer  # noqa: E402
 from videogvt.pretrained import codes as coded  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.flops import count_flops  # noqa: E402
 from videogvt.train.journal import environment  # noqa: E402
-from videogvt.train.state import parameter_count  # noqa: E402
 from videogvt.train.timing import Timing, alternate  # noqa: E402
 from videogvt.world.example import example  # noqa: E402
 from videogvt.world.spec import SPECS  # noqa: E402

@@ -23,7 +23,7 @@ import av
 import numpy as np
 
 from videogvt.evals.trivial import mean_frame
-from videogvt.experiment import open_for_evaluation
+from videogvt.jobs.experiment import open_for_evaluation
 from videogvt.ops import quality
 from videogvt.pretrained import VideoTokenizer
 

@@ -19,8 +19,8 @@ import numpy as np
 import optax
 from flax.core import FrozenDict
 
-from videogvt.core.vocabulary import Vocabulary
 from videogvt.decode import ParallelDecoding
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.losses import reconstruction, token_cross_entropy, weighted_mean

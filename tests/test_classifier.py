@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from videogvt import jobs, modes
-from videogvt.recipes import perceptual
+from videogvt.jobs import judges
 from videogvt.train import journal
 from videogvt.train.checkpoint import choose_step
 from videogvt.train.program import Program
@@ -91,26 +91,26 @@ def test_the_judge_itself_stays(run, tokenizer):
     before, after, _ = tokenizer
     for state in (before, after):
         assert set(state.params) == set(state.opt) == set(state.ema) == {"generator"}
-    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": perceptual.judge(run).params})
+    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": judges.judge(run).params})
 
 
 def test_missing_weights_name_what_to_do(tmp_path, run):
     command = r"python run.py --config=configs/classifier_traj.py:judge --workdir=.*"
     with pytest.raises(FileNotFoundError, match=f"which holds no run. Train it first: {command}nowhere"):
-        perceptual.load("judge", workdir=tmp_path / "nowhere")
+        judges.load_perceptual("judge", workdir=tmp_path / "nowhere")
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     (unfinished / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=f"a run that is not finished. Train it first: {command}"):
-        perceptual.load("judge", workdir=unfinished)
+        judges.load_perceptual("judge", workdir=unfinished)
     with pytest.raises(FileNotFoundError, match="nothing.pth' do not exist. Save torchvision's ResNet-50 there"):
-        perceptual.load("resnet50", weights="nothing.pth")
+        judges.load_perceptual("resnet50", weights="nothing.pth")
     with pytest.raises(ValueError, match="config.perceptual has no 'weights'"):
-        perceptual.load("resnet50")
+        judges.load_perceptual("resnet50")
     with pytest.raises(ValueError, match="Did you mean 'resnet50'"):
-        perceptual.load("resnet")
+        judges.load_perceptual("resnet")
     with pytest.raises(ValueError, match="Did you mean 'workdir'"):
-        perceptual.load("judge", work_dir="runs/classifier_traj-judge")
+        judges.load_perceptual("judge", work_dir="runs/classifier_traj-judge")
 
 
 def test_a_judge_starts_from_no_words(tmp_path, data_dir):
@@ -139,7 +139,7 @@ def test_another_kind_of_run_is_no_judge(tmp_path, run):
     config = json.loads((tmp_path / "config.json").read_text()) | {"recipe": "tokenizer"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="which holds a tokenizer; expected a judge"):
-        perceptual.load("judge", workdir=tmp_path)
+        judges.load_perceptual("judge", workdir=tmp_path)
 
 
 def test_configs_that_do_not_fit(data_dir):

@@ -13,7 +13,7 @@ from tests.test_configs import CONFIGS, module
 from videogvt import modes
 from videogvt.command import describe_keys, load_config, override, split
 from videogvt.core.keys import Section
-from videogvt.schema import check_config, schema_of
+from videogvt.jobs.schema import check_config, schema_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt import VideoTokenizer, experiment, jobs, modes
+from videogvt import VideoTokenizer, jobs, modes
 from videogvt.inputs.sources import open_source
+from videogvt.jobs import experiment, judges
+from videogvt.jobs.judges import Perceptual
 from videogvt.nn.classifiers import make_classifier
-from videogvt.recipes import perceptual
-from videogvt.recipes.perceptual import Perceptual
 from videogvt.train import journal
 from videogvt.train.parallel import global_shapes, numeric
 from videogvt.train.program import Program
@@ -83,7 +83,7 @@ def test_every_variant_builds_and_steps_in_the_abstract(name, variant, monkeypat
     config = module(name).get_config(variant)
     assert config.name.startswith(name) and (variant in config.name or "-" not in config.name)
     monkeypatch.setattr(experiment, "open_source", BlackClips)
-    monkeypatch.setattr(perceptual, "load", untrained_judge)
+    monkeypatch.setattr(judges, "load_perceptual", untrained_judge)
     built = jobs.build(config, tmp_path)
     recipe, batch = built.recipe, built.data.first_batch
     state = Program(recipe, built.plan, batch).abstract

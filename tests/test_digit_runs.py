@@ -10,7 +10,7 @@ from tests.test_configs import module
 from tests.test_stages import small_fields
 from videogvt import jobs, modes
 from videogvt.core.trees import frozen
-from videogvt.evals.judge import load_reader
+from videogvt.jobs.judges import load_reader
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.train import journal
 from videogvt.train.checkpoint import Checkpoints

@@ -9,11 +9,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from tests.test_configs import CONFIGS, BlackClips, module, variants
-from videogvt import VideoTokenizer, experiment, jobs, modes
+from videogvt import VideoTokenizer, jobs, modes
 from videogvt.core.trees import frozen
 from videogvt.decode import FrameDecoding
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.training import TrainingData
+from videogvt.jobs import experiment
 from videogvt.nn import tokenizer as networks
 from videogvt.train import journal
 from videogvt.train.checkpoint import Checkpoints

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from videogvt.core.keys import Key, Section, read, words
 from videogvt.core.registry import unknown_name
-from videogvt.schema import schema_of
+from videogvt.jobs.schema import schema_of
 
 ASSIGNMENT = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 

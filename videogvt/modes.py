@@ -22,7 +22,7 @@ Mode = Callable[[ConfigDict, str | None, str | None], None]
 def configured(argument: str, assignments: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     """The config of a file and variant, with what the command line assigns to its keys; every key was looked at."""
     from videogvt.command import load_config, override
-    from videogvt.schema import check_config
+    from videogvt.jobs.schema import check_config
 
     config = override(load_config(argument), assignments)
     check_config(config.to_dict())
@@ -39,8 +39,8 @@ def keys(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
 
 def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Prints what a run will cost, and stops."""
-    from videogvt.experiment import default_workdir
     from videogvt.jobs import build
+    from videogvt.jobs.experiment import default_workdir
     from videogvt.study import plan_study
 
     if config.recipe == "study":
@@ -52,8 +52,8 @@ def train(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
     """Trains, or takes up the training where it stopped; evaluates; writes and prints the report."""
     import jax
 
-    from videogvt.experiment import default_workdir
     from videogvt.jobs import build
+    from videogvt.jobs.experiment import default_workdir
     from videogvt.study import run_study
 
     if config.recipe == "study":
@@ -71,8 +71,8 @@ def evaluate(config: ConfigDict, workdir: str | None, data_dir: str | None) -> N
     """Evaluates the best checkpoint of a run again, and reports; with another config or data into ``evals/``."""
     import jax
 
-    from videogvt.experiment import default_workdir
     from videogvt.jobs import build
+    from videogvt.jobs.experiment import default_workdir
     from videogvt.study import run_study
 
     if config.recipe == "study":
@@ -101,8 +101,8 @@ def _write_report(folder: os.PathLike, told: bool = True) -> None:
 def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Writes a run's HTML page from its files, and prints its table; for a config of ``evals/``, the page there."""
     del data_dir
-    from videogvt.experiment import default_workdir, plain
-    from videogvt.provenance import measurable, reported
+    from videogvt.jobs.experiment import default_workdir, plain
+    from videogvt.jobs.provenance import measurable, reported
     from videogvt.report import study
 
     workdir = workdir or default_workdir(config)
@@ -118,8 +118,8 @@ def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> Non
 
 def preview(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Builds the config's data set where it is missing, and writes a gallery of it."""
-    from videogvt.experiment import default_workdir
     from videogvt.inputs.sources import open_source
+    from videogvt.jobs.experiment import default_workdir
     from videogvt.report.clips import write_clip_gallery
     from videogvt.report.gallery import write_gallery
     from videogvt.world.spec import SPECS
@@ -157,11 +157,11 @@ def import_data(config: ConfigDict, workdir: str | None, data_dir: str | None) -
 def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Writes the codes of all clips of the config's data set, by the run's tokenizer, as a data set and as text."""
     from videogvt.evals.trivial import spread_over
-    from videogvt.experiment import default_workdir, open_for_evaluation
+    from videogvt.jobs.experiment import default_workdir, open_for_evaluation
+    from videogvt.jobs.provenance import check_network
     from videogvt.pretrained import VideoTokenizer
     from videogvt.pretrained.codes import fields_to_open, write_codes, write_jsonl
     from videogvt.pretrained.fidelity import poor_reading
-    from videogvt.provenance import check_network
 
     _check_videos(config, "tokenize")
     plain, workdir = config.to_dict(), workdir or default_workdir(config)
@@ -231,12 +231,12 @@ def generate(
     """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
     import pathlib
 
-    from videogvt.compat import short_name
     from videogvt.core.mistakes import warnings_told
-    from videogvt.experiment import default_workdir
+    from videogvt.jobs.experiment import default_workdir
+    from videogvt.jobs.provenance import check_network
     from videogvt.pretrained import VideoGenerator, shipped
+    from videogvt.pretrained.compat import short_name
     from videogvt.pretrained.requests import with_decoding
-    from videogvt.provenance import check_network
     from videogvt.report.samples import write_samples
 
     names = list(shipped("generator"))
@@ -288,9 +288,9 @@ def _as_file(class_name: str) -> str:
 def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Measures speed, memory and compile time of all that the config does, on untrained weights."""
     from videogvt.bench import measure
-    from videogvt.experiment import default_workdir, plain
     from videogvt.jobs import build
-    from videogvt.provenance import differences, read_config
+    from videogvt.jobs.experiment import default_workdir, plain
+    from videogvt.jobs.provenance import differences, read_config
     from videogvt.report.grids import as_text
     from videogvt.train.journal import config_hash
 
@@ -308,7 +308,7 @@ def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
 
 def _given(generator, task: str, request: Request, data_dir: str | None, config=None):
     """The clip that is given, uint8 (T, H, W, 3), or None; of the data of ``config``, or else of the generator's."""
-    from videogvt.experiment import open_for_evaluation
+    from videogvt.jobs.experiment import open_for_evaluation
 
     if request.video is not None and request.index is not None:
         raise ValueError(f"Found --video={request.video} and --index={request.index}; give one of them.")
@@ -372,7 +372,7 @@ OF_OTHERS = ("generate", "tokenize")
 def check_workdir(mode: str, workdir: str | None) -> None:
     """An error where a mode is about a run's directory and a file of others is named: a folder of that name would be
     made, and stand for the file from then on."""
-    from videogvt.compat import foreign
+    from videogvt.pretrained.compat import foreign
 
     if workdir is not None and mode not in OF_OTHERS and foreign(workdir):
         raise ValueError(f"--workdir={workdir} is a file of others' weights, and --mode={mode} is about a run's "
@@ -382,7 +382,7 @@ def check_workdir(mode: str, workdir: str | None) -> None:
 
 def alone(config: ConfigDict, workdir: str | None, steal: bool) -> contextlib.AbstractContextManager:
     """The context of a mode that writes into a run's directory: no other process does meanwhile."""
-    from videogvt.experiment import default_workdir
+    from videogvt.jobs.experiment import default_workdir
     from videogvt.train.lock import sole_run
 
     return sole_run(workdir or default_workdir(config), steal)

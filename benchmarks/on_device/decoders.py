@@ -11,8 +11,8 @@ from on_device import sizes
 from on_device.job import Bench, Job
 from on_device.transformers import check_cudnn
 from videogvt.bench.parts import Part
-from videogvt.core.vocabulary import Vocabulary
 from videogvt.decode import AutoregressiveDecoding, ParallelDecoding
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.train.flops import count_flops

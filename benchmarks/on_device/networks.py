@@ -7,10 +7,10 @@ import numpy as np
 
 from videogvt.core.sections import configure
 from videogvt.core.trees import frozen
+from videogvt.models.generation import masked_generation
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
-from videogvt.pretrained.generation import masked_generation
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import TransformerLosses, TransformerRecipe

@@ -9,7 +9,7 @@ from videogvt.core.mistakes import is_mistake, message, reported, warnings_told
 from videogvt.core.registry import Registry
 from videogvt.core.sections import check_keys
 from videogvt.core.trees import frozen
-from videogvt.core.vocabulary import Vocabulary
+from videogvt.models.vocabulary import Vocabulary
 
 
 def caught(function, *arguments):

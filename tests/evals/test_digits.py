@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.core.vocabulary import Vocabulary
 from videogvt.evals.digit_figures import (
     TRUTH,
     carried_on,
@@ -22,7 +21,8 @@ from videogvt.evals.digits import ROWS, DigitsEval
 from videogvt.evals.generators import evaluators_of
 from videogvt.evals.judge import Judge, Reader
 from videogvt.inputs.sources import ArraySource
-from videogvt.tasks import TaskTable
+from videogvt.models.tasks import TaskTable
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.train.contracts import Evaluator, Media, When
 from videogvt.train.parallel import MeshShape
 from videogvt.train.state import TrainState

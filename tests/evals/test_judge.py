@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.evals import bank
-from videogvt.evals.judge import Judge, load_judge
+from videogvt.evals.judge import Judge
+from videogvt.jobs.judges import load_judge
 from videogvt.train import journal
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.nn.weights import quick_jit, random_video
 from videogvt.evals import fvd
+from videogvt.jobs import judges
 from videogvt.nn.c3d import C3D, load_c3d
 from videogvt.nn.i3d import I3D, load_i3d
-from videogvt.recipes import perceptual
 
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("tests.nn.torch_networks")
@@ -100,7 +100,7 @@ def test_c3d_s_published_pair_of_files_is_the_same(c3d_network, tmp_path):
 def test_the_perceptual_network_is_torchvision_s_from_a_pth_file(tmp_path):
     network = networks.randomize(networks.TorchResNet50())
     torch.save(network.state_dict(), tmp_path / "resnet50.pth")
-    loaded = perceptual.load("resnet50", weights=str(tmp_path / "resnet50.pth"))
+    loaded = judges.load_perceptual("resnet50", weights=str(tmp_path / "resnet50.pth"))
     video = random_video((1, 2, 224, 224, 3))
     ours = quick_jit(loaded.features)(loaded.params, video)
     mean, std = (torch.tensor(row).reshape(3, 1, 1) for row in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

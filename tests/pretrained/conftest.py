@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from videogvt import pretrained
-from videogvt.core.trees import frozen
+from videogvt.core.trees import frozen, tree_hash
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.pretrained.generator import KINDS
 from videogvt.train.checkpoint import Checkpoints
-from videogvt.train.state import TrainState, tree_hash
+from videogvt.train.state import TrainState
 
 FIELDS = {
     "filters": 8, "channel_multipliers": [1, 2], "temporal_downsample": [True], "encoder_blocks": [0, 1, 0],

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from videogvt.inputs.sources import ArraySource
+from videogvt.models.outside import Outside
 from videogvt.pretrained import VideoTokenizer, codec
-from videogvt.pretrained.outside import Outside
 
 
 class Halves:

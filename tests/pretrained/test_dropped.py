@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from videogvt import VideoGenerator, VideoTokenizer, modes
+from videogvt.jobs.provenance import read_config
+from videogvt.jobs.schema import check_config
 from videogvt.pretrained.bundle import shipped
 from videogvt.pretrained.codec import load_tokenizer
-from videogvt.provenance import read_config
-from videogvt.recipes.start import Start
-from videogvt.schema import check_config
+from videogvt.pretrained.start import Start
 
 CONFIGS = [
     ({"tokenizer": {"spectrum": {"grid": [8, 1, 2]}}}, "uses tokenizer.spectrum, a model of motion built by hand"),

@@ -9,9 +9,9 @@ import numpy as np
 from videogvt.core.trees import frozen
 from videogvt.inputs.sources import ArraySource
 from videogvt.inputs.training import TrainingData
+from videogvt.models.generation import causal_generation, masked_generation
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
-from videogvt.pretrained.generation import causal_generation, masked_generation
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.transformer import TransformerLosses, TransformerRecipe

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.recipes.stages import CODES, MANY, masked_recipe, state_of
-from videogvt.recipes.start import SAME, Growth, Start
+from videogvt.pretrained.start import SAME, Growth, Start
 from videogvt.train.checkpoint import Checkpoints
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from videogvt.nn.classifiers import make_classifier
+from videogvt.pretrained.start import CodebookWords
 from videogvt.recipes.classifier import HUBER, ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.start import CodebookWords
 
 ADAM = Adam(learning_rate=1e-2, total_steps=10, b1=0.9)
 POOLING = {"network": "attention_pooling", "width": 4, "features": 4, "queries": 2, "hidden": 8}

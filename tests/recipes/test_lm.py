@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from tests.recipes.stages import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, loss_of, state_of
-from videogvt.pretrained.generation import causal_generation
+from videogvt.models.generation import causal_generation
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_lm.json"
 

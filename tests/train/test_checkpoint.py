@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from videogvt.core.trees import parameter_count, tree_hash
 from videogvt.train import checkpoint, resume
 from videogvt.train.checkpoint import (
     Checkpoints,
@@ -21,7 +22,7 @@ from videogvt.train.checkpoint import (
 from videogvt.train.damage import is_broken
 from videogvt.train.parallel import MeshShape, abstract_state, make_state
 from videogvt.train.resume import restore_newest
-from videogvt.train.state import TrainState, parameter_count, tree_hash
+from videogvt.train.state import TrainState
 
 # A read that Orbax gave up on complains when it is collected, whenever that is.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -8,12 +8,12 @@ from etils import epath
 
 from videogvt.bench.parts import Subject
 from videogvt.bench.rows import Row, speed, timed
-from videogvt.experiment import Experiment
+from videogvt.core.trees import parameter_count
 from videogvt.inputs.training import TrainingData
+from videogvt.jobs.experiment import Experiment
 from videogvt.report.grids import Table
 from videogvt.train import machine
 from videogvt.train.journal import environment
-from videogvt.train.state import parameter_count
 from videogvt.train.timing import Timing, alternate, compiling_anew
 
 FILE = "bench.json"

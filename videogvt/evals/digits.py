@@ -20,7 +20,7 @@ from videogvt.evals.generation import as_bytes
 from videogvt.evals.judge import Reader
 from videogvt.evals.rows import Columns, whole_table
 from videogvt.evals.seeds import averaged
-from videogvt.tasks import TASKS, TaskTable
+from videogvt.models.tasks import TASKS, TaskTable
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from videogvt.evals.generation import Generate, as_bytes
 from videogvt.evals.rows import Columns, SplitEval
-from videogvt.tasks import TaskTable
+from videogvt.models.tasks import TaskTable
 from videogvt.train.state import TrainState
 
 

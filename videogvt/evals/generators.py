@@ -12,7 +12,7 @@ from videogvt.evals.prediction import PredictionEval
 from videogvt.evals.published import Published
 from videogvt.evals.seeds import REPORTED, seeds_of
 from videogvt.inputs.sources import ClipSource
-from videogvt.tasks import TaskTable
+from videogvt.models.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, When
 
 

@@ -19,7 +19,7 @@ from scipy import stats
 from videogvt.evals import forecast
 from videogvt.evals.motion import roughness
 from videogvt.evals.rows import Columns
-from videogvt.tasks import TASKS
+from videogvt.models.tasks import TASKS
 
 LATE = 4
 """Frames to the nearest given frame from which a horizon counts as late: a straight line no longer does."""

@@ -2,17 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
-from videogvt.inputs.digits import NAMES
-from videogvt.pretrained.judge import TRAIN_READER, TrainedJudge, load_trained_judge
-from videogvt.train.state import tree_hash
+from videogvt.core.trees import tree_hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,28 +46,6 @@ class Judge:
         return jax.jit(lambda params, video: self.forward(params, video.astype(jnp.float32) / 255.0))
 
 
-def load_judge(workdir: epath.PathLike, class_names: Sequence[str]) -> Judge:
-    """The classifier of a finished run; its features are the pooled ones before its linear head.
-
-    Args:
-      workdir: of the run.
-      class_names: the classes that it shall name, in their order.
-
-    Raises:
-      FileNotFoundError: there is no finished run.
-      ValueError: the run is not a judge's, or names other classes.
-    """
-    return _judge(workdir, load_trained_judge(workdir, "config.evals.generation.judge", class_names))
-
-
-def _judge(workdir: epath.PathLike, trained: TrainedJudge) -> Judge:
-    def forward(params, video_BTHWC):
-        features = trained.model.apply({"params": params}, video_BTHWC, method="features")
-        return features["logits"], features["pooled"]
-
-    return Judge(name=str(workdir), forward=forward, params=trained.params)
-
-
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """A judge of single digits.
@@ -82,19 +57,3 @@ class Reader:
 
     judge: Judge
     side: int
-
-
-def load_reader(workdir: epath.PathLike) -> Reader:
-    """The classifier of single digits of a finished run (``configs/classifier_digits.py``).
-
-    Raises:
-      FileNotFoundError: there is no finished run.
-      ValueError: the run is not that of a judge, or does not name digits that were cut out of clips.
-    """
-    section = "config.evals.generation.reader"
-    trained = load_trained_judge(workdir, section, NAMES, TRAIN_READER)
-    side = trained.data["options"].get("crops")
-    if side is None:
-        raise ValueError(f"{section} is {workdir}, whose classifier looks at whole clips; expected one of single "
-                         f"digits, with config.data.options.crops, as {TRAIN_READER} trains it.")
-    return Reader(_judge(workdir, trained), side)

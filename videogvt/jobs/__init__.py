@@ -6,9 +6,9 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from videogvt.core.processes import first_alone
-from videogvt.experiment import Experiment, default_workdir
 from videogvt.jobs import classifier, tokenizer, transformer
-from videogvt.schema import check_config
+from videogvt.jobs.experiment import Experiment, default_workdir
+from videogvt.jobs.schema import check_config
 
 JOBS: Mapping[str, Callable[..., Experiment]] = {
     "tokenizer": tokenizer.build, "transformer": transformer.build_masked, "lm": transformer.build_causal,

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 from etils import epath
 
-from videogvt import experiment
 from videogvt.core.sections import check_keys, configure
 from videogvt.evals.classification import ClassificationEval
-from videogvt.experiment import Experiment
 from videogvt.inputs.sources import training_fields
 from videogvt.inputs.training import TrainingData
+from videogvt.jobs import experiment
+from videogvt.jobs.experiment import Experiment
 from videogvt.nn.classifiers import Classifier, make_classifier
 from videogvt.pretrained.codec import tokenizer_of
 from videogvt.pretrained.examples import ExampleData, Examples

@@ -6,19 +6,18 @@ from typing import Any
 
 from etils import epath
 
-from videogvt import experiment
 from videogvt.core.sections import configure
 from videogvt.core.trees import frozen
 from videogvt.evals import trivial
 from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
-from videogvt.experiment import Experiment
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
+from videogvt.jobs import experiment, judges
+from videogvt.jobs.experiment import Experiment
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
-from videogvt.recipes import perceptual
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.contracts import Evaluator, Plan, When
@@ -64,7 +63,7 @@ def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Tokeni
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]
-    network = perceptual.load(**config["perceptual"]) if config["perceptual"] else None
+    network = judges.load_perceptual(**config["perceptual"]) if config["perceptual"] else None
     return TokenizerRecipe(
         model=model,
         losses=configure(TokenizerLosses, "losses", config["losses"]),

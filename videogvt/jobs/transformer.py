@@ -8,28 +8,28 @@ from typing import Any
 import jax
 from etils import epath
 
-from videogvt import experiment
 from videogvt.core.sections import check_keys, configure
+from videogvt.core.trees import tree_hash
 from videogvt.evals.generators import evaluators_of
-from videogvt.evals.judge import load_judge, load_reader
 from videogvt.evals.published import Published
 from videogvt.evals.tokens import TokenEval
-from videogvt.experiment import Experiment
 from videogvt.inputs.training import TrainingData
+from videogvt.jobs import experiment
+from videogvt.jobs.experiment import Experiment
+from videogvt.jobs.judges import load_judge, load_reader
+from videogvt.models.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
+from videogvt.models.outside import Outside
+from videogvt.models.tasks import TaskTable
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.codec import holds_videos, tokenizer_of
 from videogvt.pretrained.codes import independent_codes
-from videogvt.pretrained.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
-from videogvt.pretrained.outside import Outside
+from videogvt.pretrained.start import SAME, Growth
 from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.start import SAME, Growth
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
-from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, Plan
-from videogvt.train.state import tree_hash
 
 FIELDS = ("video", "codes", "label", "id")
 """What evaluators read, as far as the data have it."""

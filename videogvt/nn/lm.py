@@ -80,7 +80,7 @@ class CausalTransformer(nn.Module):
     """Logits of the next token from the tokens so far.
 
     Attributes:
-      vocab_size: V, see ``core.vocabulary``.
+      vocab_size: V, see ``models.vocabulary``.
       sequence_length: L, the longest input, and the capacity of the cache.
       layers, hidden, heads, mlp: as in ``nn.transformer``.
       dropout: rate on the embedding and on both branches of every layer.

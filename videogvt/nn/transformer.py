@@ -237,7 +237,7 @@ class MaskedTransformer(nn.Module):
     does not load into the other.
 
     Attributes:
-      vocab_size: V, see ``core.vocabulary``.
+      vocab_size: V, see ``models.vocabulary``.
       sequence_length: L, the prefix and all codes of a clip; every input has this length.
       layers: how many.
       hidden: D, the width.

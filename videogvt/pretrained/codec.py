@@ -31,9 +31,9 @@ import numpy as np
 from videogvt.inputs.clip_shape import Pace
 from videogvt.inputs.coded import digits_of
 from videogvt.inputs.contracts import ClipSource
+from videogvt.models.outside import Outside
 from videogvt.ops.layout import check_shape
 from videogvt.ops.values import as_pixels
-from videogvt.pretrained.outside import Outside
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
 SCHEME = "codec:"

@@ -23,10 +23,10 @@ from videogvt.inputs.builders import data_root
 from videogvt.inputs.contracts import Derived
 from videogvt.inputs.datasets import naming_the_root, write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
+from videogvt.models.tasks import TaskTable
 from videogvt.nn.tokenizer import as_float
 from videogvt.pretrained.codec import OwnTokenizer
 from videogvt.pretrained.tokenizer import VideoTokenizer
-from videogvt.tasks import TaskTable
 
 VERSION = "1.0.0"
 Tokenizer = VideoTokenizer | OwnTokenizer

@@ -12,9 +12,9 @@ from videogvt.inputs.edited import Chosen, EditedSource, edited, one_view
 from videogvt.inputs.sources import ArraySource, ClipSource
 from videogvt.inputs.targets import TARGETS, Target
 from videogvt.inputs.training import TrainingData
+from videogvt.models.outside import Outside
 from videogvt.pretrained.codes import Tokenizer
 from videogvt.pretrained.encoders import encoded
-from videogvt.pretrained.outside import Outside
 from videogvt.pretrained.split_tables import (
     Opened,
     clips,

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from videogvt.core.trees import parameter_count, tree_hash
 from videogvt.inputs.sources import open_source
 from videogvt.pretrained.bundle import CONFIG, shipped, write_bundle
 from videogvt.pretrained.generator import KINDS, VideoGenerator
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train import journal
-from videogvt.train.state import parameter_count, tree_hash
 
 GOLDEN_CLIPS = 2
 TOKENIZER_ROWS = {"": "tokenizer", "background": "all background", "untrained": "untrained", "original": "originals"}

@@ -12,21 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.compat import StoredGenerator, foreign
 from videogvt.core import dropped
+from videogvt.core.trees import tree_hash
 from videogvt.decode import extend
 from videogvt.inputs.clip_shape import class_names, clip_shape
 from videogvt.inputs.sources import open_source, training_fields
+from videogvt.models.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.nn.tokenizer import as_float
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.codec import OwnTokenizer, load_tokenizer, tokenizer_of
+from videogvt.pretrained.compat import StoredGenerator, foreign
 from videogvt.pretrained.fidelity import poor_reading
-from videogvt.pretrained.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.pretrained.loading import OTHERS
 from videogvt.pretrained.requests import Generation, given_clips, labels_of, with_decoding, with_task
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train.checkpoint import choose_step, load_params, read_meta
-from videogvt.train.state import tree_hash
 
 KINDS = {"transformer": masked_generation, "lm": causal_generation}
 """Kinds of runs that generate: ``config.recipe``, which is also the network's name, and what puts them together."""
@@ -61,7 +61,7 @@ class VideoGenerator:
     Clip i depends on the seed and i alone, not on how many are made or at once.
 
     Attributes:
-      generation: networks, vocabulary, tasks and decoding; see ``pretrained.generation``.
+      generation: networks, vocabulary, tasks and decoding; see ``models.generation``.
       params: of the transformer, on the device.
       tokenizer: the first stage.
       class_names: by label; () without classes.

@@ -4,9 +4,9 @@ import json
 import os
 import pathlib
 
-from videogvt.compat import LOADERS, StoredTokenizer, foreign
 from videogvt.core import dropped
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
 from videogvt.train.checkpoint import load_params
 
 OTHERS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"

@@ -27,11 +27,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from videogvt.compat import foreign
 from videogvt.core.registry import unknown_name
+from videogvt.models.generation import MaskedGeneration
 from videogvt.nn.tokenizer import VideoTokenizer as Network
 from videogvt.pretrained.bundle import CONFIG, shipped
-from videogvt.pretrained.generation import MaskedGeneration
+from videogvt.pretrained.compat import foreign
 from videogvt.pretrained.generator import KINDS, VideoGenerator
 from videogvt.pretrained.rounding import ROUNDINGS, rounded, whole
 from videogvt.pretrained.tokenizer import VideoTokenizer

@@ -8,10 +8,10 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.decode import changed
+from videogvt.models.generation import CausalGeneration, MaskedGeneration
+from videogvt.models.tasks import TASKS, TaskTable
 from videogvt.ops.layout import fitted, layout_of
 from videogvt.ops.values import as_pixels
-from videogvt.pretrained.generation import CausalGeneration, MaskedGeneration
-from videogvt.tasks import TASKS, TaskTable
 
 Generation = MaskedGeneration | CausalGeneration
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core.trees import frozen
+from videogvt.core.trees import frozen, tree_hash
 from videogvt.inputs.clip_shape import Pace, clip_pace, clip_shape
 from videogvt.nn import tokenizer as networks
 from videogvt.ops.blend import chunk_starts, crossfade
@@ -21,7 +21,6 @@ from videogvt.ops.values import as_pixels
 from videogvt.pretrained.chunks import in_chunks
 from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
 from videogvt.pretrained.loading import stored_tokenizer
-from videogvt.train.state import tree_hash
 
 WINDOW = 16
 """Frames that are seen at once, and one more of a causal network: the clips that shipped configs train on."""

@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from videogvt.models.generation import CausalGeneration
 from videogvt.ops.losses import weighted_mean
-from videogvt.pretrained.generation import CausalGeneration
 from videogvt.recipes.accumulation import Found
 from videogvt.recipes.transformer import StageRecipe
 from videogvt.train.contracts import Mean

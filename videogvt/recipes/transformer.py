@@ -11,10 +11,10 @@ import numpy as np
 import optax
 
 from videogvt.decode import changed
+from videogvt.models.generation import MaskedGeneration, Stage
 from videogvt.ops.attention import between_times
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
-from videogvt.pretrained.generation import MaskedGeneration, Stage
 from videogvt.recipes import flops
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam
@@ -96,7 +96,7 @@ class StageRecipe:
         """Functions of a state, which use the moving average where there is one.
 
         "generate": (state, task_B, label_B, video_BTHWC, keys_B) -> {"video" in [0, 1], "codes"}; see
-        ``pretrained.generation``. "loss": (state, batch, task_B, keys_B) -> numbers (B,) by name, each clip's from its
+        ``models.generation``. "loss": (state, batch, task_B, keys_B) -> numbers (B,) by name, each clip's from its
         own key alone. Of the tokenizer: "codes": (state, video_BTHWC) -> codes; "video": (state, codes_Bthw) -> videos
         in [0, 1]; "reconstruct": (state, video_BTHWC) -> (video in [0, 1], codes).
         """

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from videogvt.models.tasks import TASKS
 from videogvt.report import figures, page
 from videogvt.report.generation import cell
 from videogvt.report.grids import Table
 from videogvt.report.images import spread, strip, webp
 from videogvt.report.runs import Arrays, Grid, Run
-from videogvt.tasks import TASKS
 
 ANSWERS = {"copy": "copy", "constant_velocity": "constant velocity", "constant_acceleration": "constant acceleration",
            "interpolation": "interpolation"}

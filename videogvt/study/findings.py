@@ -16,14 +16,14 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.trees import parameter_count
 from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
 from videogvt.evals.rows import Columns
-from videogvt.experiment import LAST
 from videogvt.inputs.targets import TARGETS
+from videogvt.jobs.experiment import LAST
 from videogvt.study.protocol import Member, choices, members
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
-from videogvt.train.state import parameter_count
 
 ENSEMBLE = "ensemble"
 ANSWERS = "answers.json"  # of ``study.answers``

@@ -27,11 +27,12 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt import experiment, jobs
+from videogvt import jobs
 from videogvt.core.registry import unknown_name
 from videogvt.evals.controls import CONTROLS
+from videogvt.jobs import experiment
+from videogvt.jobs.schema import check_config
 from videogvt.nn.classifiers.tracks import TrackModel
-from videogvt.schema import check_config
 from videogvt.study.track_run import TrackRun
 from videogvt.train import journal
 from videogvt.train.loop import NonFinite

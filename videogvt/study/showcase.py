@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt import experiment
+from videogvt.jobs import experiment
 from videogvt.study.findings import Finished, finished_members
 from videogvt.train.evaluation import restore_state
 

@@ -13,8 +13,8 @@ from etils import epath
 import videogvt
 from videogvt.core.sections import configure
 from videogvt.evals.classification import Columns, named, results, told
-from videogvt.experiment import measured_splits
 from videogvt.jobs.classifier import examples_of
+from videogvt.jobs.experiment import measured_splits
 from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.pretrained.examples import Examples
 from videogvt.train import journal

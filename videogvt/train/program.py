@@ -6,9 +6,10 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from videogvt.core.trees import tree_hash
 from videogvt.train import parallel
 from videogvt.train.contracts import Mean, Plan, Recipe
-from videogvt.train.state import TrainState, tree_hash
+from videogvt.train.state import TrainState
 
 
 class Program:

@@ -1,11 +1,9 @@
 """What a run carries from step to step."""
 
-import hashlib
 from typing import Any
 
 import flax.struct
 import jax
-import numpy as np
 
 SAVED_FIELDS = ("step", "params", "opt", "ema", "model_state", "extra")
 """The fields of a ``TrainState`` that a checkpoint holds; ``frozen`` is not among them."""
@@ -43,18 +41,3 @@ class TrainState:
             step=jax.numpy.zeros((), jax.numpy.int32), params=params, opt=opt, ema=ema or {},
             model_state=model_state or {}, extra=extra or {}, frozen={},
         )
-
-
-def parameter_count(tree: Any) -> int:
-    """Numbers in all leaves of a tree of arrays, abstract ones included."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
-
-
-def tree_hash(tree: Any) -> str:
-    """SHA-256 over paths, dtypes, shapes and bytes of a tree of arrays, as 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]

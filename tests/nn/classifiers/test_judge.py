@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.nn.weights import quick_jit, random_params, random_video
+from videogvt.core.trees import parameter_count
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.classifiers.heads import coordinates, look
 from videogvt.nn.classifiers.judge import Judge
-from videogvt.train.state import parameter_count
 
 TINY = {"filters": 8, "heads": 2, "width": 16, "motion_blocks": 1, "norm_groups": 4}
 

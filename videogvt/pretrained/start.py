@@ -1,5 +1,11 @@
 """Where a run starts: at the weights of another, of the same networks, of per-frame ones that are inflated, or of a
-transformer of one task that grows into one of many; or at a word table that knows what codes stand for."""
+transformer of one task that grows into one of many; or at a word table that knows what codes stand for.
+
+The vector of a code says to the tokenizer's own decoder where in its cell something stands; to a network that learns
+from few labels it does not. Codes that draw much the same in much the same place have pictures that overlap once they
+are blurred, so that the principal components of blurred pictures put like codes side by side (``look_vectors``).
+Nothing here knows what a clip shows; labels have no part in it.
+"""
 
 import dataclasses
 import functools
@@ -7,19 +13,21 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jax
 import numpy as np
 from etils import epath
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
 
-from videogvt.compat import foreign
-from videogvt.compat.trees import misfits
 from videogvt.core import dropped
 from videogvt.core.registry import unknown_name
-from videogvt.core.vocabulary import Vocabulary
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
+from videogvt.pretrained.compat import foreign
+from videogvt.pretrained.compat.trees import misfits
 from videogvt.train.checkpoint import choose_step, load_weights, read_meta
 from videogvt.train.state import TrainState
 
@@ -131,7 +139,7 @@ class Start:
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """Makes room in a transformer of one task for the tokens that a multi-task vocabulary adds (``core.vocabulary``).
+    """Makes room in a transformer of one task for the tokens that a multi-task vocabulary adds (``models.vocabulary``).
 
     Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
     token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
@@ -219,3 +227,46 @@ def _at(tree: Any, path: Any) -> Any:
     for entry in path:
         tree = tree.get(entry.key) if tree is not None else None
     return tree
+
+
+PARTS = 4
+"""A code's picture has its cell and, on all four sides, a margin of so many parts of a cell's side, for decoders draw
+across borders; it is blurred by a Gaussian whose deviation is as wide."""
+
+
+class Drawing(Protocol):
+    """What is asked of a tokenizer whose codes are drawn."""
+
+    strides: tuple[int, int, int]
+    num_codes: int
+
+    def video(self, codes_Bthw) -> np.ndarray: ...
+
+
+def code_pictures(tokenizer: Drawing, blank: int) -> np.ndarray:
+    """How the decoded clip of three blank cells a side changes where the cell in its middle has another code.
+
+    Args:
+      tokenizer: of the codes.
+      blank: the code of cells that show nothing, see ``pretrained.codes.most_frequent_code``.
+
+    Returns:
+      Float32 (K, frames of a cell, rows, columns, 3), differences of values in [0, 1]: the cell with its margin.
+    """
+    codes_K333 = np.full((tokenizer.num_codes, 3, 3, 3), blank, np.int32)
+    codes_K333[:, 1, 1, 1] = np.arange(tokenizer.num_codes)
+    frames, rows, columns = (slice(side - margin, 2 * side + margin) for side, margin in zip(
+        tokenizer.strides, (0, *(side // PARTS for side in tokenizer.strides[1:]))))
+    changed_KTHWC = tokenizer.video(codes_K333)[:, frames, rows, columns]
+    return changed_KTHWC - changed_KTHWC[blank]
+
+
+def look_vectors(tokenizer: Drawing, blank: int, components: int = 32) -> np.ndarray:
+    """Vectors (K, up to ``components``) of codes, float32, that are near each other where codes look alike.
+
+    Principal components of how much each pixel of a code's picture changes, blurred. Arguments as ``code_pictures``.
+    """
+    change_KTHW = np.abs(code_pictures(tokenizer, blank)).sum(-1)
+    blur = [side / PARTS for side in tokenizer.strides[1:]]
+    flat_KD = gaussian_filter(change_KTHW, (0, 0, *blur), mode="constant").reshape(len(change_KTHW), -1)
+    return PCA(min(components, *flat_KD.shape), svd_solver="full").fit_transform(flat_KD).astype(np.float32)

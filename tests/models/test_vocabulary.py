@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.core.vocabulary import FROM_END, Vocabulary
+from videogvt.models.vocabulary import FROM_END, Vocabulary
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.test_configs import module
-from videogvt import experiment, modes, provenance
+from videogvt import modes
 from videogvt.command import override
+from videogvt.jobs import experiment, provenance
 from videogvt.train import journal
 from videogvt.train.checkpoint import Checkpoints
 from videogvt.train.journal import WorkdirError

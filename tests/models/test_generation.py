@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.recipes.stages import CLASSES, clips, masked_recipe, state_of
-from videogvt.core.vocabulary import Vocabulary
+from videogvt.models.generation import MaskedGeneration, Stage
+from videogvt.models.tasks import TaskTable
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
-from videogvt.pretrained.generation import MaskedGeneration, Stage
-from videogvt.tasks import TaskTable
 
 PASSES = 3
 

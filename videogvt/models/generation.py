@@ -12,13 +12,13 @@ import jax.numpy as jnp
 
 from videogvt.core.sections import check_keys, configure
 from videogvt.core.trees import frozen
-from videogvt.core.vocabulary import Vocabulary
 from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
+from videogvt.models.outside import Outside
+from videogvt.models.tasks import TaskTable
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.tokenizer import VideoTokenizer, as_float
 from videogvt.nn.transformer import MaskedTransformer
-from videogvt.pretrained.outside import Outside
-from videogvt.tasks import TaskTable
 
 
 @dataclasses.dataclass(frozen=True)

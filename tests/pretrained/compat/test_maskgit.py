@@ -9,20 +9,21 @@ import pytest
 from flax.traverse_util import unflatten_dict
 from PIL import Image
 
-from tests.compat.files import SMALL_TOKENIZER, SMALL_TRANSFORMER, random_leaves, write_msgpack
+from tests.pretrained.compat.files import SMALL_TOKENIZER, SMALL_TRANSFORMER, random_leaves, write_msgpack
 from videogvt import VideoGenerator, VideoTokenizer, modes
-from videogvt.compat import maskgit
-from videogvt.compat.trees import tokenizer_shapes, transformer_shapes
 from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained import portable
-from videogvt.recipes.start import Start
+from videogvt.pretrained.compat import maskgit
+from videogvt.pretrained.compat.trees import tokenizer_shapes, transformer_shapes
+from videogvt.pretrained.start import Start
 from videogvt.train.state import TrainState
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 CLASSES = 30
 LEVELS = 3
+TORCH = "tests.pretrained.compat.torch_maskgit"
 
 
 def below(name, leaves):
@@ -101,7 +102,7 @@ def test_one_field_is_the_difference_to_our_own_tree():
 
 
 def test_latents_codes_and_pictures_are_those_of_an_independent_tokenizer(tokenizer, leaves):
-    torch_maskgit = pytest.importorskip("tests.compat.torch_maskgit", reason="needs torch", exc_type=ImportError)
+    torch_maskgit = pytest.importorskip(TORCH, reason="needs torch", exc_type=ImportError)
     video = pictures() / np.float32(255)
     expected_NhwD = torch_maskgit.latents(video[:, 0], leaves[0], LEVELS).numpy()
     apply = jax.jit(lambda x: tokenizer.network.apply({"params": tokenizer.params}, x, method="encode"))
@@ -120,7 +121,7 @@ def test_latents_codes_and_pictures_are_those_of_an_independent_tokenizer(tokeni
 
 
 def test_logits_are_those_of_an_independent_transformer(folder, leaves):
-    torch_maskgit = pytest.importorskip("tests.compat.torch_maskgit", reason="needs torch", exc_type=ImportError)
+    torch_maskgit = pytest.importorskip(TORCH, reason="needs torch", exc_type=ImportError)
     generator = VideoGenerator.load(f"maskgit:{folder}/maskgit_imagenet256_checkpoint")
     stage, tokens_BL = generator.generation, np.random.default_rng(2).integers(0, 32, (2, 257)).astype(np.int32)
     assert stage.vocabulary.size == 63 and stage.vocabulary.mask == 62  # codes, classes, and nothing between
@@ -297,7 +298,7 @@ def test_a_directory_of_that_name_wins(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_files_of_the_true_sizes_give_the_numbers_of_independent_modules(tmp_path, monkeypatch):
     """218 and 690 MB of random weights, 4 GB of memory."""
-    torch_maskgit = pytest.importorskip("tests.compat.torch_maskgit", reason="needs torch", exc_type=ImportError)
+    torch_maskgit = pytest.importorskip(TORCH, reason="needs torch", exc_type=ImportError)
     monkeypatch.undo()
     first = random_leaves(tree_of_tokenizer(maskgit.TOKENIZER))
     path = write_msgpack(tmp_path / "tokenizer_imagenet256_checkpoint", below("params", first))

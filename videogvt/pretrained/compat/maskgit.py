@@ -13,13 +13,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from videogvt.compat import StoredGenerator, StoredTokenizer
-from videogvt.compat.msgpack import read_msgpack
-from videogvt.compat.trees import fitted, flat, tokenizer_shapes, transformer_shapes
 from videogvt.core.arrays import Damaged
 from videogvt.core.trees import frozen
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
+from videogvt.pretrained.compat import StoredGenerator, StoredTokenizer
+from videogvt.pretrained.compat.msgpack import read_msgpack
+from videogvt.pretrained.compat.trees import fitted, flat, tokenizer_shapes, transformer_shapes
 
 TOKENIZER = {
     "conv": "2d", "filters": 128, "channel_multipliers": [1, 1, 2, 2, 4], "temporal_downsample": [False] * 4,

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.core.vocabulary import FROM_END, Vocabulary
+from videogvt.models.tasks import SLOTS, TASKS, TaskTable, parse_task
+from videogvt.models.vocabulary import FROM_END, Vocabulary
 from videogvt.ops import regions
-from videogvt.tasks import SLOTS, TASKS, TaskTable, parse_task
 
 MULTITASK = Vocabulary(num_codes=40, num_classes=5, multitask=True)
 SINGLE = Vocabulary(num_codes=40, num_classes=5)

@@ -14,20 +14,20 @@ from ml_collections import ConfigDict
 
 from videogvt.core.registry import unknown_name
 from videogvt.core.sections import configure
+from videogvt.core.trees import parameter_count
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
 from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import fields_for, make_transforms
-from videogvt.pretrained.code_pictures import look_vectors
+from videogvt.jobs.provenance import Place, place_of
+from videogvt.pretrained.start import CodebookWords, Start, look_vectors
 from videogvt.pretrained.tokenizer import VideoTokenizer
-from videogvt.provenance import Place, place_of
-from videogvt.recipes.start import CodebookWords, Start
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
 from videogvt.train.machine import matrix_rate
 from videogvt.train.parallel import MeshShape, global_shapes, numeric
 from videogvt.train.program import Program
-from videogvt.train.state import TrainState, parameter_count
+from videogvt.train.state import TrainState
 
 WORDS = ("random", "codebook", "decoded")
 """What a table of codes may begin as; the last in classifiers alone, which do not say codes."""

@@ -18,7 +18,7 @@ from etils import epath
 from videogvt.core import dropped
 from videogvt.core.keys import REQUIRED, Key, Section
 from videogvt.core.trees import flat
-from videogvt.schema import schema_of
+from videogvt.jobs.schema import schema_of
 from videogvt.train import journal
 from videogvt.train.checkpoint import choose_step, read_meta
 from videogvt.train.contracts import Evaluator

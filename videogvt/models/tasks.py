@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import Registry, unknown_name
-from videogvt.core.vocabulary import Vocabulary
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.ops import regions
 
 Padding = Literal["extend", "zeros"]

@@ -19,7 +19,9 @@ from videogvt.inputs.imports import LAYOUTS, Cut
 from videogvt.inputs.sources import sources
 from videogvt.inputs.transforms import TRANSFORMS
 from videogvt.inputs.videos import VideoFolderConfig
-from videogvt.limits import limits_of
+from videogvt.jobs.judges import NETWORKS
+from videogvt.jobs.limits import limits_of
+from videogvt.models.tasks import TaskTable
 from videogvt.nn.classifiers import CLASSIFIERS, GIVEN
 from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.nn.discriminator import Discriminator
@@ -29,13 +31,11 @@ from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.examples import Examples
+from videogvt.pretrained.start import Start
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.perceptual import NETWORKS
-from videogvt.recipes.start import Start
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import TransformerLosses
-from videogvt.tasks import TaskTable
 from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from videogvt.compat import StoredGenerator, StoredTokenizer
-from videogvt.compat.msgpack import read_msgpack
-from videogvt.compat.orbax import is_orbax, read_orbax
-from videogvt.compat.trees import Shapes, fitted, flat, tokenizer_shapes, transformer_shapes
 from videogvt.core.arrays import Damaged
 from videogvt.core.trees import frozen
-from videogvt.core.vocabulary import Vocabulary
+from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
+from videogvt.pretrained.compat import StoredGenerator, StoredTokenizer
+from videogvt.pretrained.compat.msgpack import read_msgpack
+from videogvt.pretrained.compat.orbax import is_orbax, read_orbax
+from videogvt.pretrained.compat.trees import Shapes, fitted, flat, tokenizer_shapes, transformer_shapes
 
 STATE = ("global_step", "g_params", "d_params", "ema_params", "g_opt_state", "d_opt_state", "g_model_state",
          "d_model_state", "g_optimizer", "d_optimizer", "generator_state", "discriminator_state", "params", "optimizer",

@@ -17,8 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from videogvt.compat.msgpack import read_msgpack
 from videogvt.core.arrays import GONE, Damaged
+from videogvt.pretrained.compat.msgpack import read_msgpack
 
 NAMES, AGGREGATE = "_METADATA", "checkpoint"
 PACKED, SLACK = 100, 2**20

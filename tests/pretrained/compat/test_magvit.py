@@ -10,17 +10,17 @@ import pytest
 from flax import serialization
 from flax.traverse_util import unflatten_dict
 
-from tests.compat.files import random_leaves, write_msgpack
+from tests.pretrained.compat.files import random_leaves, write_msgpack
 from videogvt import VideoGenerator, VideoTokenizer
-from videogvt.compat import foreign, magvit
-from videogvt.compat.trees import flat, tokenizer_shapes, transformer_shapes
 from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.transformer import MaskedTransformer
-from videogvt.recipes.start import Start
+from videogvt.pretrained.compat import foreign, magvit
+from videogvt.pretrained.compat.trees import flat, tokenizer_shapes, transformer_shapes
+from videogvt.pretrained.start import Start
 from videogvt.train.state import TrainState
 
-GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
+GOLDEN = json.loads((pathlib.Path(__file__).parents[2] / "golden" / "param_tree.json").read_text())
 SMALL = {
     "conv": "3d", "filters": 32, "padding": "zero", "norm_groups": 32, "channel_multipliers": [1, 2, 2],
     "temporal_downsample": [True, True], "encoder_blocks": 1, "decoder_blocks": 1,

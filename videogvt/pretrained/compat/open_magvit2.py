@@ -21,11 +21,11 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from videogvt.compat import StoredTokenizer
 from videogvt.core.trees import frozen
 from videogvt.nn import state_dicts
 from videogvt.nn.quantizers.lfq import MAX_BITS
 from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.pretrained.compat import StoredTokenizer
 
 FILE = "ucf101_lfqgan_128_262144.ckpt"
 NETWORK = "Open-MAGVIT2's video tokenizer"

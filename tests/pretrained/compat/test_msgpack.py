@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from videogvt.compat.msgpack import ENTRIES, read_msgpack
 from videogvt.core.arrays import Damaged
+from videogvt.pretrained.compat.msgpack import ENTRIES, read_msgpack
 
 
 def array(shape, name, raw):

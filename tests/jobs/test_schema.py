@@ -8,7 +8,7 @@ from tests.test_configs import CONFIGS, module, variants
 from videogvt import jobs
 from videogvt.core.keys import Key, Section
 from videogvt.jobs import JOBS
-from videogvt.schema import RECIPES, check_config, schema_of
+from videogvt.jobs.schema import RECIPES, check_config, schema_of
 from videogvt.study import protocol
 
 ALL = [(path.stem, variant) for path in sorted(CONFIGS.glob("*.py")) for variant in variants(path.stem)]

@@ -12,13 +12,13 @@ from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_video
 from videogvt import VideoTokenizer
-from videogvt.compat import open_magvit2
 from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
+from videogvt.pretrained.compat import open_magvit2
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
-theirs = pytest.importorskip("tests.compat.torch_open_magvit2")
+theirs = pytest.importorskip("tests.pretrained.compat.torch_open_magvit2")
 randomize = pytest.importorskip("tests.nn.torch_networks").randomize
 
 TOTALS = {"encoder": 144_865_298, "decoder": 225_682_051}

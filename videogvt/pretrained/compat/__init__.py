@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 LOADERS = {
-    "magvit": "videogvt.compat.magvit",
-    "maskgit": "videogvt.compat.maskgit",
-    "open_magvit2": "videogvt.compat.open_magvit2",
+    "magvit": "videogvt.pretrained.compat.magvit",
+    "maskgit": "videogvt.pretrained.compat.maskgit",
+    "open_magvit2": "videogvt.pretrained.compat.open_magvit2",
 }
 """Schemes, and the modules that read their files."""
 
