@@ -25,9 +25,9 @@ prepare_backend()
 
 from videogvt import VideoGenerator  # noqa: E402
 from videogvt.core.mistakes import reported  # noqa: E402
-from videogvt.evals.generation import as_bytes  # noqa: E402
 from videogvt.evals.motion import TRUTH, Training, describe, motion_columns  # noqa: E402
 from videogvt.jobs import experiment  # noqa: E402
+from videogvt.ops.video import as_bytes  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 
 FIGURES = {  # of a window: heading and form

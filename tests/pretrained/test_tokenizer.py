@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import videogvt
-from videogvt.ops.blend import crossfade
+from videogvt.ops.video import crossfade
 from videogvt.pretrained import VideoTokenizer, bundle
 from videogvt.train.checkpoint import load_params
 

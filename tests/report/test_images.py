@@ -8,10 +8,6 @@ from PIL import Image
 from videogvt.report import images
 
 
-def test_floats_are_clipped_and_rounded():
-    np.testing.assert_array_equal(images.as_uint8(np.array([-1.0, 0.5, 2.0])), [0, 128, 255])
-
-
 def test_frames_are_spread_from_first_to_last():
     assert images.spread(16, 6).tolist() == [0, 3, 6, 9, 12, 15]
     assert images.spread(3, 8).tolist() == [0, 1, 2]

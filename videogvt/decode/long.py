@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from videogvt.ops.blend import crossfade
+from videogvt.ops.video import crossfade
 
 
 def extend(predict: Callable, video_BTHWC, num_frames: int, *, given: int, overlap: int = 0):

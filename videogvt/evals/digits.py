@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from videogvt.evals.digit_figures import LAST, TRUTH, carried_on, copied, digit_columns, digit_figures, read_columns
 from videogvt.evals.filled import FilledEval
-from videogvt.evals.generation import as_bytes
 from videogvt.evals.judge import Reader
 from videogvt.evals.rows import Columns, whole_table
 from videogvt.evals.seeds import averaged
 from videogvt.models.tasks import TASKS, TaskTable
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 
@@ -123,7 +122,7 @@ class DigitsEval(FilledEval):
         return [int((index + step) % size) for index, step in zip(index_B, steps)]
 
     def _reconstructed(self, state: TrainState, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return as_bytes(self.reconstruct(state, batch["video"].astype(jnp.float32) / 255.0)[0])
+        return as_bytes(self.reconstruct(state, as_float(batch["video"]))[0])
 
     def _samples(self, videos: dict[str, np.ndarray]) -> Columns:
         """The first clips of the split by task: ``video`` (n, S, T, H, W, 3), and what was ``shown``."""

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.generation import Generate, as_bytes
+from videogvt.evals.generation import Generate
 from videogvt.evals.rows import Columns, SplitEval
 from videogvt.models.tasks import TaskTable
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.state import TrainState
 
 
@@ -50,5 +50,5 @@ class FilledEval(SplitEval):
     def _made(self, state: TrainState, batch: Mapping[str, jax.Array], seed: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.key(seed), batch["task"][0])
         keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
-        video_BTHWC = batch["video"] / jnp.float32(255)
+        video_BTHWC = as_float(batch["video"])
         return as_bytes(self.generate(state, batch["task"], batch["label"], video_BTHWC, keys_B)["video"])

@@ -23,6 +23,7 @@ from videogvt.nn.c3d import C3D, load_c3d
 from videogvt.nn.i3d import I3D, load_i3d, require_frames
 from videogvt.ops.frechet import frechet_between
 from videogvt.ops.resize import resize_bilinear
+from videogvt.ops.video import as_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ class VideoNetwork:
 
     @cached_property
     def _compiled(self):
-        return jax.jit(lambda params, video: self.forward(params, _as_float(video)))
+        return jax.jit(lambda params, video: self.forward(params, as_float(video).astype(jnp.float32)))
 
     def __call__(self, video_BTHWC: np.ndarray, batch_size: int = 16) -> np.ndarray:
         """Logits (B, D), float32, of videos: uint8, or floats in [0, 1]."""
@@ -154,11 +155,6 @@ def _i3d_logits(model: I3D, via: int | None, params: Any, video_BTHWC: jax.Array
 def _c3d_logits(model: C3D, params: Any, video_BTHWC: jax.Array) -> jax.Array:
     video_BTHWC = resize_bilinear(video_BTHWC[..., ::-1], (model.frame_size,) * 2, "aligned")
     return model.apply({"params": params}, 255.0 * video_BTHWC)
-
-
-def _as_float(video_BTHWC: jax.Array) -> jax.Array:
-    video = video_BTHWC.astype(jnp.float32)
-    return video / 255.0 if video_BTHWC.dtype == jnp.uint8 else video
 
 
 def _named(weights: str | None, figure: str, advice: str) -> str:

@@ -25,6 +25,7 @@ from videogvt.evals.rows import Columns, SplitEval, whole_table
 from videogvt.evals.seeds import averaged
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.frechet import frechet_between
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 
@@ -259,7 +260,7 @@ class GenerationEval(SplitEval):
 
     def _reconstructed(self, state: TrainState) -> Clips:
         def reconstruct(state, batch):
-            return as_bytes(self.reconstruct(state, batch["video"] / jnp.float32(255))[0])
+            return as_bytes(self.reconstruct(state, as_float(batch["video"]))[0])
 
         originals, forward = self._originals(self._real), self.on_rows("reconstructed", reconstruct, state)
 
@@ -366,8 +367,3 @@ def unfolding(
         return looked
 
     return unfold
-
-
-def as_bytes(video: jax.Array) -> jax.Array:
-    """Values in [0, 1], those beyond cut off, as uint8."""
-    return jnp.round(jnp.clip(video.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.trees import tree_hash
+from videogvt.ops.video import as_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Judge:
 
     @functools.cached_property
     def _compiled(self):
-        return jax.jit(lambda params, video: self.forward(params, video.astype(jnp.float32) / 255.0))
+        return jax.jit(lambda params, video: self.forward(params, as_float(video)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,7 @@ from videogvt.evals.reconstruction import TRUTH_FIELDS
 from videogvt.evals.rows import Columns, SplitEval, gather, whole_table
 from videogvt.evals.tables import code_figures, figures
 from videogvt.evals.trivial import Clips, spread_over
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.parallel import mesh_of
 from videogvt.train.state import TrainState
@@ -99,15 +100,14 @@ class ModelabilityEval(SplitEval):
     def _encode(self, state: TrainState, video_BTHWC: np.ndarray) -> np.ndarray:
         """The codes of this host's clips, uint8."""
         def codes(state, batch):
-            return self.codes(state, batch["video"].astype(jnp.float32) / 255.0)
+            return self.codes(state, as_float(batch["video"]))
 
         return self.on_rows("encode", codes, state)({"video": video_BTHWC})
 
     def _decode(self, state: TrainState, codes_Bthw: np.ndarray) -> np.ndarray:
         """The clips, uint8, of this host's codes."""
         def video(state, batch):
-            video_BTHWC = self.video(state, batch["codes"]).astype(jnp.float32)
-            return jnp.round(jnp.clip(video_BTHWC, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+            return as_bytes(self.video(state, batch["codes"]))
 
         return self.on_rows("decode", video, state)({"codes": codes_Bthw})
 

@@ -19,6 +19,7 @@ from videogvt.evals.rows import Columns, SplitEval, gather, whole_table
 from videogvt.evals.tables import choose, code_figures, figures
 from videogvt.evals.trivial import Answer
 from videogvt.ops import quality
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 from videogvt.world import oracle
@@ -103,7 +104,7 @@ class ReconstructionEval(SplitEval):
                 video_BTHWC, codes_Bthw = contestant(batch["video"])
                 columns = image_columns(batch, video_BTHWC)
                 if originals:
-                    columns |= object_columns(_as_uint8(video_BTHWC), originals)
+                    columns |= object_columns(as_bytes(video_BTHWC), originals)
                 counted_B = mask_B & (index_B < limit)
                 parts[name].append({**common, "mask": counted_B, **columns})
                 if codes_Bthw is not None:
@@ -118,7 +119,7 @@ class ReconstructionEval(SplitEval):
         return lambda video_BTHWC: forward({"video": video_BTHWC})
 
     def _reconstructed(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        video_BTHWC, codes_Bthw = self.reconstruct(state, batch["video"].astype(jnp.float32) / 255.0)
+        video_BTHWC, codes_Bthw = self.reconstruct(state, as_float(batch["video"]))
         return jnp.clip(video_BTHWC.astype(jnp.float32), 0.0, 1.0), codes_Bthw
 
     def _samples(self, state: TrainState, tables: dict[str, Columns]) -> Columns:
@@ -132,7 +133,7 @@ class ReconstructionEval(SplitEval):
         for start in range(0, len(rows), self.batch_size):
             batch = np.resize(videos[start : start + self.batch_size], (self.batch_size, *videos.shape[1:]))
             mine = contestant(batch[first : first + size])[0]
-            answers.append(gather({"video": _as_uint8(mine)})["video"])
+            answers.append(gather({"video": as_bytes(mine)})["video"])
         samples = {name: tables[""][name][rows] for name in tables[""]}
         if "original" in tables:
             samples["original_track"] = tables["original"]["track"][rows]
@@ -153,7 +154,7 @@ def image_columns(batch: Mapping[str, np.ndarray], video_BTHWC: np.ndarray) -> C
 
 @jax.jit
 def _compare(original_BTHWC, video_BTHWC, position_BT2=None, radius_BT=None) -> dict[str, jax.Array]:
-    original, video = _as_float(original_BTHWC), _as_float(video_BTHWC)
+    original, video = as_float(original_BTHWC), as_float(video_BTHWC)
     measures = {"psnr": quality.psnr, "ssim": quality.ssim, "l1": quality.l1}
     columns = {name: measure(video, original).mean(axis=1) for name, measure in measures.items()}
     if position_BT2 is not None:
@@ -170,14 +171,6 @@ def object_disc(position_BT2: jax.Array, radius_BT: jax.Array, size: tuple[int, 
     across = x_1W - position_BT2[..., 0, None, None]
     down = y_H1 - position_BT2[..., 1, None, None]
     return across**2 + down**2 <= radius_BT[..., None, None] ** 2
-
-
-def _as_float(video: jax.Array) -> jax.Array:
-    return video.astype(jnp.float32) / 255.0 if video.dtype == jnp.uint8 else video
-
-
-def _as_uint8(video: np.ndarray) -> np.ndarray:
-    return video if video.dtype == np.uint8 else np.round(video * 255.0).astype(np.uint8)
 
 
 def _without_codes(answer: Answer) -> Contestant:

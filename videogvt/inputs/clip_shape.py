@@ -1,11 +1,12 @@
 """Size, pace and classes of the clips that a config trains on, told from the config alone: no data set is opened."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from videogvt.inputs.digits import NAMES
 from videogvt.inputs.thinned import thinning
 from videogvt.inputs.transforms import SampleFrames, make_transforms
+from videogvt.ops.video import Pace
 from videogvt.world.digits import CLASS_NAMES, DIGIT_SPECS, DigitSpec
 from videogvt.world.spec import SPECS, WorldSpec
 
@@ -23,13 +24,6 @@ def clip_shape(data: Mapping[str, Any]) -> tuple[int, int, int] | None:
         height, width = getattr(transform, "height", height), getattr(transform, "width", width)
         frames = 1 if isinstance(transform, SampleFrames) else frames
     return frames, height, width
-
-
-class Pace(NamedTuple):
-    """How videos are sampled: ``fps`` times a second, None for each one's own rate; every ``stride``-th counts."""
-
-    fps: float | None
-    stride: int
 
 
 def clip_pace(data: Mapping[str, Any]) -> Pace:

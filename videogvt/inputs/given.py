@@ -16,7 +16,7 @@ from videogvt.inputs.frames import Framing, Unusable, on_white
 from videogvt.inputs.probing import decode_frames
 from videogvt.inputs.videos import sample
 from videogvt.ops.layout import layout_of
-from videogvt.ops.values import as_pixels
+from videogvt.ops.video import as_bytes, as_pixels
 
 PICTURES = (".gif", ".webp", ".png", ".apng")
 ARRAYS = (".npy", ".npz")
@@ -200,7 +200,7 @@ def _array(path: pathlib.Path) -> np.ndarray:
         video = as_pixels(video)
     except ValueError as error:
         raise ValueError(f"{path}: {error} Here video is {_loading(path)}.") from error
-    return video if video.dtype == np.uint8 else np.round(255 * video).astype(np.uint8)
+    return as_bytes(video)
 
 
 def _clip_shape(path: pathlib.Path, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from videogvt.inputs.training import TrainingData
 from videogvt.jobs import experiment
 from videogvt.jobs.experiment import Experiment
 from videogvt.jobs.judges import load_judge, load_reader
+from videogvt.jobs.token_data import TokenData
 from videogvt.models.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
 from videogvt.models.outside import Outside
 from videogvt.models.tasks import TaskTable
@@ -25,7 +26,6 @@ from videogvt.ops.masking import Masking
 from videogvt.pretrained.codec import holds_videos, tokenizer_of
 from videogvt.pretrained.codes import independent_codes
 from videogvt.pretrained.start import SAME, Growth
-from videogvt.pretrained.token_data import TokenData
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe

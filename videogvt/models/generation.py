@@ -17,8 +17,9 @@ from videogvt.models.outside import Outside
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.lm import CausalTransformer
-from videogvt.nn.tokenizer import VideoTokenizer, as_float
+from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
+from videogvt.ops.video import as_float
 
 
 @dataclasses.dataclass(frozen=True)

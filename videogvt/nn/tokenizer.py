@@ -225,8 +225,3 @@ class VideoTokenizer(nn.Module):
     def video(self, codes_Bthw):
         """The videos (B, T, H, W, 3) of codes, in [0, 1], float32."""
         return jnp.clip(self.decode(self.embed(codes_Bthw)).astype(jnp.float32), 0, 1)
-
-
-def as_float(video_BTHWC):
-    """A uint8 video as float32 in [0, 1]; a float one as it is. Done on the device, so that bytes travel."""
-    return video_BTHWC.astype(jnp.float32) / 255.0 if video_BTHWC.dtype == jnp.uint8 else video_BTHWC

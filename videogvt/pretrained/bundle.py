@@ -27,7 +27,6 @@ HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
 REMEDY = "Install the package anew, or export the network again."
 
-
 class Bundle(NamedTuple):
     """A bundle that was read: ``config`` as in its file, and the parameters as a tree of NumPy arrays."""
 

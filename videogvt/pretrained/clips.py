@@ -17,11 +17,10 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from videogvt.inputs.clip_shape import Pace
 from videogvt.inputs.decoding import pyav, reason
 from videogvt.inputs.given import sampled_clip
 from videogvt.ops.layout import layout_of
-from videogvt.ops.values import as_pixels
+from videogvt.ops.video import Pace, as_bytes, as_pixels
 from videogvt.pretrained.fidelity import Reader, poor_reading
 
 GIF_UNIT = 100  # GIFs count time in hundredths of a second
@@ -234,8 +233,7 @@ def _one_clip(video: np.ndarray) -> np.ndarray:
         use = f" Use {layout.expression}." if layout and layout.name and layout.shape[0] == 1 else ""
         several = " Write one clip of the batch: video[0]." if layout and layout.shape[0] > 1 else ""
         raise ValueError(f"Expected one clip, (T, H, W, 3) or (1, T, H, W, 3), found {video.shape}.{use}{several}")
-    pixels = as_pixels(video.reshape(layout.shape))[0]
-    return pixels if pixels.dtype == np.uint8 else np.round(255 * pixels).astype(np.uint8)
+    return as_bytes(as_pixels(video.reshape(layout.shape))[0])
 
 
 def _gif(frames: Iterable[np.ndarray], count: int, fps: float) -> bytes:

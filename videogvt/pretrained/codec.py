@@ -28,12 +28,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from videogvt.inputs.clip_shape import Pace
 from videogvt.inputs.coded import digits_of
 from videogvt.inputs.contracts import ClipSource
 from videogvt.models.outside import Outside
 from videogvt.ops.layout import check_shape
-from videogvt.ops.values import as_pixels
+from videogvt.ops.video import Pace, as_float, as_pixels
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
 SCHEME = "codec:"
@@ -114,8 +113,7 @@ class OwnTokenizer:
         video_BTHWC = np.asarray(video_BTHWC)
         check_shape(video_BTHWC.shape)
         grid, video_BTHWC = self.network.latent_shape(video_BTHWC.shape[1:4]), as_pixels(video_BTHWC)
-        divisor = np.float32(255 if video_BTHWC.dtype == np.uint8 else 1)
-        codes = self._array(self._asked().codes(video_BTHWC / divisor))  # a copy: the codec may write into it
+        codes = self._array(self._asked().codes(np.array(as_float(video_BTHWC))))  # a copy: the codec may write into it
         expected = (len(video_BTHWC), *grid)
         if codes.shape != expected or not np.issubdtype(codes.dtype, np.integer):
             raise ValueError(f"The codec {self.hash!r} made {codes.dtype} {codes.shape} of videos {video_BTHWC.shape}; "
@@ -134,8 +132,7 @@ class OwnTokenizer:
         if video.shape != expected:
             raise ValueError(f"The codec {self.hash!r} made {video.shape} of codes {codes_Bthw.shape}; expected "
                              f"{expected}, by its strides {self.strides}.")
-        video = as_pixels(video)
-        return video / np.float32(255) if video.dtype == np.uint8 else video
+        return as_float(as_pixels(video))
 
     def reconstruct(self, video_BTHWC) -> np.ndarray:
         """What is left of videos, float32 in [0, 1]."""

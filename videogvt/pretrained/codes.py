@@ -24,7 +24,7 @@ from videogvt.inputs.contracts import Derived
 from videogvt.inputs.datasets import naming_the_root, write_dataset
 from videogvt.inputs.sources import ClipSource, RecordSource
 from videogvt.models.tasks import TaskTable
-from videogvt.nn.tokenizer import as_float
+from videogvt.ops.video import as_float
 from videogvt.pretrained.codec import OwnTokenizer
 from videogvt.pretrained.tokenizer import VideoTokenizer
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from videogvt.core.trees import parameter_count, tree_hash
 from videogvt.inputs.sources import open_source
+from videogvt.ops.video import as_bytes
 from videogvt.pretrained.bundle import CONFIG, shipped, write_bundle
 from videogvt.pretrained.generator import KINDS, VideoGenerator
 from videogvt.pretrained.tokenizer import VideoTokenizer
@@ -126,7 +127,7 @@ def generator_parts(workdir: pathlib.Path, step: int, run: Mapping[str, Any], da
     golden = {}
     if "CG" in generator.tasks:
         made = generator.generate("CG", number=max(len(generator.class_names), 1))
-        golden = {"codes": made.codes, "label": made.labels, "video": np.round(255 * made.videos).astype(np.uint8)}
+        golden = {"codes": made.codes, "label": made.labels, "video": as_bytes(made.videos)}
     facts = {
         "Tasks": ", ".join(generator.tasks), "Classes": ", ".join(generator.class_names),
         "Tokenizer": f"`{name}`, {generator.generation.num_tokens} codes a clip",
@@ -152,7 +153,7 @@ def golden_clips(
     source = opened(next(split for split in ("test", "validation", "train") if split in splits))
     video_BTHWC = source.read(range(min(GOLDEN_CLIPS, len(source))))["video"]
     codes_Bthw = tokenizer.codes(video_BTHWC)
-    decoded_BTHWC = np.round(255 * tokenizer.video(codes_Bthw)).astype(np.uint8)
+    decoded_BTHWC = as_bytes(tokenizer.video(codes_Bthw))
     return {"video": video_BTHWC, "codes": codes_Bthw, "decoded": decoded_BTHWC}
 
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from videogvt.ops.video import as_float
+
 SMALLEST = 1e-10
 """Of mean squared errors: 100 dB, as in ``ops.quality``."""
 
@@ -49,9 +51,7 @@ def poor(video_BTHWC: np.ndarray, made_BTHWC: np.ndarray, what: str) -> str | No
     """
     if video_BTHWC.shape[1] < 2:
         return None
-    real_BTHWC = video_BTHWC.astype(np.float32)
-    if video_BTHWC.dtype == np.uint8:
-        real_BTHWC /= 255
+    real_BTHWC = as_float(video_BTHWC).astype(np.float32)
     axes = (1, 2, 3, 4)
     own_B = np.square(made_BTHWC - real_BTHWC).mean(axes)
     mean_B = np.square(real_BTHWC.mean(1, keepdims=True) - real_BTHWC).mean(axes)

@@ -6,27 +6,25 @@ import os
 import pathlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core import dropped
-from videogvt.core.trees import tree_hash
 from videogvt.decode import extend
-from videogvt.inputs.clip_shape import class_names, clip_shape
-from videogvt.inputs.sources import open_source, training_fields
 from videogvt.models.generation import MaskedGeneration, causal_generation, masked_generation
-from videogvt.nn.tokenizer import as_float
+from videogvt.ops.video import as_float
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
-from videogvt.pretrained.codec import OwnTokenizer, load_tokenizer, tokenizer_of
 from videogvt.pretrained.compat import StoredGenerator, foreign
 from videogvt.pretrained.fidelity import poor_reading
-from videogvt.pretrained.loading import OTHERS
+from videogvt.pretrained.loading import OTHERS, check_tokenizer
 from videogvt.pretrained.requests import Generation, given_clips, labels_of, with_decoding, with_task
 from videogvt.pretrained.tokenizer import VideoTokenizer
-from videogvt.train.checkpoint import choose_step, load_params, read_meta
+
+if TYPE_CHECKING:
+    from videogvt.pretrained.codec import OwnTokenizer
 
 KINDS = {"transformer": masked_generation, "lm": causal_generation}
 """Kinds of runs that generate: ``config.recipe``, which is also the network's name, and what puts them together."""
@@ -70,7 +68,7 @@ class VideoGenerator:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], params: Mapping[str, Any], tokenizer: VideoTokenizer | OwnTokenizer,
+        self, config: Mapping[str, Any], params: Mapping[str, Any], tokenizer: "VideoTokenizer | OwnTokenizer",
         video_shape: tuple[int, int, int], class_names: Sequence[str], *, batch_size: int = 8,
     ):
         check_kind(config)
@@ -113,7 +111,7 @@ class VideoGenerator:
                 raise ValueError(f"{folder} holds a tokenizer; load it with VideoTokenizer.load.")
             facts = config["generator"]
             found = VideoTokenizer.load(tokenizer or facts["tokenizer"])
-            _check_tokenizer(folder, facts["tokenizer_params"], found)
+            check_tokenizer(folder, facts["tokenizer_params"], found)
             return cls(config["run"], params, found, facts["video_shape"], facts["class_names"], batch_size=batch_size)
         if not (folder / "config.json").exists():
             dropped.check_name(source)
@@ -124,16 +122,10 @@ class VideoGenerator:
             )
         config = json.loads((folder / "config.json").read_text())
         check_kind(config)
-        params, data = load_params(folder, weights, step)[config["recipe"]], config["data"]
-        section = {"run": tokenizer, "step": "best"} if tokenizer else config["tokenizer"]
-        opened = functools.partial(open_source, data["source"], "train", data_dir=data_dir, **data["options"])
-        if data["source"] == "codes":
-            found = tokenizer_of(section, opened(fields=training_fields("codes")))
-        else:
-            found = load_tokenizer(section["run"], section["step"])
-        dropped.check_config(config, folder)
-        _check_tokenizer(folder, read_meta(folder, choose_step(folder, step))["frozen"]["tokenizer"], found)
-        return cls(config, params, found, *_clips(data, opened), batch_size=batch_size)
+        from videogvt.pretrained.runs import generator_of_run  # its checkpoints and data, which a bundle does without
+
+        parts = generator_of_run(folder, config, weights, step, tokenizer, data_dir)
+        return cls(config, *parts, batch_size=batch_size)
 
     @classmethod
     def _of_others(cls, source, found: StoredGenerator, tokenizer, batch_size: int) -> "VideoGenerator":
@@ -254,8 +246,7 @@ class VideoGenerator:
           seed, decoding: see ``generate``.
         """
         task = f"{'FP' if label is None else 'CFP'}:{given}"
-        video_BTHWC = np.asarray(video_BTHWC)
-        video_BTHWC = video_BTHWC / np.float32(255) if video_BTHWC.dtype == np.uint8 else video_BTHWC
+        video_BTHWC = as_float(np.asarray(video_BTHWC))
         seeds, asked = np.random.default_rng(seed), []  # the first part is given, the others are the generator's own
 
         def predict(condition_BTHWC, part):
@@ -291,26 +282,3 @@ def check_kind(config: Mapping[str, Any]) -> None:
 
 def _keys(seed: int, number: int) -> jax.Array:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), jnp.arange(number))
-
-
-def _check_tokenizer(folder: pathlib.Path, expected: str, tokenizer: VideoTokenizer) -> None:
-    found = tree_hash(tokenizer.params)
-    if found != expected:
-        raise ValueError(
-            f"{folder} was trained on a tokenizer whose parameters have the hash {expected}; {tokenizer} has {found}. "
-            "Name the one it was trained with: VideoGenerator.load(..., tokenizer=...)."
-        )
-
-
-def _clips(data: Mapping[str, Any], opened: Callable) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """(T, H, W) and the classes of a run's training clips; ``opened(fields=...)`` opens them."""
-    if data["source"] == "codes":
-        source = opened(fields=training_fields("codes"))
-        return tuple(source.metadata["video"]), source.class_names
-    shape, names = clip_shape(data), class_names(data)
-    if shape is None:
-        raise ValueError(f"The size of the clips cannot be told from the config's data {dict(data)}; name num_frames, "
-                         "height and width in its options.")
-    if names is None:
-        names = opened(fields=("video",)).class_names
-    return shape, names

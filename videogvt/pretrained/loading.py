@@ -1,13 +1,14 @@
-"""Where tokenizers are read from: a run's directory, an exported folder, a shipped one, or a file that others made."""
+"""Where networks are read from: a run's directory, an exported folder, a shipped one, or a file that others made."""
 
 import json
 import os
 import pathlib
+from typing import Any
 
 from videogvt.core import dropped
+from videogvt.core.trees import tree_hash
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
-from videogvt.train.checkpoint import load_params
 
 OTHERS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"
 """The end of a list of what can be loaded, for messages."""
@@ -37,7 +38,16 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
         )
     config = json.loads((folder / "config.json").read_text())
     dropped.check_config(config, folder)
-    networks_by_name = load_params(folder, weights, step)
-    if "tokenizer" not in config or "generator" not in networks_by_name:
-        raise ValueError(f"{folder} holds a run of {sorted(networks_by_name)}, which is no tokenizer's.")
-    return StoredTokenizer(config["tokenizer"], networks_by_name["generator"], data=config["data"])
+    from videogvt.pretrained.runs import tokenizer_of_run  # its checkpoints, of which a bundle knows nothing
+
+    return tokenizer_of_run(folder, config, weights, step)
+
+
+def check_tokenizer(folder: pathlib.Path, expected: str, tokenizer: Any) -> None:
+    """An error unless the parameters of a generator's tokenizer have the hash that is expected."""
+    found = tree_hash(tokenizer.params)
+    if found != expected:
+        raise ValueError(
+            f"{folder} was trained on a tokenizer whose parameters have the hash {expected}; {tokenizer} has {found}. "
+            "Name the one it was trained with: VideoGenerator.load(..., tokenizer=...)."
+        )

@@ -11,7 +11,7 @@ from videogvt.decode import changed
 from videogvt.models.generation import CausalGeneration, MaskedGeneration
 from videogvt.models.tasks import TASKS, TaskTable
 from videogvt.ops.layout import fitted, layout_of
-from videogvt.ops.values import as_pixels
+from videogvt.ops.video import as_pixels
 
 Generation = MaskedGeneration | CausalGeneration
 

@@ -13,11 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.trees import frozen, tree_hash
-from videogvt.inputs.clip_shape import Pace, clip_pace, clip_shape
 from videogvt.nn import tokenizer as networks
-from videogvt.ops.blend import chunk_starts, crossfade
 from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
-from videogvt.ops.values import as_pixels
+from videogvt.ops.video import Pace, as_float, as_pixels, chunk_starts, crossfade
 from videogvt.pretrained.chunks import in_chunks
 from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
 from videogvt.pretrained.loading import stored_tokenizer
@@ -112,12 +110,20 @@ class VideoTokenizer:
     @property
     def trained_on(self) -> tuple[int, int, int] | None:
         """(T, H, W) of the clips it was trained on; None where that is not known."""
-        return self.data and clip_shape(self.data)
+        if not self.data:
+            return None
+        from videogvt.inputs.clip_shape import clip_shape  # which knows all data sets
+
+        return clip_shape(self.data)
 
     @property
     def pace(self) -> Pace:
         """How the videos were sampled that it was trained on."""
-        return clip_pace(self.data) if self.data else Pace(None, 1)
+        if not self.data:
+            return Pace(None, 1)
+        from videogvt.inputs.clip_shape import clip_pace
+
+        return clip_pace(self.data)
 
     @functools.cached_property
     def hash(self) -> str:
@@ -258,7 +264,7 @@ class VideoTokenizer:
 
     @functools.cached_property
     def _codes(self) -> Callable:
-        return self._compiled(lambda network, video_BTHWC: network.codes(networks.as_float(video_BTHWC)))
+        return self._compiled(lambda network, video_BTHWC: network.codes(as_float(video_BTHWC)))
 
     @functools.cached_property
     def _causal(self) -> tuple[Callable, Callable]:
@@ -266,7 +272,7 @@ class VideoTokenizer:
         if not self.network.exact_in_chunks:
             return self._codes, self._video
         frames = self.window - 1
-        return (in_chunks(self.network, lambda network, video: network.codes(networks.as_float(video)), frames),
+        return (in_chunks(self.network, lambda network, video: network.codes(as_float(video)), frames),
                 in_chunks(self.network, lambda network, codes: network.video(codes), frames // self.strides[0]))
 
     @functools.cached_property

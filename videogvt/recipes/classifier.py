@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from videogvt.nn.classifiers.heads import Classifier
-from videogvt.nn.tokenizer import as_float
+from videogvt.ops.video import as_float
 from videogvt.recipes import flops
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Mean

@@ -11,8 +11,9 @@ import optax
 
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
-from videogvt.nn.tokenizer import VideoTokenizer, as_float
+from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops import losses
+from videogvt.ops.video import as_float
 from videogvt.recipes import flops
 from videogvt.recipes.accumulation import Found, gradients
 from videogvt.recipes.optimizer import Adam

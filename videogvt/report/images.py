@@ -7,16 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from videogvt.ops.video import as_bytes
+
 GREY = (205, 205, 205)  # of the edge around a frame
 GAP = 2  # white pixels between frames, in pixels of the original clip
-
-
-def as_uint8(video: np.ndarray) -> np.ndarray:
-    """A clip or image as uint8; floating-point values are taken to be in [0, 1] and are clipped to it."""
-    video = np.asarray(video)
-    if video.dtype == np.uint8:
-        return video
-    return np.round(np.clip(video, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def spread(num_frames: int, count: int) -> np.ndarray:
@@ -26,7 +20,7 @@ def spread(num_frames: int, count: int) -> np.ndarray:
 
 def difference(original: np.ndarray, reconstruction: np.ndarray, gain: float = 1.0) -> np.ndarray:
     """The absolute difference of two clips, ``gain`` times, on white: uint8 (T, H, W, 3), white where equal."""
-    error = np.abs(as_uint8(original).astype(np.float32) - as_uint8(reconstruction).astype(np.float32))
+    error = np.abs(as_bytes(original).astype(np.float32) - as_bytes(reconstruction).astype(np.float32))
     return (255.0 - np.clip(gain * error, 0.0, 255.0)).astype(np.uint8)
 
 
@@ -43,7 +37,7 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
 
 def edged(video: np.ndarray, colour: tuple[int, int, int] = GREY) -> np.ndarray:
     """A clip or image with an edge one pixel wide, so that a white frame has a border on a white page."""
-    video = as_uint8(video).copy()
+    video = as_bytes(video).copy()
     for side in (np.s_[..., 0, :, :], np.s_[..., -1, :, :], np.s_[..., 0, :], np.s_[..., -1, :]):
         video[side] = colour
     return video
@@ -60,7 +54,7 @@ def strip(videos: Sequence[np.ndarray], frames: Sequence[int], scale: int = 2, c
     """
     rows = []
     for video, colour in zip(videos, colours or [GREY] * len(videos), strict=True):
-        cells = [edged(enlarge(as_uint8(video[frame]), scale), colour) for frame in frames]
+        cells = [edged(enlarge(as_bytes(video[frame]), scale), colour) for frame in frames]
         padded = [np.pad(cell, ((GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255) for cell in cells]
         rows.append(np.concatenate(padded, axis=1))
     return np.concatenate(rows, axis=0)
@@ -90,7 +84,7 @@ def animation(
       slow: how many times slower than life the animation runs; 16 frames at 24 a second are over too soon to see.
       most: bytes beyond which it is not lossless.
     """
-    large = [edged(enlarge(as_uint8(video), scale)) for video in videos]
+    large = [edged(enlarge(as_bytes(video), scale)) for video in videos]
     spaced = [np.pad(video, ((0, 0), (0, 0), (0, 2 * GAP), (0, 0)), constant_values=255) for video in large]
     joined = np.concatenate(spaced, axis=2)[:, :, : -2 * GAP]
     durations = [round(1000 * slow / fps)] * len(joined)

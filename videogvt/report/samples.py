@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from videogvt.ops.video import as_bytes
 from videogvt.pretrained.clips import write_mp4
-from videogvt.report.images import animation, as_uint8, enlarge, merged, png, spread, strip
+from videogvt.report.images import animation, enlarge, merged, png, spread, strip
 from videogvt.train.contracts import Media
 
 FPS = 12.0
@@ -40,11 +41,11 @@ def write_samples(
     files, films = {}, {}
     scale = 1 if videos is None else max(1, 256 // videos[0].shape[1])
     if videos is not None and len(videos[0]) == 1:
-        files |= {f"{name}.png": png(as_uint8(video[0])) for name, video in zip(names, videos, strict=True)}
+        files |= {f"{name}.png": png(as_bytes(video[0])) for name, video in zip(names, videos, strict=True)}
         files["contact_sheet.png"] = png(_sheet(videos))
     elif videos is not None:
         frames = spread(len(videos[0]), COLUMNS)
-        films = {name: enlarge(as_uint8(video), scale) for name, video in zip(names, videos, strict=True)}
+        films = {name: enlarge(as_bytes(video), scale) for name, video in zip(names, videos, strict=True)}
         files |= {f"{name}.gif": Media.animation(video, FPS).data for name, video in films.items()}
         files["all.webp"] = animation(videos, FPS, scale=max(1, scale // 2), slow=1.0)
         files["contact_sheet.png"] = png(strip(videos, frames, scale=max(1, scale // 2)))
@@ -52,7 +53,7 @@ def write_samples(
         files["codes.npz"] = Media.arrays(**codes).data
     if steps is not None:
         files["steps.webp"] = animation(list(steps), FPS, scale=max(1, scale // 2), slow=1.0)
-        files["steps.png"] = png(strip([np.stack([merged(as_uint8(step)) for step in steps])], range(len(steps))))
+        files["steps.png"] = png(strip([np.stack([merged(as_bytes(step)) for step in steps])], range(len(steps))))
     films = {f"{name}.mp4": video for name, video in films.items()} if importlib.util.find_spec("av") else {}
     listed = {"clips": list(names), "files": [*files, *films], **about}
     for name in _listed(folder / ABOUT):
@@ -68,7 +69,7 @@ def write_samples(
 def _sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures (1, H, W, 3) in rows, white where the last one ends: uint8 (rows, columns, 3)."""
     columns = min(COLUMNS, len(pictures))
-    cells = [as_uint8(picture[0]) for picture in pictures]
+    cells = [as_bytes(picture[0]) for picture in pictures]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.stack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
     return strip(rows, range(columns), scale=1)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.report.figures import DPI, GREY, INK, plain
-from videogvt.report.images import as_uint8
 
 COLOURS = ("#20639b", "#c8553d", "#3caea3", "#b58900", "#6a4c93", "#5d6878", "#d1495b", "#2e4057", "#66a182", "#8d6a9f",
            "#edae49", "#00798c")
@@ -76,4 +76,4 @@ def lit(video_THWC: np.ndarray, attention_thw: np.ndarray) -> np.ndarray:
         place = np.arange(size) * grid.shape[axis] // size
         grid = np.take(grid, place, axis=axis)
     light = 0.25 + 0.75 * np.sqrt(grid)[..., None]
-    return as_uint8(video_THWC.astype(np.float32) / 255.0 * light)
+    return as_bytes(as_float(video_THWC) * light)

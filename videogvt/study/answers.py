@@ -18,6 +18,7 @@ from videogvt.evals import trivial
 from videogvt.evals.forecast import extrapolated
 from videogvt.inputs.targets import Target
 from videogvt.jobs.classifier import examples_of
+from videogvt.ops.video import as_bytes
 from videogvt.pretrained.codec import load_tokenizer
 from videogvt.pretrained.codes import Tokenizer
 from videogvt.pretrained.examples import Examples
@@ -109,7 +110,7 @@ def _answered(rows: Rows, target: Target, mean_P: np.ndarray) -> dict[str, np.nd
 def _kept(rows: Rows, target: Target, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     """Errors (F,) in the F frames where the object is found in the reconstruction, and ``found`` (B * T,)."""
     def reconstructed(video_BTHWC: np.ndarray) -> np.ndarray:
-        return np.round(tokenizer.reconstruct(video_BTHWC) * 255).astype(np.uint8)
+        return as_bytes(tokenizer.reconstruct(video_BTHWC))
 
     known_BT3, found_BT = _points(rows, target, reconstructed)
     return target.errors(known_BT3[found_BT], _truth(rows, target)[found_BT]) | {"found": found_BT.ravel()}

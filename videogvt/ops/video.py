@@ -1,11 +1,15 @@
-"""Pixel values that a caller gives: uint8, or floats in [0, 1]; anything else is refused with what makes it so.
+"""Pixels of videos: what a caller gives, checked; from bytes to floats and back; long clips in overlapping chunks.
 
-A hint is a Python expression in ``video`` that can be copied as it stands. Where values fit two ranges, both are named
-with what tells them apart, and nothing is guessed.
+Given are uint8, or floats in [0, 1]; anything else is refused with what makes it so. A hint is a Python expression in
+``video`` that can be copied as it stands. Where values fit two ranges, both are named with what tells them apart, and
+nothing is guessed.
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -169,3 +173,51 @@ def _unknown(low: float, high: float) -> str:
                 "divided by, use (video * deviation + mean).clip(0, 1).")
     other = "; where 255 is, video / 255" if high < DARK else ""
     return f"That is no usual range of pixels. Where the largest value is white, use video / {high:.9g}{other}."
+
+
+def as_float(video):
+    """A video in [0, 1] of uint8, NumPy or jax; one of floats as it is."""
+    return video.astype(jnp.float32) / 255.0 if video.dtype == jnp.uint8 else video
+
+
+def as_bytes(video):
+    """A video as uint8, of values in [0, 1], of which those beyond are cut off; NumPy stays NumPy."""
+    if video.dtype == jnp.uint8:
+        return video
+    if isinstance(video, jax.Array):
+        return jnp.round(jnp.clip(video.astype(jnp.float32), 0.0, 1.0) * 255.0).astype(jnp.uint8)
+    return np.round(np.clip(video, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def chunk_starts(num_frames: int, window: int, overlap: int) -> tuple[int, ...]:
+    """First frames of the chunks of ``window`` frames that cover a clip.
+
+    Neighbours share ``overlap`` frames, but the last chunk ends with the clip and may share more.
+    """
+    if not 0 <= overlap < window:
+        raise ValueError(f"overlap={overlap} must be at least 0 and less than the window of {window} frames.")
+    if num_frames < window:
+        raise ValueError(f"A clip of {num_frames} frames is shorter than the window of {window} frames.")
+    starts = list(range(0, num_frames - window + 1, window - overlap))
+    if starts[-1] + window < num_frames:
+        starts.append(num_frames - window)
+    return tuple(starts)
+
+
+def crossfade(chunks: Sequence, starts: Sequence[int]):
+    """One clip of chunks (B, T, ...) that begin at ``starts``; of o shared frames the later ones weigh 0, 1/o, ..."""
+    clip = chunks[0]
+    for chunk, start in zip(chunks[1:], starts[1:]):
+        shared = clip.shape[1] - start
+        later_T = jnp.arange(shared) / max(shared, 1)
+        later = later_T.reshape(-1, *(1,) * (chunk.ndim - 2)).astype(chunk.dtype)
+        faded = (1 - later) * clip[:, start:] + later * chunk[:, :shared]
+        clip = jnp.concatenate([clip[:, :start], faded, chunk[:, shared:]], axis=1)
+    return clip
+
+
+class Pace(NamedTuple):
+    """How videos are sampled: ``fps`` times a second, None for each one's own rate; every ``stride``-th counts."""
+
+    fps: float | None
+    stride: int

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt.ops.values import TOLERANCE, as_pixels
+from videogvt.ops import video as blend
+from videogvt.ops.video import TOLERANCE, as_bytes, as_float, as_pixels
 
 RIGHT = np.random.default_rng(0).random((1, 2, 8, 8, 3), np.float32)
 RIGHT[0, 0, 0, 0], RIGHT[0, 0, 0, 1] = 0, 1
@@ -134,3 +135,44 @@ def test_what_is_no_number_is_counted_and_found():
 def test_what_holds_no_pixels_is_named(video):
     with pytest.raises(ValueError, match="Pixels are numbers"):
         as_pixels(video)
+
+
+def test_starts_cover_the_clip_and_the_last_chunk_ends_with_it():
+    assert blend.chunk_starts(16, 16, 4) == (0,)
+    assert blend.chunk_starts(40, 16, 4) == (0, 12, 24)
+    assert blend.chunk_starts(36, 16, 4) == (0, 12, 20)
+    assert blend.chunk_starts(32, 16, 0) == (0, 16)
+
+
+def test_starts_refuse_impossible_windows():
+    with pytest.raises(ValueError, match="shorter than the window"):
+        blend.chunk_starts(12, 16, 0)
+    with pytest.raises(ValueError, match="overlap=16"):
+        blend.chunk_starts(32, 16, 16)
+
+
+def test_crossfade_weighs_the_later_chunk_linearly():
+    first, second = jnp.zeros((1, 6, 1)), jnp.ones((1, 6, 1))
+    clip = blend.crossfade([first, second], (0, 2))
+    np.testing.assert_allclose(clip.ravel(), [0, 0, 0, 0.25, 0.5, 0.75, 1, 1])
+
+
+def test_chunks_of_one_clip_give_it_back():
+    clip = jnp.arange(2 * 36 * 3.0).reshape(2, 36, 3)
+    starts = blend.chunk_starts(36, 16, 4)
+    np.testing.assert_allclose(blend.crossfade([clip[:, s:s + 16] for s in starts], starts), clip, rtol=1e-6)
+    starts = blend.chunk_starts(36, 18, 0)
+    np.testing.assert_array_equal(blend.crossfade([clip[:, s:s + 18] for s in starts], starts), clip)
+
+
+def test_floats_are_clipped_and_rounded():
+    values = np.array([-1.0, 0.5, 2.0])
+    np.testing.assert_array_equal(as_bytes(values), [0, 128, 255])
+    np.testing.assert_array_equal(as_bytes(jnp.asarray(values)), [0, 128, 255])
+
+
+def test_bytes_and_floats_that_are_right_stay_as_they_are():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(as_bytes(as_float(levels)), levels)
+    np.testing.assert_array_equal(as_float(levels), levels.astype(np.float32) / np.float32(255))
+    assert as_bytes(levels) is levels and as_float(as_float(levels)).dtype == np.float32
