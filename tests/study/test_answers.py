@@ -8,7 +8,7 @@ import pytest
 from tests.pretrained.conftest import workdir as tokenizer_run  # noqa: F401  (a fixture)
 from tests.test_classifier import variant
 from videogvt import modes
-from videogvt.inputs.targets import TARGETS
+from videogvt.evals.classification import TARGETS
 from videogvt.study import answers
 from videogvt.study.findings import _beside, _position_verdict, read_answers
 from videogvt.train.journal import read_eval

@@ -7,7 +7,7 @@ import pytest
 
 from tests.test_classifier import variant
 from videogvt import modes, study
-from videogvt.evals.controls import CONTROLS
+from videogvt.study.controls import CONTROLS
 from videogvt.train.journal import read_eval
 
 

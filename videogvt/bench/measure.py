@@ -11,7 +11,6 @@ from videogvt.bench.rows import Row, speed, timed
 from videogvt.core.trees import parameter_count
 from videogvt.inputs.training import TrainingData
 from videogvt.jobs.experiment import Experiment
-from videogvt.report.grids import Table
 from videogvt.train import machine
 from videogvt.train.journal import environment
 from videogvt.train.timing import Timing, alternate, compiling_anew
@@ -59,6 +58,8 @@ def _reading(data: TrainingData, frames: int, repeats: int, budget_s: float) -> 
     each = Timing(tuple(seconds / BATCHES for seconds in timing.seconds))
     return speed("input pipeline", data.batch_size, frames, each)
 
+
+Table = tuple[list[str], list[list[str]]]
 
 COLUMNS = {
     "clips": ("clips", "{:,}"), "ms": ("ms", "{:,.4g}"), "range": ("fastest to slowest", "{}"),

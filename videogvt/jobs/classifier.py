@@ -12,11 +12,11 @@ from videogvt.evals.classification import ClassificationEval
 from videogvt.inputs.sources import training_fields
 from videogvt.inputs.training import TrainingData
 from videogvt.jobs import experiment
+from videogvt.jobs.examples import ExampleData, Examples
 from videogvt.jobs.experiment import Experiment
+from videogvt.jobs.tables import Opened
 from videogvt.nn.classifiers import Classifier, make_classifier
 from videogvt.pretrained.codec import tokenizer_of
-from videogvt.pretrained.examples import ExampleData, Examples
-from videogvt.pretrained.split_tables import Opened
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Evaluator, Plan, When

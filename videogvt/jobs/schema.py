@@ -19,6 +19,7 @@ from videogvt.inputs.imports import LAYOUTS, Cut
 from videogvt.inputs.sources import sources
 from videogvt.inputs.transforms import TRANSFORMS
 from videogvt.inputs.videos import VideoFolderConfig
+from videogvt.jobs.examples import Examples
 from videogvt.jobs.judges import NETWORKS
 from videogvt.jobs.limits import limits_of
 from videogvt.models.tasks import TaskTable
@@ -30,7 +31,6 @@ from videogvt.nn.quantizers import quantizers
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.masking import Masking
-from videogvt.pretrained.examples import Examples
 from videogvt.pretrained.start import Start
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam

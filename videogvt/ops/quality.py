@@ -1,4 +1,4 @@
-"""How close two videos are: PSNR, SSIM and L1 of every frame, (B, T).
+"""How close two videos are: PSNR, SSIM and L1 of every frame, (B, T). And how well a classifier knows what it knows.
 
 The figure of a clip is the mean over its frames, that of a set the mean over its clips. Videos are floats in [0, 1];
 clip a reconstruction before it is measured.
@@ -55,3 +55,27 @@ def _gaussian_blur(length: int) -> np.ndarray:
     for row in range(rows):
         blur[row, row:row + SSIM_SIZE] = taps
     return blur
+
+
+BINS = 15  # of the confidence, for the calibration
+
+
+def calibration(confidence_N: np.ndarray, right_N: np.ndarray, bins: int = BINS) -> tuple[float, dict[str, np.ndarray]]:
+    """The expected calibration error (arXiv 1706.04599), and of every bin of equal width that holds clips their mean
+    ``confidence``, ``accuracy`` and ``clips``."""
+    place_N = np.minimum((np.asarray(confidence_N) * bins).astype(int), bins - 1)
+    clips = np.bincount(place_N, minlength=bins)
+    sums = [np.bincount(place_N, np.asarray(values, np.float64), bins) for values in (confidence_N, right_N)]
+    there = clips > 0
+    confidence, accuracy = (total[there] / clips[there] for total in sums)
+    error = float(np.sum(clips[there] * np.abs(confidence - accuracy)) / clips.sum())
+    return error, {"confidence": confidence, "accuracy": accuracy, "clips": clips[there]}
+
+
+def coverage(confidence_N: np.ndarray, right_N: np.ndarray) -> dict[str, np.ndarray]:
+    """What is gained by answering only where one is sure: for every confidence as a threshold, highest first, the
+    ``coverage`` (share of clips that are answered), their ``accuracy``, and the ``threshold``, (N,) each."""
+    order = np.argsort(-np.asarray(confidence_N), kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    return {"coverage": answered / len(order), "accuracy": np.cumsum(np.asarray(right_N, np.float64)[order]) / answered,
+            "threshold": np.asarray(confidence_N)[order]}

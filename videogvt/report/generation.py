@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from videogvt.evals.looks import WORST_HUE
 from videogvt.report import page
 from videogvt.report.grids import Table
 from videogvt.report.images import GAP, animation, edged, enlarge, merged, spread, strip, webp
@@ -63,7 +62,7 @@ SCORES = {"fvd": "FVD", "inception_score": "Inception Score"}
 FLOOR = (0.80, 0.60, 0.40)
 """Least shares of clips with one object, of clips named right, and of those in the worst class."""
 TWICE = {"one_object_share": "exactly one persistent object", "oracle_agreement": "class named by the oracle"}
-DRIFTS = {"hue_drift_deg": ("hue", "{:.1f}", WORST_HUE), "radius_drift": ("radius", "{:.3f}", np.inf)}
+DRIFTS = {"hue_drift_deg": ("hue", "{:.1f}", 180.0), "radius_drift": ("radius", "{:.3f}", np.inf)}
 """Figures of what changes within a clip: what it is, as text, and what stands for clips in which it cannot be told."""
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.models.tasks import TASKS
 from videogvt.report import figures, page
 from videogvt.report.generation import cell
 from videogvt.report.grids import Table
@@ -14,6 +13,9 @@ from videogvt.report.runs import Arrays, Grid, Run
 
 ANSWERS = {"copy": "copy", "constant_velocity": "constant velocity", "constant_acceleration": "constant acceleration",
            "interpolation": "interpolation"}
+PREDICTS = ("FP", "CFP")
+"""Tasks that are given first frames."""
+
 NOTE = (
     "Distance in pixels from the object to its true place, the mean over the frames in which its centre is hidden. A "
     "frame in which not exactly one object is found counts as half the picture's diagonal; 'where found' leaves such "
@@ -108,7 +110,7 @@ def horizon_table(arrays: Arrays) -> Table:
     shown = [rows.index(row) for row in ("", "copy", "constant_velocity", "constant_acceleration")]
     lines = []
     for place, task in enumerate(names):
-        if TASKS[task.partition(":")[0]].family != "frame_prediction":
+        if task.partition(":")[0] not in PREDICTS:
             continue
         for label, name in enumerate(["all classes", *arrays["class_names"].tolist()]):
             error_RT = arrays["error"][place, shown, label]

@@ -3,24 +3,38 @@
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from videogvt.evals.controls import CONTROLS, calibration, coverage
+from videogvt.ops.quality import calibration, coverage
 from videogvt.report import page, study_figures
 from videogvt.report.figures import as_png
 from videogvt.report.grids import as_text
 from videogvt.report.images import animation
 from videogvt.report.run_report import Report
-from videogvt.report.runs import read_texts
-from videogvt.study import stress
-from videogvt.study.findings import ENSEMBLE, Finished, finished_members
-from videogvt.study.showcase import FILE
+from videogvt.report.runs import Arrays, read_texts
 from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
+ENSEMBLE = "ensemble"  # the row of all rows' mean probabilities
+STRESS, SAMPLES = "stress.json", "media/samples.npz"  # files of a study
+
+
+class Member(NamedTuple):
+    """A finished training of a row: its number of labels, and what it answered on the test split."""
+
+    row: str
+    labels: int
+    test: Arrays
+
+
+def read_members(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[Member]:
+    """The rows' own that the study's ``eval.json`` is made of; no controls."""
+    table = "members/{name}/media/{step:08d}/eval/test/table.npz"
+    return [Member(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
+            if one["control"] is None]
 
 
 def write_report(workdir: pathlib.Path | str) -> Report:
@@ -43,7 +57,7 @@ def write_report(workdir: pathlib.Path | str) -> Report:
 
 def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, about: Mapping[str, Any]) -> str:
     """The whole page."""
-    done = finished_members(config, workdir)
+    done = read_members(workdir, about)
     kind = "verdict short" if about["defects"] else "verdict"
     blocks = [page.paragraph(" ".join(about["verdict"]), kind), page.paragraph(_protocol(config, about), "note")]
     if about["defects"]:
@@ -52,7 +66,7 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
         if _has(numbers, split):
             blocks.append(page.section(f"Rows: {split}", page.table(*table(numbers, about, split), strong=2)))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
-               *_confusions(done), *_stress(workdir, about), *_clips(workdir), *_rates(about)]
+               *_confusions(done, about["class_names"]), *_stress(workdir, about), *_clips(workdir), *_rates(about)]
     rows = [[one["name"], _count(one["parameters"]), f"{one['step']:,}",
              f"{one['seconds']:,.0f}", f"{one['examples']:,}"] for one in about["members"]]
     headings = ["training", "parameters", "chosen step", "seconds", "clips seen"]
@@ -162,15 +176,17 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
     for group in about["groups"]:
         if group["control"] is None:
             continue
-        row, control = group["row"], CONTROLS[group["control"]]
+        row = group["row"]
+        control = about.get("controls", {}).get(group["control"], {"lands": "floor", "text": group["control"]})
         figures = {name: numbers.get(f"test/{row}+{group['control']}/{group['labels']}/{name}")
                    for name in ("accuracy", "accuracy_low", "accuracy_high")}
         own, low = (numbers[f"test/{row}/{group['labels']}/accuracy{end}"] for end in ("", "_low"))
         if figures["accuracy"] is not None:
-            must = f"chance, {about['chance']:.1%}" if control.lands == "chance" else f"below the row, {own:.1%}"
-            apart = "–" if control.lands == "chance" else "yes" if figures["accuracy_high"] < low else "no"
-            lines.append([row, f"{group['labels']:,}", control.text, f"{figures['accuracy']:.1%}", _span(figures), must,
-                          apart])
+            chance = control["lands"] == "chance"
+            must = f"chance, {about['chance']:.1%}" if chance else f"below the row, {own:.1%}"
+            apart = "–" if chance else "yes" if figures["accuracy_high"] < low else "no"
+            lines.append([row, f"{group['labels']:,}", control["text"], f"{figures['accuracy']:.1%}", _span(figures),
+                          must, apart])
     if lines:
         headings = ["row", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
         yield page.section("Controls", page.table(headings, lines))
@@ -188,19 +204,19 @@ def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
         yield page.section("Labels that it takes", page.picture(as_png(chart), "accuracy over labels", frame=False))
 
 
-def _largest(done: Sequence[Finished]) -> dict[str, list[Finished]]:
+def _largest(done: Sequence[Member]) -> dict[str, list[Member]]:
     """The seeds of every row at its largest number of labels, as far as they tell classes."""
-    rows: dict[str, list[Finished]] = {}
-    for one in sorted(done, key=lambda one: -one.member.labels):
-        if one.member.control is None and "prediction" in one.tables["test"]:
-            rows.setdefault(one.member.row, [])
-            if not rows[one.member.row] or rows[one.member.row][0].member.labels == one.member.labels:
-                rows[one.member.row].append(one)
+    rows: dict[str, list[Member]] = {}
+    for one in sorted(done, key=lambda one: -one.labels):
+        if "prediction" in one.test:
+            rows.setdefault(one.row, [])
+            if not rows[one.row] or rows[one.row][0].labels == one.labels:
+                rows[one.row].append(one)
     return rows
 
 
-def _confidence(done: Sequence[Finished]) -> Iterator[str]:
-    tables = {row: [one.tables["test"] for one in part] for row, part in _largest(done).items()}
+def _confidence(done: Sequence[Member]) -> Iterator[str]:
+    tables = {row: [one.test for one in part] for row, part in _largest(done).items()}
     if not tables:
         return
     told = {row: tuple(np.concatenate([table[name] for table in part]) for name in ("probability", "named_right"))
@@ -223,13 +239,12 @@ def _answered(curve: Mapping[str, np.ndarray], least: float) -> str:
     return f"{curve['coverage'][good[-1]]:.1%} (sure by {curve['threshold'][good[-1]]:.2f})" if len(good) else "none"
 
 
-def _confusions(done: Sequence[Finished]) -> Iterator[str]:
+def _confusions(done: Sequence[Member], names: Sequence[str]) -> Iterator[str]:
     blocks = []
     for row, part in _largest(done).items():
-        names = part[0].fact("test", "class_names")
         counts = np.zeros((len(names),) * 2, int)
         for one in part:
-            np.add.at(counts, (one.tables["test"]["label"], one.tables["test"]["prediction"]), 1)
+            np.add.at(counts, (one.test["label"], one.test["prediction"]), 1)
         lines = [[name, *map(str, line), f"{line[place] / max(line.sum(), 1):.1%}"]
                  for place, (name, line) in enumerate(zip(names, counts))]
         blocks += [page.heading(row), page.table(["", *names, "right"], lines)]
@@ -240,9 +255,9 @@ def _confusions(done: Sequence[Finished]) -> Iterator[str]:
 
 def _stress(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
     """Curves of robustness, and a table of what an answer costs."""
-    if not (workdir / stress.FILE).exists():
+    if not (workdir / STRESS).exists():
         return
-    rows = json.loads((workdir / stress.FILE).read_text())
+    rows = json.loads((workdir / STRESS).read_text())
     if rows:
         clips = max(row["clips"] for row in rows.values())
         note = (f"Accuracy on {clips:,} test clips that were spoilt, which no row was trained for: noise by its "
@@ -265,9 +280,9 @@ def _count(parameters: int | None) -> str:
 
 def _clips(workdir: pathlib.Path) -> Iterator[str]:
     """Attention over space and time laid over clips, and the worst mistakes."""
-    if not (workdir / FILE).exists():
+    if not (workdir / SAMPLES).exists():
         return
-    samples = read_texts(workdir / FILE)
+    samples = read_texts(workdir / SAMPLES)
     names = samples["class_names"]
     for choice, title in (("mistake", "Worst mistakes"), ("example", "Where it looks")):
         cards = []

@@ -38,7 +38,7 @@ def efficiency(lines: Mapping[str, Sequence[tuple[float, ...]]], chance: float) 
 def confidence(
     reliable: Mapping[str, Mapping[str, np.ndarray]], covered: Mapping[str, Mapping[str, np.ndarray]]
 ) -> Figure:
-    """Reliability beside accuracy against coverage; see ``evals.controls.calibration`` and ``coverage``."""
+    """Reliability beside accuracy against coverage; see ``ops.quality.calibration`` and ``coverage``."""
     figure = Figure(figsize=(10.8, 3.6), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle=(0, (4, 3)))

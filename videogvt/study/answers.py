@@ -15,13 +15,13 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from videogvt.evals import trivial
+from videogvt.evals.classification import Target
 from videogvt.evals.forecast import extrapolated
-from videogvt.inputs.targets import Target
 from videogvt.jobs.classifier import examples_of
+from videogvt.jobs.examples import Examples
 from videogvt.ops.video import as_bytes
 from videogvt.pretrained.codec import load_tokenizer
 from videogvt.pretrained.codes import Tokenizer
-from videogvt.pretrained.examples import Examples
 from videogvt.study.findings import ANSWERS, Finished, finished_members, read_answers
 from videogvt.world.cameras import Cameras, triangulate
 from videogvt.world.tracker import Track, track

@@ -17,10 +17,11 @@ from ml_collections import ConfigDict
 
 from videogvt.core.arrays import Damaged, read_npz
 from videogvt.core.trees import parameter_count
-from videogvt.evals.controls import CONTROLS, Interval, calibration, defects, interval, verdict
+from videogvt.evals.classification import TARGETS
 from videogvt.evals.rows import Columns
-from videogvt.inputs.targets import TARGETS
 from videogvt.jobs.experiment import LAST
+from videogvt.ops.quality import calibration
+from videogvt.study.controls import CONTROLS, Interval, defects, interval, verdict
 from videogvt.study.protocol import Member, choices, members
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
@@ -111,6 +112,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
         "subject": config.study.subject, "class_names": list(done[0].fact("test", "class_names")),
         "unfinished": [member.name for member in members(config)
                        if member.name not in {one.member.name for one in done}],
+        "controls": {name: {"lands": control.lands, "text": control.text} for name, control in CONTROLS.items()},
         "groups": [{"row": row, "control": control, "labels": labels} for row, control, labels in groups],
         "members": [_about(one, workdir) for one in done], "targets": _targets(done),
         "rates": {row: dataclasses.asdict(choice) for row, choice in choices(config, workdir).items()},

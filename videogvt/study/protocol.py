@@ -1,7 +1,7 @@
 """A study: many small trainings under one protocol, each an ordinary run, and one table of them.
 
 A *row* is a way to classify. Every row learns from the same clips, for the same number of passes over them, with the
-same seeds; its *controls* (``evals.controls``) learn with something taken away: those that must land on chance from the
+same seeds; its *controls* (``study.controls``) learn with something taken away: those that must land on chance from the
 largest number of labels, floors from every number. Each row, number of labels and seed is a *member* with a directory
 of its own, which ``experiment`` or ``study.track_run`` trains. A member that is finished is left as it is, so that a
 study goes on where it was stopped. The oracle is a row of a single member, which learns from no label. Rows are also
@@ -29,10 +29,10 @@ from ml_collections import ConfigDict
 
 from videogvt import jobs
 from videogvt.core.registry import unknown_name
-from videogvt.evals.controls import CONTROLS
 from videogvt.jobs import experiment
 from videogvt.jobs.schema import check_config
 from videogvt.nn.classifiers.tracks import TrackModel
+from videogvt.study.controls import CONTROLS
 from videogvt.study.track_run import TrackRun
 from videogvt.train import journal
 from videogvt.train.loop import NonFinite

@@ -14,9 +14,9 @@ import videogvt
 from videogvt.core.sections import configure
 from videogvt.evals.classification import Columns, named, results, told
 from videogvt.jobs.classifier import examples_of
+from videogvt.jobs.examples import Examples
 from videogvt.jobs.experiment import measured_splits
 from videogvt.nn.classifiers.tracks import TrackModel
-from videogvt.pretrained.examples import Examples
 from videogvt.train import journal
 from videogvt.train.contracts import Media
 from videogvt.world.families import FAMILIES

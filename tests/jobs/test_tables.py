@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from videogvt.inputs.sources import ArraySource
-from videogvt.pretrained.encoders import encoded, load_encoder
+from videogvt.jobs.tables import encoded, load_encoder
 
 VIDEO = np.random.default_rng(0).integers(0, 256, (40, 4, 8, 8, 3), dtype=np.uint8)
 

@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 import pytest
 
+from videogvt.evals.classification import TARGETS
 from videogvt.inputs.sources import open_source
-from videogvt.inputs.targets import TARGETS
+from videogvt.jobs.examples import Examples
+from videogvt.jobs.tables import Opened
 from videogvt.pretrained import VideoTokenizer
-from videogvt.pretrained.examples import Examples
-from videogvt.pretrained.split_tables import Opened
 from videogvt.world.example import example
 from videogvt.world.scene import draw_scene
 from videogvt.world.spec import SPECS

@@ -8,24 +8,27 @@ from typing import Literal
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.inputs.edited import Chosen, EditedSource, edited, one_view
+from videogvt.evals.classification import TARGETS, Target
 from videogvt.inputs.sources import ArraySource, ClipSource
-from videogvt.inputs.targets import TARGETS, Target
 from videogvt.inputs.training import TrainingData
-from videogvt.models.outside import Outside
-from videogvt.pretrained.codes import Tokenizer
-from videogvt.pretrained.encoders import encoded
-from videogvt.pretrained.split_tables import (
+from videogvt.jobs.tables import (
+    Chosen,
+    EditedSource,
     Opened,
     clips,
     coded,
+    edited,
+    encoded,
     encoded_clips,
     facts,
+    one_view,
     oracle_scores,
     track_table,
     tracked,
     untrained,
 )
+from videogvt.models.outside import Outside
+from videogvt.pretrained.codes import Tokenizer
 from videogvt.world.kinematics import track_features
 from videogvt.world.oracle import scores
 
@@ -46,7 +49,7 @@ class Examples:
         "features" of an ``encoder``, or "oracle" (how well a track fits each family; see ``world.oracle``).
       labels: training clips, the same number of each class; None for all, 0 for none. The other splits stay whole.
       classes: whether the class is asked.
-      target: position that is asked, one of ``inputs.targets.TARGETS``, or None.
+      target: position that is asked, one of ``evals.classification.TARGETS``, or None.
       views: whether all cameras are seen, videos side by side and codes one after the other, or the first alone.
       mirrored: whether every training clip is there a second time, as a mirror shows it: columns reversed, and the
         position where it is then. For codes of one camera, and positions in its picture. What a control does to the

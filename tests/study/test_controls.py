@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from videogvt.evals.controls import CONTROLS, Interval, above, calibration, coverage, defects, interval, verdict
+from videogvt.ops.quality import calibration, coverage
+from videogvt.study.controls import CONTROLS, Interval, above, defects, interval, verdict
 
 CHANCE = 0.2
 

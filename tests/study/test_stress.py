@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from videogvt.inputs.corruptions import CORRUPTIONS, corruption
+from videogvt.study.stress import CORRUPTIONS, corruption
 
 GREY = np.full((3, 2, 32, 32, 3), 100, np.uint8)
 
