@@ -30,7 +30,7 @@ from on_device.decoders import STEPS, parallel, serial  # noqa: E402
 
 from videogvt import jobs  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
-from videogvt.evals.steps import Decoder, compare, cost  # noqa: E402
+from videogvt.evals.tokens import Decoder, compare, cost  # noqa: E402
 from videogvt.jobs import experiment  # noqa: E402
 from videogvt.jobs.judges import load_judge  # noqa: E402
 from videogvt.report.decoding import FILE, table  # noqa: E402

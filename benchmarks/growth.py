@@ -33,12 +33,11 @@ from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
 from on_device.networks import random_clips, random_codes, tokenizer_recipe, transformer_recipe  # noqa: E402
 
 from videogvt.bench import measure  # noqa: E402
-from videogvt.bench.parts import Subject  # noqa: E402
-from videogvt.bench.rows import timed  # noqa: E402
-from videogvt.core.trees import parameter_count  # noqa: E402
+from videogvt.bench.parts import Subject, timed  # noqa: E402
+from videogvt.core.arrays import parameter_count  # noqa: E402
 from videogvt.report import figures  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
-from videogvt.train import machine  # noqa: E402
+from videogvt.train import timing  # noqa: E402
 from videogvt.train.contracts import Plan, Recipe  # noqa: E402
 from videogvt.train.journal import environment  # noqa: E402
 from videogvt.train.timing import compiling_anew  # noqa: E402
@@ -235,7 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small networks and few points, for the tests")
     flags = parser.parse_args(arguments)
     size, megabytes = (128, 1) if flags.quick else (None, None)
-    ceilings = {"float32": machine.matrix_rate(size=size), "copy": machine.copy_rate(megabytes)}
+    ceilings = {"float32": timing.matrix_rate(size=size), "copy": timing.copy_rate(megabytes)}
     found = measured(QUICK if flags.quick else FULL, ceilings, flags.repeats, flags.budget)
     path = measure.write(found, flags.output, "growth.json")
     found = json.loads(path.read_text())

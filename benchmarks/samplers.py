@@ -31,10 +31,10 @@ import jax  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
 from videogvt import VideoGenerator  # noqa: E402
-from videogvt.core.trees import tree_hash  # noqa: E402
+from videogvt.core.arrays import tree_hash  # noqa: E402
 from videogvt.decode import changed  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
-from videogvt.evals.steps import Decoder, compare  # noqa: E402
+from videogvt.evals.tokens import Decoder, compare  # noqa: E402
 from videogvt.jobs import experiment  # noqa: E402
 from videogvt.jobs.judges import load_judge  # noqa: E402
 from videogvt.models.generation import MaskedGeneration  # noqa: E402

@@ -4,7 +4,7 @@
         [--output=FILE.json]
 
 The first table is counted, not timed: what one clip costs in the paper's networks and in the default one, from the
-shapes of their products alone (``train.flops.count_flops``). The second writes ``--clips`` clips of `mono64` and of
+shapes of their products alone (``train.timing.count_flops``). The second writes ``--clips`` clips of `mono64` and of
 `mono128`, and ``--codes`` random grids of the shape of B's, to a temporary folder and gives the bytes of a clip in the
 files, of its record, of the packed video in it and of what it is in memory. The third is timed, and wants a quiet
 machine: reading them in batches of 64 through the training pipeline, and drawing the order of ``--indices`` clips as
@@ -31,8 +31,8 @@ import numpy as np  # noqa: E402
 import reading  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 
-from videogvt.core.sections import configure  # noqa: E402
-from videogvt.core.trees import frozen, parameter_count  # noqa: E402
+from videogvt.core.arrays import frozen, parameter_count  # noqa: E402
+from videogvt.core.registry import configure  # noqa: E402
 from videogvt.inputs.datasets import write_dataset  # noqa: E402
 from videogvt.inputs.pipeline import shuffled  # noqa: E402
 from videogvt.inputs.shards import ZLIB_LEVEL  # noqa: E402
@@ -43,9 +43,8 @@ from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
 from videogvt.nn.transformer import MaskedTransformer  # noqa: E402
 from videogvt.pretrained import codes as coded  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
-from videogvt.train.flops import count_flops  # noqa: E402
 from videogvt.train.journal import environment  # noqa: E402
-from videogvt.train.timing import Timing, alternate  # noqa: E402
+from videogvt.train.timing import Timing, alternate, count_flops  # noqa: E402
 from videogvt.world.example import example  # noqa: E402
 from videogvt.world.spec import SPECS  # noqa: E402
 

@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 
 from tests.test_configs import CONFIGS, BlackClips, module, variants
 from videogvt import VideoTokenizer, jobs, modes
-from videogvt.core.trees import frozen
+from videogvt.core.arrays import frozen
 from videogvt.decode import FrameDecoding
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import open_source
-from videogvt.inputs.training import TrainingData
 from videogvt.jobs import experiment
 from videogvt.nn import tokenizer as networks
 from videogvt.train import journal

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from on_device.job import Bench, Job
-from videogvt.train import machine
+from videogvt.train import timing
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "grain", "array-record")
 
@@ -26,13 +26,13 @@ def measures(dry_run: bool) -> dict[str, Callable[[], float]]:
 
     def highest() -> float:
         with jax.default_matmul_precision("highest"):
-            return machine.matrix_rate(jnp.float32, size)
+            return timing.matrix_rate(jnp.float32, size)
 
     return {
-        "bfloat16": functools.partial(machine.matrix_rate, jnp.bfloat16, size),
-        "float32": functools.partial(machine.matrix_rate, jnp.float32, size), "float32, highest": highest,
-        "copy": functools.partial(machine.copy_rate, megabytes, jnp.float32),
-        "copy, bfloat16": functools.partial(machine.copy_rate, megabytes, jnp.bfloat16),
+        "bfloat16": functools.partial(timing.matrix_rate, jnp.bfloat16, size),
+        "float32": functools.partial(timing.matrix_rate, jnp.float32, size), "float32, highest": highest,
+        "copy": functools.partial(timing.copy_rate, megabytes, jnp.float32),
+        "copy, bfloat16": functools.partial(timing.copy_rate, megabytes, jnp.bfloat16),
     }
 
 

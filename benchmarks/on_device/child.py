@@ -84,7 +84,7 @@ def outcome(job: Job, bench: Bench) -> Row:
 
 
 def _timed(job: Job, bench: Bench) -> dict[str, Any]:
-    from videogvt.bench.rows import timed
+    from videogvt.bench.parts import timed
     from videogvt.train.timing import LEAST
 
     ceilings, repeats = bench.ceilings, LEAST if bench.dry_run else REPEATS

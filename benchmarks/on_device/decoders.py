@@ -15,7 +15,7 @@ from videogvt.decode import AutoregressiveDecoding, ParallelDecoding
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.transformer import MaskedTransformer
-from videogvt.train.flops import count_flops
+from videogvt.train.timing import count_flops
 
 CODES, CLASSES = 1024, 5
 BATCHES = (1, 8)

@@ -14,7 +14,7 @@ import numpy as np
 
 from on_device import sizes
 from on_device.job import BUDGET_S, REPEATS, Bench, Job, Row, Skip
-from videogvt.bench.rows import speed
+from videogvt.bench.parts import speed
 from videogvt.train.timing import Timing, alternate
 from videogvt.world.example import example
 from videogvt.world.spec import SPECS

@@ -23,7 +23,7 @@ class Job:
       name: unique in its part.
       part: makes the ``bench.parts.Part`` that is compiled and timed; None where ``row`` does it all.
       row: makes the row of figures of everything else; "ms", "clips" and the like mean what they mean in
-        ``bench.rows.timed``.
+        ``bench.parts.timed``.
       frames: of a clip.
       share: of the matrix ceiling that it is taken to reach, for estimates alone.
       seconds: that ``row`` takes, or one call of ``part`` at least, for estimates alone.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from videogvt.train.flops import inner_jaxprs
+from videogvt.train.timing import inner_jaxprs
 
 LARGEST = 2**31 - 1
 """Elements of one array; libraries of kernels count them in 32 bits."""

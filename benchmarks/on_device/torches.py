@@ -7,7 +7,7 @@ from typing import Any
 
 from on_device import sizes
 from on_device.job import BUDGET_S, REPEATS, Bench, Job, Row, Skip
-from videogvt.bench.rows import speed
+from videogvt.bench.parts import speed
 from videogvt.train.timing import alternate
 
 WORK = ("train step", "encode", "decode")  # as the part "tokenizer" calls them

@@ -11,7 +11,7 @@ from tests.test_configs import module
 from tests.test_stages import home, tiny, tokenizer_run  # noqa: F401
 from videogvt import modes
 from videogvt.bench import measure
-from videogvt.train import machine
+from videogvt.train import timing
 
 PREDICTIONS = {
     "vqvae_traj": ["encode", "decode", "reconstruct"], "classifier_traj": ["classify"],
@@ -23,8 +23,8 @@ PREDICTIONS = {
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=[pytest.mark.slow] if name == "lmgvt_traj" else []) for name in PREDICTIONS])
 def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr(machine, "matrix_rate", functools.partial(machine.matrix_rate, size=128))
-    monkeypatch.setattr(machine, "copy_rate", functools.partial(machine.copy_rate, megabytes=1))
+    monkeypatch.setattr(timing, "matrix_rate", functools.partial(timing.matrix_rate, size=128))
+    monkeypatch.setattr(timing, "copy_rate", functools.partial(timing.copy_rate, megabytes=1))
     stage = name in ("maskgvt_traj", "lmgvt_traj")
     variant = "judge_tiny" if name == "classifier_traj" else "tiny"  # its "tiny" is a study of many classifiers
     config = tiny(name, request.getfixturevalue("tokenizer_run")) if stage else module(name).get_config(variant)
@@ -53,8 +53,8 @@ def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  
 
 
 def test_the_ceilings_are_rates():
-    assert 1e7 < machine.matrix_rate(jnp.bfloat16, size=128, products=2) < 1e16
-    assert 1e7 < machine.copy_rate(megabytes=1) < 1e14
+    assert 1e7 < timing.matrix_rate(jnp.bfloat16, size=128, products=2) < 1e16
+    assert 1e7 < timing.copy_rate(megabytes=1) < 1e14
 
 
 def test_unknown_figures_are_dashes():

@@ -27,7 +27,7 @@ from videogvt.decode import (
     changed,
     sampler_of,
 )
-from videogvt.ops.orders import halton_order
+from videogvt.ops.sampling import halton_order
 
 GRID = (3, 2, 2)
 EVERY = {

@@ -9,8 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from tests.evals import bank
-from videogvt.evals.hidden import by_horizon, error_columns, margin_interval, task_figures
-from videogvt.evals.prediction import PredictionEval
+from videogvt.evals.prediction import PredictionEval, by_horizon, error_columns, margin_interval, task_figures
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.train.contracts import Evaluator, Media, When

@@ -21,7 +21,7 @@ from videogvt.evals.published import Published
 from videogvt.inputs.sources import ArraySource
 from videogvt.nn.c3d import C3D
 from videogvt.nn.i3d import require_frames
-from videogvt.ops.frechet import frechet_between
+from videogvt.ops.quality import frechet_between
 from videogvt.train.contracts import Media
 
 PLAIN = ("fps", "pixel_position", "radius_px")

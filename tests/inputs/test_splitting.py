@@ -7,8 +7,7 @@ import pytest
 
 from tests.inputs.test_videos import greys, write_video
 from videogvt.inputs.folders import SAME_RECORDING, SHARES
-from videogvt.inputs.footage import Footage
-from videogvt.inputs.splitting import shared
+from videogvt.inputs.splitting import Footage, shared
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 

@@ -6,9 +6,9 @@ import functools
 import jax
 import numpy as np
 
-from videogvt.core.trees import frozen
+from videogvt.core.arrays import frozen
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import ArraySource
-from videogvt.inputs.training import TrainingData
 from videogvt.models.generation import causal_generation, masked_generation
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking

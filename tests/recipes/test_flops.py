@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.recipes.stages import CLASSES, CODES, VIDEO, causal_recipe, masked_recipe
-from videogvt.core.trees import frozen
+from videogvt.core.arrays import frozen
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
@@ -14,7 +14,7 @@ from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.flops import JUDGED
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
-from videogvt.train.flops import count_flops
+from videogvt.train.timing import count_flops
 
 ADAM = Adam(learning_rate=1e-3, total_steps=1)
 CLIPS = jax.ShapeDtypeStruct((2, *VIDEO, 3), jnp.float32)

@@ -1,14 +1,18 @@
 """Adam and its schedule, by hand."""
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
-from videogvt.recipes.optimizer import Adam
+from tests.recipes.stages import CODES, GRID, TOKENIZER, clips, masked_recipe
+from videogvt.recipes.optimizer import Adam, Found, gradients, orthogonalised
+from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 
 
 def test_schedule_is_warmup_times_half_cosine():
@@ -90,3 +94,114 @@ def test_the_rest_may_have_a_rate_of_its_own():
     np.testing.assert_allclose(two["bias"], 0.2 * one["bias"], rtol=1e-5)
     with pytest.raises(ValueError, match="adam_learning_rate is 0.02 and optimizer.muon is False"):
         Adam(learning_rate=0.1, total_steps=10, adam_learning_rate=0.02)
+
+
+SHAPES = {"conv": (3, 3, 4, 8), "wide": (6, 40), "query": (6, 2, 3), "square": (16, 16)}
+COEFFICIENTS = jnp.asarray((3.4445, -4.775, 2.0315))
+
+
+def _trees(steps: int):
+    key = jax.random.key(0)
+    params = {name: {"kernel": jnp.ones(shape), "bias": jnp.zeros(shape[-1])} for name, shape in SHAPES.items()}
+    params["table"] = {"embedding": jnp.ones((5, 6))}
+    noise = lambda step: jax.tree.map(  # noqa: E731
+        lambda leaf: jax.random.normal(jax.random.fold_in(key, 100 * step + leaf.size), leaf.shape), params)
+    return params, [noise(step) for step in range(steps)]
+
+
+def _of_optax(adam: Adam) -> optax.GradientTransformation:
+    def axes(path, leaf):
+        if path[-1].key != "kernel":
+            return None
+        inputs = 1 if path[-2].key == "query" else leaf.ndim - 1
+        return optax.contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, leaf.ndim)))
+
+    return optax.contrib.muon(
+        adam.schedule(), weight_decay=adam.weight_decay, consistent_rms=1.0, adam_b1=adam.b1, adam_b2=adam.b2,
+        adam_learning_rate=adam.schedule(adam.adam_learning_rate), eps=adam.eps,
+        weight_decay_mask=lambda tree: jax.tree_util.tree_map_with_path(lambda p, _: p[-1].key == "kernel", tree),
+        muon_weight_dimension_numbers=lambda tree: jax.tree_util.tree_map_with_path(axes, tree))
+
+
+def test_updates_and_state_are_those_of_optax():
+    adam = Adam(0.1, 20, 2, b1=0.9, weight_decay=0.1, muon=True, adam_learning_rate=0.05)
+    params, gradients = _trees(4)
+    states, trees = [], []
+    for optimizer in (adam.transformation(), optax.chain(_of_optax(adam))):
+        state, tree = optimizer.init(params), params
+        for gradient in gradients:
+            updates, state = optimizer.update(gradient, state, tree)
+            tree = optax.apply_updates(tree, updates)
+        states.append(state), trees.append(tree)
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])  # so that checkpoints of either fit
+    for ours, theirs in zip(jax.tree.leaves((trees[0], states[0])), jax.tree.leaves((trees[1], states[1]))):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 30), (30, 8), (1, 5)])
+def test_singular_values_come_near_one_and_vectors_stay(shape):
+    left, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((shape[0], min(shape))))
+    right, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((shape[1], min(shape))))
+    values = np.geomspace(1.0, 0.05, min(shape))
+    matrix = orthogonalised(jnp.asarray(left * values @ right.T, jnp.float32), COEFFICIENTS)
+    found = np.diag(left.T @ np.asarray(matrix) @ right)
+    assert ((found > 0.6) & (found < 1.3)).all()
+    np.testing.assert_allclose(matrix, left * found @ right.T, atol=1e-4)
+
+
+def test_a_gradient_of_zero_stays_zero():
+    np.testing.assert_array_equal(orthogonalised(jnp.zeros((3, 4)), COEFFICIENTS), 0)
+
+
+def test_parts_make_the_whole():
+    x_B2 = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+
+    def loss(params, rows, key):
+        y_B = rows["x"] @ params
+        return jnp.square(y_B).mean(), Found({"y": y_B}, {"count": jnp.float32(len(y_B))}, {"mean": y_B.mean()})
+
+    params, key = jnp.array([1.0, -2.0]), jax.random.key(0)
+    whole, in_parts = (gradients(loss, params, {"x": jnp.asarray(x_B2)}, key, parts) for parts in (1, 4))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole, in_parts)
+    np.testing.assert_allclose(in_parts[1].rows["y"], x_B2 @ params, rtol=1e-5)
+    assert in_parts[1].sums["count"] == 12
+
+
+def test_every_part_draws_its_own():
+    def loss(params, rows, key):
+        return params * rows.mean(), Found(rows=jax.random.uniform(key, rows.shape))
+
+    drawn = gradients(loss, jnp.float32(1), jnp.ones(6), jax.random.key(0), 3)[1].rows
+    assert len(np.unique(drawn)) == 6
+
+
+def test_a_batch_that_does_not_divide_is_an_error():
+    with pytest.raises(ValueError, match="accumulate is 4, which does not divide a batch of 6 rows"):
+        gradients(lambda params, rows, key: (params, Found()), jnp.float32(1), jnp.ones(6), jax.random.key(0), 4)
+    with pytest.raises(ValueError, match="accumulate is 0"):
+        Adam(1e-3, 10, accumulate=0)
+
+
+def accumulated(recipe, parts: int):
+    return dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, accumulate=parts))
+
+
+def test_the_transformers_step_is_the_same_in_parts():
+    recipe, rng = masked_recipe(dropout=0.0), np.random.default_rng(0)
+    batch = {"codes": rng.integers(0, CODES, (4, *GRID), dtype=np.int32), "label": clips(4)["label"]}
+    state = jax.jit(lambda key: recipe.init(key, {}))(jax.random.key(0)).replace(frozen=dict(recipe.frozen))
+    numbers = [jax.jit(accumulated(recipe, parts).step)(state, batch, jax.random.key(1))[1] for parts in (1, 2)]
+    whole, in_parts = ({name: mean.compute() for name, mean in found.items()} for found in numbers)
+    assert in_parts == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_tokenizers_step_is_the_same_in_parts():
+    # The entropy loss is not a mean over clips: it is taken over the codes of a part.
+    model = TOKENIZER.clone(quantizer={**TOKENIZER.quantizer, "entropy_weight": 0.0})
+    recipe = TokenizerRecipe(model, TokenizerLosses(), Adam(1e-3, 4, b1=0.9), restart_below=0.1)
+    batch = {"video": jnp.asarray(clips(4)["video"])}
+    state = jax.jit(recipe.init)(jax.random.key(0), batch)
+    numbers = [jax.jit(accumulated(recipe, parts).step)(state, batch, jax.random.key(1))[1] for parts in (1, 2)]
+    whole, in_parts = ({name: mean.compute() for name, mean in found.items()} for found in numbers)
+    assert in_parts == pytest.approx(whole, rel=1e-3)

@@ -16,8 +16,8 @@ from tests.recipes.stages import CODES, GRID, MANY, clip_data, clips, loss_of, m
 from videogvt.evals.tokens import TokenEval
 from videogvt.recipes.transformer import TransformerLosses
 from videogvt.train.contracts import Plan, When
+from videogvt.train.lock import Stopped
 from videogvt.train.loop import fit
-from videogvt.train.signals import Stopped
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_transformer.json"
 

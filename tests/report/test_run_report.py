@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt.evals.tables import choose
+from videogvt.evals.rows import choose
 from videogvt.report import modelability, page, reconstructions, strips
 from videogvt.report.run_report import by_class, verdict, write_report
 from videogvt.report.runs import read_run

@@ -15,9 +15,9 @@ from videogvt.train.checkpoint import finished_steps, load_params, read_meta, re
 from videogvt.train.contracts import When
 from videogvt.train.evaluation import evaluate_run, restore_state
 from videogvt.train.journal import WorkdirError, read_eval, read_rows
+from videogvt.train.lock import Stopped
 from videogvt.train.loop import NonFinite, fit
 from videogvt.train.program import Program
-from videogvt.train.signals import Stopped
 
 # A read that Orbax gave up on complains when it is collected, whenever that is.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

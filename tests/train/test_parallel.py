@@ -117,7 +117,7 @@ import jax, numpy as np
 from tests.train.toys import ToyData, leaves, toy_run
 from videogvt.train.loop import fit
 from videogvt.train.parallel import MeshShape
-from videogvt.train.signals import Stopped
+from videogvt.train.lock import Stopped
 workdir, stop_at = sys.argv[1], int(sys.argv[2])
 assert jax.device_count() == 8
 try:

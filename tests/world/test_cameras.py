@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from videogvt.world.cameras import Cameras, intrinsics, look_at, triangulate
+from videogvt.world.cameras import RIGS, Cameras, intrinsics, look_at, triangulate
 from videogvt.world.example import example
-from videogvt.world.rigs import RIGS
 from videogvt.world.spec import SPECS
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from videogvt.world.example import FIELDS, example, field_shapes
-from videogvt.world.look import COLOUR_NAMES
+from videogvt.world.render import COLOUR_NAMES
 from videogvt.world.spec import SPECS, VERSION
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "world_hashes.json"

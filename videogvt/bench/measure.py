@@ -6,12 +6,11 @@ from typing import Any
 
 from etils import epath
 
-from videogvt.bench.parts import Subject
-from videogvt.bench.rows import Row, speed, timed
-from videogvt.core.trees import parameter_count
-from videogvt.inputs.training import TrainingData
+from videogvt.bench.parts import Row, Subject, speed, timed
+from videogvt.core.arrays import parameter_count
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.jobs.experiment import Experiment
-from videogvt.train import machine
+from videogvt.train import timing as machine
 from videogvt.train.journal import environment
 from videogvt.train.timing import Timing, alternate, compiling_anew
 

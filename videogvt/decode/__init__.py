@@ -4,9 +4,8 @@
 causal ones, ``long`` videos of more than a clip.
 """
 
-from videogvt.decode.frames import BisectionDecoding, FrameDecoding
-from videogvt.decode.long import extend
-from videogvt.decode.loop import Decoded, MaskedSampler, Steps
+from videogvt.decode.frames import BisectionDecoding, DraftAndRevise, FrameDecoding, Remasking
+from videogvt.decode.loop import AutoregressiveDecoding, Decoded, MaskedSampler, Steps, extend
 from videogvt.decode.parallel import (
     HaltonDecoding,
     MarginDecoding,
@@ -14,9 +13,7 @@ from videogvt.decode.parallel import (
     RandomDecoding,
     SpeakingDecoding,
 )
-from videogvt.decode.revise import DraftAndRevise, Remasking
 from videogvt.decode.samplers import SAMPLERS, changed, sampler_of
-from videogvt.decode.serial import AutoregressiveDecoding
 
 __all__ = [
     "SAMPLERS", "AutoregressiveDecoding", "BisectionDecoding", "Decoded", "DraftAndRevise", "FrameDecoding",

@@ -6,16 +6,19 @@ probabilities and the positions alone.
 
 Positions with given pixels show their condition token while they are hidden. They are predicted like all others, so the
 model may refine what it was given.
+
+Causal transformers say one token after another, with a cache; long videos are made clip after clip.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from videogvt.ops import sampling
+from videogvt.ops.video import crossfade
 
 
 class Steps(NamedTuple):
@@ -173,3 +176,95 @@ def codes_only(logits, num_codes: int):
 def _keys(keys_B, index, part: int):
     """Fresh keys of a pass: part 0 draws codes, part 1 chooses positions."""
     return sampling.fold_in(keys_B, 2 * index + part)
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoregressiveDecoding:
+    """How tokens are drawn one after another.
+
+    Attributes:
+      temperature, top_k, nucleus: see ``ops.sampling.draw``.
+
+    Raises:
+      ValueError: a setting is out of range, or both filters are on.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    nucleus: float = 0.0
+
+    def __post_init__(self):
+        sampling.check_sampling(self.temperature, self.top_k, self.nucleus)
+
+    def __call__(self, step_fn: Callable, cache: Any, prefix_BP, *, num_tokens: int, num_codes: int, keys_B):
+        """Codes (B, num_tokens), int32, in one compiled loop.
+
+        Args:
+          step_fn: function of (tokens_B, position, cache) that says what follows the token at this position, and the
+            next cache: logits (B, num_codes or more), cache. See ``nn.lm.CausalTransformer.step``.
+          cache: of no tokens yet, with room for P + num_tokens - 1.
+          prefix_BP: tokens that precede the codes, at least one.
+          num_tokens: codes to draw.
+          num_codes: K; what is no code is never drawn.
+          keys_B: a typed key for each sample, which alone decides it.
+
+        Raises:
+          ValueError: the keys or the logits do not fit, or there is no prefix.
+        """
+        prefix_BP = jnp.asarray(prefix_BP, jnp.int32)
+        batch, length = prefix_BP.shape
+        sampling.check_keys(keys_B, batch)
+        if not length:
+            raise ValueError("The prefix is empty; expected at least one token, which says that a clip begins.")
+
+        def step(state, position):
+            tokens_B, cache = state
+            logits_BV, cache = step_fn(tokens_B, position, cache)
+            drawn_B = sampling.draw(
+                sampling.fold_in(keys_B, position), codes_only(logits_BV, num_codes), temperature=self.temperature,
+                top_k=self.top_k, nucleus=self.nucleus)
+            forced_B = prefix_BP[:, jnp.minimum(position + 1, length - 1)]
+            next_B = jnp.where(position + 1 < length, forced_B, drawn_B)
+            return (next_B, cache), next_B
+
+        _, next_LB = jax.lax.scan(step, (prefix_BP[:, 0], cache), jnp.arange(length + num_tokens - 1))
+        return next_LB[length - 1:].T
+
+
+def extend(predict: Callable, video_BTHWC, num_frames: int, *, given: int, overlap: int = 0):
+    """A video of ``num_frames`` frames, any number, that begins with the given ones: predicted clip by clip.
+
+    The last ``given`` frames become the condition of a clip, its other frames are appended, and so on; what exceeds
+    ``num_frames`` is dropped. A clip predicts its condition as well, as the tokenizer renders it, so a seam may show
+    where it begins. ``overlap`` fades it out: of the last o given frames, prediction j weighs j / o, j = 0..o-1.
+
+    Args:
+      predict: function of (condition (B, given, H, W, C), number of the clip from 0) with a clip (B, T, H, W, C) of
+        more than ``given`` frames; fold the number into its keys, else equal conditions continue equally.
+      video_BTHWC: floats, at least ``given`` frames; kept as they are, but for the last ``overlap``.
+      num_frames: of the result, at least those of the video.
+      given: frames that condition a clip.
+      overlap: frames to fade, 0..given.
+
+    Raises:
+      ValueError: numbers of frames, or shape and type of the video or of a clip, do not fit.
+    """
+    length = video_BTHWC.shape[1]
+    if not (1 <= given <= length <= num_frames and 0 <= overlap <= given):
+        raise ValueError(
+            f"Found num_frames={num_frames}, given={given}, overlap={overlap} for a video of {length} frames; expected "
+            "1 <= given <= frames of the video <= num_frames and 0 <= overlap <= given.")
+    if not jnp.issubdtype(video_BTHWC.dtype, jnp.floating):
+        raise ValueError(f"Found a video of {video_BTHWC.dtype}; expected floats, as predicted clips are.")
+    parts, last = [video_BTHWC[:, :-given]], video_BTHWC[:, -given:]
+    while length < num_frames:
+        clip = predict(last, len(parts) - 1)
+        if clip.shape[1] <= given or clip.shape[:1] + clip.shape[2:] != last.shape[:1] + last.shape[2:]:
+            raise ValueError(
+                f"predict made a clip of shape {clip.shape} of given frames {last.shape}; expected more frames, and "
+                "the same batch and frame size.")
+        joined = crossfade([last, clip[:, given - overlap:]], (0, given - overlap))
+        parts.append(joined[:, :-given])
+        last = joined[:, -given:]
+        length += clip.shape[1] - given
+    return jnp.concatenate([*parts, last], axis=1)[:, :num_frames]

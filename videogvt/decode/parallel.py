@@ -19,7 +19,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.decode.loop import Look, MaskedSampler
 from videogvt.ops import sampling
 from videogvt.ops.masking import Rounding, count, schedule, select_lowest
-from videogvt.ops.orders import halton_order, rank_of
+from videogvt.ops.sampling import halton_order, rank_of
 
 Confidence = Literal["log", "prob"]
 
@@ -196,7 +196,7 @@ class HaltonDecoding(ScheduledSampler):
     """In an order that spreads over rows, columns and frames; defaults of valeoai/Halton-MaskGIT (arXiv 2503.17076).
 
     Tokens of one pass are drawn without knowing of each other: those far apart depend least on one another. The order
-    is that of ``ops.orders.halton_order``, in time as well (the source has images).
+    is that of ``ops.sampling.halton_order``, in time as well (the source has images).
 
     Attributes:
       randomize: begin at a place in the order that is drawn for each clip.

@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from videogvt.core.registry import unknown_name
-from videogvt.core.sections import configure
-from videogvt.decode.frames import BisectionDecoding, FrameDecoding
+from videogvt.core.registry import configure, unknown_name
+from videogvt.decode.frames import BisectionDecoding, DraftAndRevise, FrameDecoding, Remasking
 from videogvt.decode.loop import MaskedSampler
 from videogvt.decode.parallel import (
     HaltonDecoding,
@@ -15,7 +14,6 @@ from videogvt.decode.parallel import (
     RandomDecoding,
     SpeakingDecoding,
 )
-from videogvt.decode.revise import DraftAndRevise, Remasking
 
 SAMPLERS: Mapping[str, type[MaskedSampler]] = {
     "confidence": ParallelDecoding, "margin": MarginDecoding, "speaking": SpeakingDecoding, "random": RandomDecoding,

@@ -16,8 +16,7 @@ import numpy as np
 from videogvt.evals.digit_figures import LAST, TRUTH, carried_on, copied, digit_columns, digit_figures, read_columns
 from videogvt.evals.filled import FilledEval
 from videogvt.evals.judge import Reader
-from videogvt.evals.rows import Columns, whole_table
-from videogvt.evals.seeds import averaged
+from videogvt.evals.rows import Columns, averaged, whole_table
 from videogvt.models.tasks import TASKS, TaskTable
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media

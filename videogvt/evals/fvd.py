@@ -3,6 +3,11 @@
 FVD is the Fréchet distance between logits of I3D, averaged over time; the score is exp(mean KL) of C3D's classes. Both
 are the mean and the population deviation over folds of equal size of one run. Only these two networks make numbers that
 may bear these names, so nothing else is accepted; the weights are the user's to download (docs/fvd.md).
+
+Frames are resized as these networks were used with: both ways take the value at a place between two pixels as their
+mean weighted by nearness, and differ in the place. "corner" is TensorFlow 1's, output pixel i lying at i * in / out (no
+half-pixel shift, no antialiasing, the last pixel held beyond its centre); "aligned" puts the corner pixels of input and
+output on each other, i * (in - 1) / (out - 1).
 """
 
 import dataclasses
@@ -10,20 +15,45 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
+from videogvt.core.registry import unknown_name
 from videogvt.nn import c3d as c3d_network
 from videogvt.nn import i3d as i3d_network
 from videogvt.nn.c3d import C3D, load_c3d
 from videogvt.nn.i3d import I3D, load_i3d, require_frames
-from videogvt.ops.frechet import frechet_between
-from videogvt.ops.resize import resize_bilinear
+from videogvt.ops.quality import frechet_between
 from videogvt.ops.video import as_float
+
+PLACES = ("corner", "aligned")
+Places = Literal["corner", "aligned"]
+
+
+def resize_bilinear(video_BTHWC, size: tuple[int, int], places: Places = "corner"):
+    """Videos of any size as float32 (B, T, *size, C)."""
+    if places not in PLACES:
+        raise ValueError(unknown_name("way of placing pixels", places, PLACES))
+    rows, columns = (_weights(old, new, places) for old, new in zip(video_BTHWC.shape[2:4], size, strict=True))
+    video_BTHWC = video_BTHWC.astype(jnp.float32)
+    return jnp.einsum("yh,bthwc,xw->btyxc", rows, video_BTHWC, columns, precision="highest")
+
+
+def _weights(old: int, new: int, places: Places) -> np.ndarray:
+    """What every input pixel gives to every output pixel along one axis, (new, old)."""
+    scale = (old - 1) / (new - 1) if places == "aligned" and new > 1 else old / new
+    places_N = np.arange(new) * scale
+    left_N = np.minimum(np.floor(places_N).astype(int), old - 1)
+    right_N = np.minimum(left_N + 1, old - 1)
+    share_N = places_N - left_N
+    weights = np.zeros((new, old), np.float32)
+    np.add.at(weights, (np.arange(new), left_N), 1.0 - share_N)
+    np.add.at(weights, (np.arange(new), right_N), share_N)
+    return weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,10 +21,9 @@ from videogvt.evals.judge import Judge
 from videogvt.evals.looks import distances
 from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
 from videogvt.evals.published import Published
-from videogvt.evals.rows import Columns, SplitEval, whole_table
-from videogvt.evals.seeds import averaged
+from videogvt.evals.rows import Columns, SplitEval, averaged, whole_table
 from videogvt.inputs.sources import ClipSource
-from videogvt.ops.frechet import frechet_between
+from videogvt.ops.quality import frechet_between
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState

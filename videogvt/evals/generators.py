@@ -10,7 +10,7 @@ from videogvt.evals.judge import Judge, Reader
 from videogvt.evals.motion import TRUTH, has_tracks
 from videogvt.evals.prediction import PredictionEval
 from videogvt.evals.published import Published
-from videogvt.evals.seeds import REPORTED, seeds_of
+from videogvt.evals.rows import REPORTED, seeds_of
 from videogvt.inputs.sources import ClipSource
 from videogvt.models.tasks import TaskTable
 from videogvt.train.contracts import Evaluator, When

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from videogvt.core.trees import tree_hash
+from videogvt.core.arrays import tree_hash
 from videogvt.ops.video import as_float
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from videogvt.evals import trivial
 from videogvt.evals.looks import look_columns
-from videogvt.evals.objects import name_families
 from videogvt.evals.rows import Columns
+from videogvt.evals.trivial import name_families
 from videogvt.inputs.sources import ClipSource
 from videogvt.world import oracle, tracker
 

@@ -16,7 +16,7 @@ import numpy as np
 from videogvt.evals import fvd
 from videogvt.evals.fvd import Folded, VideoNetwork
 from videogvt.evals.rows import Columns
-from videogvt.ops.frechet import frechet_between
+from videogvt.ops.quality import frechet_between
 
 NAMES = {"i3d": "fvd", "c3d": "inception_score"}
 """What each network is for."""

@@ -14,10 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.objects import Originals, object_columns
-from videogvt.evals.rows import Columns, SplitEval, gather, whole_table
-from videogvt.evals.tables import choose, code_figures, figures
-from videogvt.evals.trivial import Answer
+from videogvt.evals.rows import Columns, SplitEval, choose, code_figures, figures, gather, whole_table
+from videogvt.evals.trivial import Answer, Originals, object_columns
 from videogvt.ops import quality
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media

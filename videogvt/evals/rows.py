@@ -1,7 +1,13 @@
-"""Tables with a row for each clip, measured by many hosts, each on its own rows, and put together on all of them."""
+"""Tables with a row for each clip, measured by many hosts, each on its own rows, and put together on all of them.
+
+Figures of several seeds as their mean and range, and which seeds those are.
+
+A setting that is chosen on the clips, or with the seeds, that its figures are reported on looks better than it is. So
+choosing is done on another split, with other seeds.
+"""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -134,3 +140,93 @@ def _as_bytes(column: np.ndarray) -> np.ndarray:
     """A column (N, ...) as (N, bytes of a row)."""
     width = column.dtype.itemsize * int(np.prod(column.shape[1:]))
     return np.ascontiguousarray(column).reshape(-1).view(np.uint8).reshape(len(column), width)
+
+
+def figures(columns: Columns) -> dict[str, float]:
+    """The figures that a table allows; a column that is not there has none.
+
+    Images: ``psnr`` (dB), ``ssim`` and ``l1`` are means over clips. Object: ``object_found_share`` is the share of
+    frames where it is found; ``track_error_px_median`` and ``track_error_px_p95`` are over all frames that have a track
+    in the original; ``object_mse`` is the mean squared error over the object's own pixels; ``oracle_accuracy`` is the
+    share of clips whose family the oracle names right. ``clips`` counts the rows.
+    """
+    numbers = {"clips": float(len(columns["index"]))}
+    numbers |= {name: float(columns[name].mean(dtype=np.float64)) for name in ("psnr", "ssim", "l1") if name in columns}
+    if "found" in columns:
+        numbers["object_found_share"] = float(columns["found"].mean())
+    if "track_error_px" in columns and np.isfinite(columns["track_error_px"]).any():
+        errors = columns["track_error_px"][np.isfinite(columns["track_error_px"])]
+        numbers["track_error_px_median"] = float(np.median(errors))
+        numbers["track_error_px_p95"] = float(np.percentile(errors, 95))
+    if "object_sse" in columns:
+        pixels = columns["object_pixels"].sum(dtype=np.float64)
+        numbers["object_mse"] = float(columns["object_sse"].sum(dtype=np.float64) / pixels)
+    if "named_right" in columns:
+        numbers["oracle_accuracy"] = float(columns["named_right"].mean())
+    return numbers
+
+
+def code_figures(counts_K: np.ndarray, pixels: float) -> dict[str, float]:
+    """``codes_used`` over all clips, their share ``code_usage`` of K, ``code_perplexity`` and ``bits_per_pixel``.
+
+    The perplexity is the exponential of the entropy of the counts: as many codes as, equally used, would say as much.
+    Bits per pixel are those of codes of fixed length, log2 K each, over the pixels (T·H·W) that they stand for.
+    """
+    tokens = counts_K.sum()
+    share = counts_K[counts_K > 0] / tokens
+    return {
+        "codes_used": float(len(share)),
+        "code_usage": float(len(share) / len(counts_K)),
+        "code_perplexity": float(np.exp(-np.sum(share * np.log(share)))),
+        "bits_per_pixel": float(tokens * np.log2(len(counts_K)) / pixels),
+    }
+
+
+def choose(columns: Columns, count: int) -> dict[str, np.ndarray]:
+    """Rows to look at: the ``first`` of the split and, by rule, the ``best``, ``median`` and ``worst``, the best, the
+    worst and the one nearest to the middle first. In a small split one clip may be several of these.
+
+    Clips are ranked by their mean track error, where there is one, then by PSNR. A clip whose original has no track is
+    ranked by nothing and not chosen.
+    """
+    ranks = np.arange(len(columns["index"]))
+    keys = [-columns["psnr"]]
+    if "track_error_px" in columns:
+        tracked = np.isfinite(columns["track_error_px"])
+        error = np.where(tracked, columns["track_error_px"], 0.0).sum(axis=1) / np.maximum(tracked.sum(axis=1), 1)
+        keys.append(error)
+        ranks = ranks[tracked.any(axis=1)] if tracked.any() else ranks
+    order = ranks[np.lexsort([key[ranks] for key in keys])]
+    count = min(count, len(order))
+    from_middle = np.argsort(np.abs(np.arange(len(order)) - (len(order) - 1) / 2), kind="stable")
+    return {
+        "first": np.arange(count), "best": order[:count], "median": order[from_middle[:count]],
+        "worst": order[len(order) - count :][::-1],
+    }
+
+
+REPORTED = "test"
+"""The split that figures are reported on, once, when everything is chosen."""
+
+APART = 1000
+"""From the seeds of the reported figures to those of all others."""
+
+COUNTS = ("clips", "frames")
+"""Ends of the names of figures that count and have no range."""
+
+
+def seeds_of(seed: int, split: str, count: int) -> tuple[int, ...]:
+    """The seeds of what is generated for a split: as many as asked for, from the run's own on for ``REPORTED``."""
+    if count < 1:
+        raise ValueError(f"config.evals.generation.seeds is {count}; expected at least 1.")
+    return tuple(seed + (0 if split == REPORTED else APART) + place for place in range(count))
+
+
+def averaged(found: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float]]:
+    """Figures by name: the mean over the seeds that have one and, where seeds differ, ``_low`` and ``_high``."""
+    for name in dict.fromkeys(name for numbers in found for name in numbers):
+        values = [numbers[name] for numbers in found if name in numbers]
+        yield name, float(np.mean(values))
+        if min(values) < max(values) and not name.endswith(COUNTS):
+            yield f"{name}_low", float(min(values))
+            yield f"{name}_high", float(max(values))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from videogvt.inputs.contracts import thinning
 from videogvt.inputs.digits import NAMES
-from videogvt.inputs.thinned import thinning
 from videogvt.inputs.transforms import SampleFrames, make_transforms
 from videogvt.ops.video import Pace
 from videogvt.world.digits import CLASS_NAMES, DIGIT_SPECS, DigitSpec

@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from videogvt.inputs import splitting
 from videogvt.inputs.builders import ClipBuilder
-from videogvt.inputs.footage import Clips, Footage
 from videogvt.inputs.frames import Framing, Unusable
 from videogvt.inputs.paths import digest, find, printable, printable_name
 from videogvt.inputs.shards import Splits
+from videogvt.inputs.splitting import Clips, Footage
 
 SHARES = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
 SAME_RECORDING = r"_c\d+$"  # UCF-101 calls the clips cut from one recording ..._g01_c01, ..._g01_c02

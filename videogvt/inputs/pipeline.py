@@ -3,13 +3,17 @@
 The element of the pipeline is a whole batch, so that a batch is read with one call of the source and grain's threads
 each work on a different batch. Batch k depends on (seed, k) alone: the examples are shuffled globally, epoch by epoch,
 and only then divided among hosts. A run may therefore stop after any batch and go on with another number of hosts.
+
+The training split as the loop wants it.
 """
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Iterable, Sequence
 
 import grain
+import jax
 import numpy as np
 
 from videogvt.inputs.contracts import ClipSource, Transform
@@ -128,3 +132,42 @@ def _host_rows(source: ClipSource, batch_size: int, host_index: int, host_count:
 
 def _options(num_threads: int, prefetch: int) -> grain.ReadOptions:
     return grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """A source's clips in batches for this host; see ``train.contracts.Data``.
+
+    Attributes:
+      source: the split.
+      batch_size: of all hosts together.
+      seed: of the order and of random transforms.
+      transforms: applied in turn.
+    """
+
+    source: ClipSource
+    batch_size: int
+    seed: int
+    transforms: tuple[Transform, ...] = ()
+
+    @property
+    def num_examples(self) -> int:
+        """Clips in the split."""
+        return len(self.source)
+
+    @property
+    def split_hash(self) -> str:
+        """Of the split's clips before the transforms."""
+        return self.source.split_hash
+
+    def train(self) -> grain.DatasetIterator:
+        """A new iterator at the beginning: batch k is a function of the seed and k."""
+        return train_batches(
+            self.source, batch_size=self.batch_size, seed=self.seed, transforms=self.transforms,
+            host_index=jax.process_index(), host_count=jax.process_count(),
+        )
+
+    @functools.cached_property
+    def first_batch(self) -> dict[str, np.ndarray]:
+        """This host's rows of batch 0, for shapes and dtypes."""
+        return next(self.train())

@@ -18,12 +18,11 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from videogvt.core.registry import Registry, unknown_name
 from videogvt.inputs import builders, coded
-from videogvt.inputs.contracts import ClipSource
+from videogvt.inputs.contracts import FIELDS, ClipSource, Thinned, thinning
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
 from videogvt.inputs.digits import CROP_FIELDS, NEEDS, DigitCrops, prepared_digits
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
 from videogvt.inputs.imports import LAYOUTS, imported
-from videogvt.inputs.thinned import FIELDS, Thinned, thinning
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 sources = Registry("source")

@@ -22,9 +22,8 @@ import tensorflow_datasets as tfds
 from videogvt.inputs.shards import Splits
 from videogvt.inputs.tracks import Tracks, read_tracks, split_tracks
 from videogvt.inputs.worlds import plain, world_features
-from videogvt.world.cameras import Cameras
+from videogvt.world.cameras import Cameras, Pose, rig_cameras
 from videogvt.world.example import FIELDS, Field, field_shapes, film, typed
-from videogvt.world.rigs import Pose, rig_cameras
 from videogvt.world.scene import MARGIN
 from videogvt.world.spec import SPECS, VERSION, WorldSpec
 

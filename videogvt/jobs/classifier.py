@@ -7,10 +7,10 @@ from typing import Any
 import jax
 from etils import epath
 
-from videogvt.core.sections import check_keys, configure
+from videogvt.core.registry import check_keys, configure
 from videogvt.evals.classification import ClassificationEval
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import training_fields
-from videogvt.inputs.training import TrainingData
 from videogvt.jobs import experiment
 from videogvt.jobs.examples import ExampleData, Examples
 from videogvt.jobs.experiment import Experiment

@@ -9,8 +9,8 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.evals.classification import TARGETS, Target
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import ArraySource, ClipSource
-from videogvt.inputs.training import TrainingData
 from videogvt.jobs.tables import (
     Chosen,
     EditedSource,
@@ -29,8 +29,8 @@ from videogvt.jobs.tables import (
 )
 from videogvt.models.outside import Outside
 from videogvt.pretrained.codes import Tokenizer
-from videogvt.world.kinematics import track_features
 from videogvt.world.oracle import scores
+from videogvt.world.tracker import track_features
 
 INPUTS = ("pixels", "codes", "latents", "tracks", "features", "oracle")
 EDITS = ("untrained", "shuffled_labels", "first_frame", "start_position", "shuffled_time", "rolled_labels")

@@ -12,11 +12,10 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.core.registry import unknown_name
-from videogvt.core.sections import configure
-from videogvt.core.trees import parameter_count
+from videogvt.core.arrays import parameter_count
+from videogvt.core.registry import configure, unknown_name
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
-from videogvt.inputs.training import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import fields_for, make_transforms
 from videogvt.jobs.provenance import Place, place_of
@@ -24,10 +23,10 @@ from videogvt.pretrained.start import CodebookWords, Start, look_vectors
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
-from videogvt.train.machine import matrix_rate
 from videogvt.train.parallel import MeshShape, global_shapes, numeric
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
+from videogvt.train.timing import matrix_rate
 
 WORDS = ("random", "codebook", "decoded")
 """What a table of codes may begin as; the last in classifiers alone, which do not say codes."""

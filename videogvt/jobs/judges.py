@@ -12,8 +12,7 @@ import flax.linen as nn
 import jax
 from etils import epath
 
-from videogvt.core.registry import unknown_name
-from videogvt.core.sections import configure
+from videogvt.core.registry import configure, unknown_name
 from videogvt.evals.judge import Judge, Reader
 from videogvt.inputs.digits import NAMES
 from videogvt.nn.classifiers import make_classifier

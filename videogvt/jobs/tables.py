@@ -31,9 +31,8 @@ from videogvt.inputs.contracts import ClipSource, Derived
 from videogvt.inputs.sources import RecordSource, open_source
 from videogvt.pretrained.codes import write_codes
 from videogvt.pretrained.tokenizer import VideoTokenizer
-from videogvt.world.kinematics import track_features
 from videogvt.world.oracle import scores
-from videogvt.world.tracker import track_over_scenery
+from videogvt.world.tracker import track_features, track_over_scenery
 
 Rows = dict[str, np.ndarray]
 

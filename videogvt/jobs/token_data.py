@@ -12,8 +12,8 @@ import grain
 import numpy as np
 
 from videogvt.inputs.contracts import Derived
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import ClipSource, RecordSource
-from videogvt.inputs.training import TrainingData
 from videogvt.models.tasks import TaskTable
 from videogvt.pretrained.codec import holds_videos
 from videogvt.pretrained.codes import CodedSource, Tokenizer, most_frequent_code, write_codes

@@ -6,12 +6,12 @@ from typing import Any
 
 from etils import epath
 
-from videogvt.core.sections import configure
-from videogvt.core.trees import frozen
+from videogvt.core.arrays import frozen
+from videogvt.core.registry import configure
 from videogvt.evals import trivial
 from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
-from videogvt.inputs.training import TrainingData
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import make_transforms
 from videogvt.jobs import experiment, judges

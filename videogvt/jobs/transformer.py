@@ -8,12 +8,12 @@ from typing import Any
 import jax
 from etils import epath
 
-from videogvt.core.sections import check_keys, configure
-from videogvt.core.trees import tree_hash
+from videogvt.core.arrays import tree_hash
+from videogvt.core.registry import check_keys, configure
 from videogvt.evals.generators import evaluators_of
 from videogvt.evals.published import Published
 from videogvt.evals.tokens import TokenEval
-from videogvt.inputs.training import TrainingData
+from videogvt.inputs.pipeline import TrainingData
 from videogvt.jobs import experiment
 from videogvt.jobs.experiment import Experiment
 from videogvt.jobs.judges import load_judge, load_reader

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from videogvt.core.sections import check_keys, configure
-from videogvt.core.trees import frozen
+from videogvt.core.arrays import frozen
+from videogvt.core.registry import check_keys, configure
 from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
 from videogvt.models.outside import Outside
 from videogvt.models.tasks import TaskTable

@@ -1,6 +1,6 @@
 """I3D, the inflated Inception-v1 (arXiv 1705.07750), in the layout of pytorch-i3d; the network behind FVD.
 
-``nn.classifiers.i3d`` trains the same ``trunk`` with other units.
+``nn.classifiers.cnns`` trains the same ``trunk`` with other units.
 Parameters have the names of that project's state dicts, "Mixed_3b.b1a.bn.running_mean" being Mixed_3b/b1a/bn/mean.
 Where that project pads max-pooling with zeros we pad with minus infinity; after a ReLU it is the same.
 """

@@ -1,13 +1,17 @@
-"""The layers of which encoder, decoder and discriminator are made, and the style they share."""
+"""The layers of which encoder, decoder and discriminator are made, and the style they share.
+
+Clips of any length go through a causal network chunk after chunk: what is seen of a clip at once stays small.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from videogvt.core.registry import unknown_name
 from videogvt.ops import conv as ops
@@ -35,7 +39,7 @@ class Style:
         "split2d", to that what "2d" is to "3d": its kernels are (3, 3), and (1, 1) for a residual block's second;
         "point" (ours), the same names with kernels of (1, 1, 1): no cell sees another; "causal", MAGVIT-v2's (arXiv
         2310.05737), in which no frame sees a later one: all that a kernel has in time is before its frame, see
-        ``nn.causal``.
+        ``nn.autoencoder``.
       padding: "reflect" (the paper's), "zero" (the released code's) or "replicate". A causal network has "zero".
       norm_groups: groups of every GroupNorm; must divide every width.
       norm_scope: what the statistics of a group are over besides its channels: "clip", all of time and space (the
@@ -242,3 +246,29 @@ class ResBlock(nn.Module):
 def frames_as_clips(x_BTHWC):
     """Every frame as a clip of one frame, for per-frame networks: (B * T, 1, H, W, C)."""
     return x_BTHWC.reshape(-1, 1, *x_BTHWC.shape[2:])
+
+
+def in_chunks(
+    network: nn.Module, method: Callable[..., jax.Array], later: int
+) -> Callable[[Mapping[str, Any], np.ndarray], np.ndarray]:
+    """A method of a causal network as a function that sees few frames at a time and makes of them what the method does.
+
+    Args:
+      network: with norms over frames; with others chunks differ.
+      method: of the network and an array (B, T, ...), one of a clip's frames or of its latent frames.
+      later: of these in a chunk; the first one has one more.
+
+    Returns:
+      A function (params, array (B, T, ...)) -> array (B, T', ...), on the host.
+    """
+    step = jax.jit(lambda variables, array: network.apply(variables, array, method=method, mutable=[PAST]))
+
+    def run(params: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
+        ends = [*range(1 + later, array.shape[1], later), array.shape[1]]
+        past, parts = {}, []
+        for start, end in zip([0, *ends], ends):
+            part, past = step({"params": params, **past}, array[:, start:end])
+            parts.append(np.asarray(part))
+        return np.concatenate(parts, axis=1)
+
+    return run

@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from videogvt.nn.codebook import CodebookProjection, check_codebook, with_rows
+from videogvt.nn.linear import CodebookProjection, check_codebook, with_rows
 from videogvt.nn.transformer import check_tokens, lookup
 from videogvt.ops.attention import attend, attend_cached, empty_cache
 
@@ -86,7 +86,7 @@ class CausalTransformer(nn.Module):
       dropout: rate on the embedding and on both branches of every layer.
       tie_embeddings: whether the word table is also the output layer, divided by sqrt(D), without a bias; both tables
         then start with deviation 1, for which that division is made, otherwise they are Xavier's like all kernels.
-      codebook_embeddings: whether codes' vectors in the tokenizer tell input and output too, see ``nn.codebook``.
+      codebook_embeddings: whether codes' vectors in the tokenizer tell input and output too, see ``nn.linear``.
       attention: ``implementation`` of ``jax.nn.dot_product_attention`` for whole sequences; steps use the default.
       dtype: of the computation and the cache; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.

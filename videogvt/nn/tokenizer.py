@@ -30,7 +30,7 @@ class VideoTokenizer(nn.Module):
       conv, padding, norm_groups, norm_scope, norm_epsilon, shortcut, dtype, param_dtype, lowering: see
         ``layers.Style``. With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code
         says what is in its own cell and nothing else, and what the decoder hears of other cells comes through
-        ``decoder_reach``. With "causal" the network is MAGVIT-v2's (``nn.causal``), and clips have 1 + a
+        ``decoder_reach``. With "causal" the network is MAGVIT-v2's (``nn.autoencoder``), and clips have 1 + a
         multiple of the time stride frames.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm

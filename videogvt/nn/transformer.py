@@ -22,9 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.nn.codebook import CodebookProjection, added, check_codebook, with_rows
 from videogvt.nn.frames import Layout, frame_by_frame, given_ahead, whole
-from videogvt.nn.linear import Dense, Norm
+from videogvt.nn.linear import CodebookProjection, Dense, Norm, added, check_codebook, with_rows
 from videogvt.ops.attention import attend, attend_cached, empty_cache, visible
 from videogvt.ops.linear import linear
 from videogvt.ops.rotary import angles, rotate
@@ -253,7 +252,7 @@ class MaskedTransformer(nn.Module):
       grid: (t, h, w) of the codes, the last positions of the sequence; needed with ``rotary``.
       segment_embeddings: whether positions that show a condition token get a vector of their own.
       codebook_embeddings: whether codes' rows of the word table also have a part that is linear in the codes' vectors,
-        the tokenizer's, one for reading and one for answering; see ``nn.codebook``.
+        the tokenizer's, one for reading and one for answering; see ``nn.linear``.
       causal_frames: whether a code sees its own frame of codes and those before it, and no later one; needs ``grid``.
         Then a clip's frames can all be learned at once from the true ones before each: see ``taught_BL`` below.
       conditions_ahead: with ``causal_frames``, whether a code also sees what a task gives of later frames, as condition

@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from videogvt.core import dropped
-from videogvt.core.trees import tree_hash
+from videogvt.core.arrays import tree_hash
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
 

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core.trees import frozen, tree_hash
+from videogvt.core.arrays import frozen, tree_hash
 from videogvt.nn import tokenizer as networks
+from videogvt.nn.layers import in_chunks
 from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
 from videogvt.ops.video import Pace, as_float, as_pixels, chunk_starts, crossfade
-from videogvt.pretrained.chunks import in_chunks
 from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
 from videogvt.pretrained.loading import stored_tokenizer
 

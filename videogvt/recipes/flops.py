@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from videogvt.train.flops import count_flops
 from videogvt.train.state import TrainState
+from videogvt.train.timing import count_flops
 
 TRAINED = 3
 """Forward passes that a trained network costs: itself, and products of the same number for the gradients of its input

@@ -15,8 +15,7 @@ from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops import losses
 from videogvt.ops.video import as_float
 from videogvt.recipes import flops
-from videogvt.recipes.accumulation import Found, gradients
-from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.optimizer import Adam, Found, gradients
 from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules, path_name
 from videogvt.train.state import TrainState

@@ -16,8 +16,7 @@ from videogvt.ops.attention import between_times
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
 from videogvt.recipes import flops
-from videogvt.recipes.accumulation import Found, gradients
-from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.optimizer import Adam, Found, gradients
 from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState

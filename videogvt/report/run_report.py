@@ -7,17 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from videogvt.report import (
-    decoding,
-    digits,
-    evaluations,
-    figures,
-    generation,
-    modelability,
-    page,
-    prediction,
-    reconstructions,
-)
+from videogvt.report import decoding, digits, figures, generation, modelability, page, prediction, reconstructions
+from videogvt.report import decoding as evaluations
 from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.runs import Arrays, Run, read_run
 from videogvt.report.verdict import Verdict, judge

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from videogvt.evals import trivial
 from videogvt.evals.classification import Target
-from videogvt.evals.forecast import extrapolated
+from videogvt.evals.trivial import extrapolated
 from videogvt.jobs.classifier import examples_of
 from videogvt.jobs.examples import Examples
 from videogvt.ops.video import as_bytes

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 import videogvt
-from videogvt.core.sections import configure
+from videogvt.core.registry import configure
 from videogvt.evals.classification import Columns, named, results, told
 from videogvt.jobs.classifier import examples_of
 from videogvt.jobs.examples import Examples

@@ -28,9 +28,9 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 import videogvt
-from videogvt.core.trees import flat as _flat
+from videogvt.core.arrays import flat as _flat
 from videogvt.train.contracts import Media
-from videogvt.train.machine import processor
+from videogvt.train.timing import processor
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 

@@ -38,7 +38,7 @@ from videogvt.train import journal as records
 from videogvt.train.checkpoint import Checkpoints, choose_step, read_numbers, restore_weights
 from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
 from videogvt.train.evaluation import about_run, evaluate
-from videogvt.train.lock import sole_run
+from videogvt.train.lock import Stopped, StopSignal, sole_run
 from videogvt.train.program import Program
 from videogvt.train.resume import (
     begin,
@@ -49,7 +49,6 @@ from videogvt.train.resume import (
     say_how_it_goes_on,
     splits_of,
 )
-from videogvt.train.signals import Stopped, StopSignal
 from videogvt.train.state import TrainState
 
 

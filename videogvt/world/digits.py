@@ -15,7 +15,7 @@ import numpy as np
 from videogvt.core.registry import unknown_name
 from videogvt.world.digit_images import DIGITS, SHARES, Sprite, digit_of, images_of, sprite
 from videogvt.world.example import Field
-from videogvt.world.streams import stream
+from videogvt.world.spec import stream
 
 VERSION = "1.0.0"  # of this generator: the bytes of an example change only together with this number
 

@@ -9,14 +9,21 @@ from typing import Protocol
 import numpy as np
 
 from videogvt.world.cameras import Cameras
-from videogvt.world.captions import caption
 from videogvt.world.equations import equation_text
-from videogvt.world.look import Look, draw_look
 from videogvt.world.motion import Family
-from videogvt.world.render import exposure_times, render
+from videogvt.world.render import Look, draw_look, exposure_times, render
 from videogvt.world.scene import Scene, draw_scene, in_view, picture
-from videogvt.world.spec import VERSION, WorldSpec
-from videogvt.world.streams import stream
+from videogvt.world.spec import VERSION, WorldSpec, stream
+
+
+def caption(path: Family, colour: str, rng: np.random.Generator) -> str:
+    """A wording of the path's family, chosen by ``rng``, with the ball's colour and the path's own figures."""
+    wording = path.captions[int(rng.integers(len(path.captions)))]
+    a_colour = f"{'an' if colour[0] in 'aeiou' else 'a'} {colour}"
+    speed = float(np.linalg.norm(path.velocity(np.zeros(1))[0]))
+    radius = float(np.linalg.norm(path.radial)) if hasattr(path, "radial") else 0.0
+    A_colour = a_colour.capitalize()
+    return wording.format(colour=colour, a_colour=a_colour, A_colour=A_colour, speed=speed, radius=radius)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from videogvt.world.cameras import Cameras
+from videogvt.world.cameras import Cameras, Pose, rig_cameras
 from videogvt.world.families import FAMILIES, GRAVITY
 from videogvt.world.motion import Family, Launch, Range
-from videogvt.world.rigs import Pose, rig_cameras
-from videogvt.world.spec import WorldSpec
-from videogvt.world.streams import stream
+from videogvt.world.spec import WorldSpec, stream
 
 DRAWS = {
     "elevation": Range(0.08, 0.50, "rad", "of the first camera above the horizontal"),

@@ -1,10 +1,23 @@
 """What a world is: the frozen description that, with a split and an index, determines an example to the byte."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import numpy as np
+
 from videogvt.core.registry import unknown_name
+
+
+def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generator:
+    """A Philox generator that depends on nothing but its arguments.
+
+    Streams of different purposes are independent, so a new purpose never shifts the draws of another.
+    """
+    digest = hashlib.sha256(f"{seed}/{split}/{index}/{purpose}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
 
 VERSION = "1.0.0"  # of the generator: the bytes of an example change only together with this number
 

@@ -10,10 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.classifiers import CLASSIFIERS, Classifier, make_classifier
-from videogvt.nn.classifiers.cnns import FrameCnnAttention
-from videogvt.nn.classifiers.i3d import I3DClassifier
-from videogvt.nn.classifiers.slowfast import SlowFast
-from videogvt.nn.classifiers.vivit import ViViT
+from videogvt.nn.classifiers.cnns import FrameCnnAttention, I3DClassifier, SlowFast
+from videogvt.nn.classifiers.codes import ViViT
 from videogvt.nn.i3d import I3D
 
 VIDEO, LATENTS, CODES = (1, 16, 64, 64, 3), (1, 4, 16, 16, 16), (1, 4, 16, 16)

@@ -10,15 +10,12 @@ from typing import Any
 
 import flax.linen as nn
 
+from videogvt.core.arrays import frozen
 from videogvt.core.registry import unknown_name
-from videogvt.core.trees import frozen
-from videogvt.nn.classifiers.cnns import Cnn3d, FrameCnnAttention
-from videogvt.nn.classifiers.codes import AttentionPooling, CodeTransformer, LinearProbe, Mlp
+from videogvt.nn.classifiers.cnns import Cnn3d, FrameCnnAttention, I3DClassifier, SlowFast
+from videogvt.nn.classifiers.codes import AttentionPooling, CodeTransformer, LinearProbe, Mlp, ViViT
 from videogvt.nn.classifiers.heads import Classifier
-from videogvt.nn.classifiers.i3d import I3DClassifier
 from videogvt.nn.classifiers.judge import Judge
-from videogvt.nn.classifiers.slowfast import SlowFast
-from videogvt.nn.classifiers.vivit import ViViT
 
 CLASSIFIERS: Mapping[str, type[nn.Module]] = {
     "judge": Judge, "linear_probe": LinearProbe, "mlp": Mlp, "attention_pooling": AttentionPooling,

@@ -5,7 +5,7 @@ import pytest
 
 from tests.evals import bank
 from tests.evals.test_generation import make_eval
-from videogvt.evals.steps import Decoder, compare, cost
+from videogvt.evals.tokens import Decoder, compare, cost
 
 
 def costly(state, task_B, label_B, video_BTHWC, keys_B):

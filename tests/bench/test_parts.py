@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from videogvt.bench.parts import Part
-from videogvt.bench.rows import timed
+from videogvt.bench.parts import Part, timed
 from videogvt.train.timing import LEAST
 
 

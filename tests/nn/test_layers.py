@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.nn.test_causal import FIELDS
+from tests.nn.test_autoencoder import FIELDS
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn import tokenizer as networks
 from videogvt.pretrained import VideoTokenizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.nn.weights import quick_jit, random_params, random_video
-from videogvt.nn.causal import AdaptiveGroupNorm
+from videogvt.nn.autoencoder import AdaptiveGroupNorm
 from videogvt.nn.layers import PAST, Conv, Style
 from videogvt.nn.tokenizer import VideoTokenizer
 

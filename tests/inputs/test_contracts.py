@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from videogvt.inputs.clip_shape import clip_pace, clip_shape
+from videogvt.inputs.contracts import thinning
 from videogvt.inputs.sources import open_source
-from videogvt.inputs.thinned import thinning
 
 
 @pytest.mark.parametrize("there, frames, stride", [

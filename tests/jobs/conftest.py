@@ -1,0 +1,3 @@
+"""The run of a small tokenizer, which tests of trained networks share."""
+
+from tests.pretrained.conftest import workdir  # noqa: F401
