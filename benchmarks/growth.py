@@ -35,7 +35,7 @@ from on_device.networks import random_clips, random_codes, tokenizer_recipe, tra
 from videogvt.bench import measure  # noqa: E402
 from videogvt.bench.parts import Subject, timed  # noqa: E402
 from videogvt.core.arrays import parameter_count  # noqa: E402
-from videogvt.report import figures  # noqa: E402
+from videogvt.report import images  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train import timing  # noqa: E402
 from videogvt.train.contracts import Plan, Recipe  # noqa: E402
@@ -165,34 +165,34 @@ def along(found: Mapping[str, Any], network: str, axis: str, remat: bool = False
 def times(found: Mapping[str, Any]) -> Figure:
     """Milliseconds of a step along every axis, beside what its FLOPs alone would make of the middle's."""
     networks = found["about"]["middles"]
-    figure = Figure(figsize=(10.8, 2.6 * len(networks)), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(10.8, 2.6 * len(networks)), dpi=images.DPI, layout="constrained")
     grid = figure.subplots(len(networks), len(AXES), squeeze=False, sharey="row")
     for line, (network, middle) in zip(grid, networks.items()):
         for axes, axis in zip(line, AXES):
             rows = along(found, network, axis)
             [center] = [row for row in rows if row[axis] == middle[axis]]
-            _line(axes, axis, rows, figures.BLUE, "measured")
+            _line(axes, axis, rows, images.BLUE, "measured")
             axes.plot([row[axis] for row in rows], [center["ms"] * row["gflop"] / center["gflop"] for row in rows],
-                      color=figures.GREY, linestyle=(0, (4, 3)), linewidth=1, label="as its FLOPs")
+                      color=images.MUTED, linestyle=(0, (4, 3)), linewidth=1, label="as its FLOPs")
             _finish(axes, rows, axis, f"{network}, ms a step", "log")
-    grid[0, 0].legend(frameon=False, fontsize=8, labelcolor=figures.INK)
+    grid[0, 0].legend(frameon=False, fontsize=8, labelcolor=images.INK)
     return figure
 
 
 def memories(found: Mapping[str, Any]) -> Figure:
     """Memory and milliseconds of a step against the batch, with and without rematerialisation."""
     networks = found["about"]["middles"]
-    figure = Figure(figsize=(10.8, 2.6), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(10.8, 2.6), dpi=images.DPI, layout="constrained")
     grid = figure.subplots(1, 2 * len(networks))
     for place, network in enumerate(networks):
-        for remat, colour, words in ((False, figures.BLUE, "stored"), (True, figures.RED, "computed again")):
+        for remat, colour, words in ((False, images.BLUE, "stored"), (True, images.RED, "computed again")):
             rows = along(found, network, "batch", remat)
             grid[2 * place].plot([row["batch"] for row in rows], [row["memory"] / 1e6 for row in rows], color=colour,
                                  marker="o", markersize=3, linewidth=1.4, label=words)
             _line(grid[2 * place + 1], "batch", rows, colour, words)
         for axes, unit in zip(grid[2 * place:], ("MB", "ms")):
             _finish(axes, rows, "batch", f"{network}, {unit} a step", "linear")
-    grid[0].legend(frameon=False, fontsize=8, labelcolor=figures.INK)
+    grid[0].legend(frameon=False, fontsize=8, labelcolor=images.INK)
     return figure
 
 
@@ -205,7 +205,7 @@ def _line(axes: Axes, axis: str, rows: Sequence[Mapping[str, Any]], colour: str,
 
 
 def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], axis: str, title: str, scale: str) -> None:
-    figures.plain(axes, title)
+    images.plain(axes, title)
     axes.set(xscale=scale, yscale=scale, xlabel=AXES[axis])
     axes.set_xticks([row[axis] for row in rows], [str(row[axis]) for row in rows])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = json.loads(path.read_text())
     print(table(found))
     for name, figure in (("growth_time.png", times(found)), ("growth_memory.png", memories(found))):
-        (path.parent / name).write_bytes(figures.as_png(figure))
+        (path.parent / name).write_bytes(images.as_png(figure))
 
 
 if __name__ == "__main__":

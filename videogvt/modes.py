@@ -237,7 +237,7 @@ def generate(
     from videogvt.pretrained import VideoGenerator, shipped
     from videogvt.pretrained.compat import short_name
     from videogvt.pretrained.requests import with_decoding
-    from videogvt.report.samples import write_samples
+    from videogvt.report.clips import write_samples
 
     names = list(shipped("generator"))
     if workdir is None and config is None and not names:

@@ -62,7 +62,7 @@ def test_the_suite_runs_where_a_plugin_has_imported_jax(tmp_path):
     (tmp_path / "early.py").write_text("import jax\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     environment |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "pytest", "-p", "early", "-p", "no:cacheprovider", "tests/ops/test_rotary.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "early", "-p", "no:cacheprovider", "tests/ops/test_layout.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 

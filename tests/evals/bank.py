@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals.judge import Judge
+from videogvt.evals.published import Judge
 from videogvt.inputs.sources import ArraySource
 from videogvt.train.parallel import MeshShape
 from videogvt.train.state import TrainState

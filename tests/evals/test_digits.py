@@ -19,7 +19,7 @@ from videogvt.evals.digit_figures import (
 )
 from videogvt.evals.digits import ROWS, DigitsEval
 from videogvt.evals.generators import evaluators_of
-from videogvt.evals.judge import Judge, Reader
+from videogvt.evals.published import Judge, Reader
 from videogvt.inputs.sources import ArraySource
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary

@@ -18,7 +18,7 @@ from tests.nn.weights import quick_jit, random_params
 from videogvt.nn.frames import frames_seen
 from videogvt.nn.transformer import MaskedTransformer, attention_probabilities, check_tokens
 from videogvt.ops import attention, linear
-from videogvt.ops.rotary import angles, rotate
+from videogvt.ops.attention import angles, rotate
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
 SIZES = {  # of the paper (B, L, H) and of its released code

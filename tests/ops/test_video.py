@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogvt.ops import video as blend
-from videogvt.ops.video import TOLERANCE, as_bytes, as_float, as_pixels
+from videogvt.ops.video import TOLERANCE, as_bytes, as_float, as_pixels, chunk_starts, crossfade
 
 RIGHT = np.random.default_rng(0).random((1, 2, 8, 8, 3), np.float32)
 RIGHT[0, 0, 0, 0], RIGHT[0, 0, 0, 1] = 0, 1
@@ -138,31 +137,31 @@ def test_what_holds_no_pixels_is_named(video):
 
 
 def test_starts_cover_the_clip_and_the_last_chunk_ends_with_it():
-    assert blend.chunk_starts(16, 16, 4) == (0,)
-    assert blend.chunk_starts(40, 16, 4) == (0, 12, 24)
-    assert blend.chunk_starts(36, 16, 4) == (0, 12, 20)
-    assert blend.chunk_starts(32, 16, 0) == (0, 16)
+    assert chunk_starts(16, 16, 4) == (0,)
+    assert chunk_starts(40, 16, 4) == (0, 12, 24)
+    assert chunk_starts(36, 16, 4) == (0, 12, 20)
+    assert chunk_starts(32, 16, 0) == (0, 16)
 
 
 def test_starts_refuse_impossible_windows():
     with pytest.raises(ValueError, match="shorter than the window"):
-        blend.chunk_starts(12, 16, 0)
+        chunk_starts(12, 16, 0)
     with pytest.raises(ValueError, match="overlap=16"):
-        blend.chunk_starts(32, 16, 16)
+        chunk_starts(32, 16, 16)
 
 
 def test_crossfade_weighs_the_later_chunk_linearly():
     first, second = jnp.zeros((1, 6, 1)), jnp.ones((1, 6, 1))
-    clip = blend.crossfade([first, second], (0, 2))
+    clip = crossfade([first, second], (0, 2))
     np.testing.assert_allclose(clip.ravel(), [0, 0, 0, 0.25, 0.5, 0.75, 1, 1])
 
 
 def test_chunks_of_one_clip_give_it_back():
     clip = jnp.arange(2 * 36 * 3.0).reshape(2, 36, 3)
-    starts = blend.chunk_starts(36, 16, 4)
-    np.testing.assert_allclose(blend.crossfade([clip[:, s:s + 16] for s in starts], starts), clip, rtol=1e-6)
-    starts = blend.chunk_starts(36, 18, 0)
-    np.testing.assert_array_equal(blend.crossfade([clip[:, s:s + 18] for s in starts], starts), clip)
+    starts = chunk_starts(36, 16, 4)
+    np.testing.assert_allclose(crossfade([clip[:, s:s + 16] for s in starts], starts), clip, rtol=1e-6)
+    starts = chunk_starts(36, 18, 0)
+    np.testing.assert_array_equal(crossfade([clip[:, s:s + 18] for s in starts], starts), clip)
 
 
 def test_floats_are_clipped_and_rounded():

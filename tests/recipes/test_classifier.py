@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from videogvt.nn.classifiers.judge import Judge
+from videogvt.nn.classifiers.heads import Judge
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
 

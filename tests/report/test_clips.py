@@ -1,5 +1,6 @@
 """The preview of clips about which nothing is known but their pixels and class."""
 
+import json
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from videogvt.inputs.sources import ArraySource
 from videogvt.report import page
-from videogvt.report.clips import write_clip_gallery
+from videogvt.report.clips import fitted, write_clip_gallery, write_samples
 
 
 def source(**fields) -> ArraySource:
@@ -29,3 +30,39 @@ def test_clips_without_classes_or_names(tmp_path):
     path, _ = write_clip_gallery(source(), "mine", tmp_path, clips=20)
     html = path.read_text()
     assert "without classes" in html and html.count("<h3>clip ") == 5
+
+
+def test_words_that_fit_stay_as_they_are():
+    assert fitted("best\na.mp4#0", 7, 5, len) == "best\na.mp4#0"
+
+
+def test_long_lines_are_broken_and_of_too_many_the_middle_is_left_out():
+    assert fitted("best\nabcdefghij", 4, 4, len) == "best\nabcd\nefgh\nij"
+    text = fitted("best\n" + "abcd" * 20 + "last", 4, 5, len)
+    assert text == "best\nabcd\nabc…\nabcd\nlast"
+    assert all(len(line) <= 4 for line in text.splitlines())
+
+
+def test_a_letter_wider_than_the_line_stands_alone():
+    assert fitted("ab", 1, 9, lambda text: 2 * len(text)) == "a\nb"
+
+
+def test_files_of_the_call_before_are_taken_away_and_no_others(tmp_path):
+    clips = np.random.default_rng(0).random((3, 2, 8, 8, 3), np.float32)
+    first = write_samples(tmp_path, clips, ["a", "b", "c"], {"seed": 0}, steps=clips)
+    assert {path.name for path in first} == {path.name for path in tmp_path.iterdir()}
+    assert {"a.gif", "c.gif", "steps.webp", "steps.png", "contact_sheet.png", "about.json"} <= {p.name for p in first}
+    (tmp_path / "mine.txt").write_text("")
+    second = write_samples(tmp_path, clips[:1], ["b"], {"seed": 1})
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in second} | {"mine.txt"}
+    assert json.loads((tmp_path / "about.json").read_text())["clips"] == ["b"]
+
+
+def test_a_list_that_names_files_elsewhere_takes_none_away(tmp_path):
+    (tmp_path / "outside.txt").write_text("")
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for text in (json.dumps({"files": ["../outside.txt", 3]}), "[]", "{"):
+        (folder / "about.json").write_text(text)
+        write_samples(folder, np.zeros((1, 2, 8, 8, 3)), ["a"], {})
+    assert (tmp_path / "outside.txt").exists()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from videogvt.evals.rows import choose
-from videogvt.report import modelability, page, reconstructions, strips
+from videogvt.report import clips, modelability, page, reconstructions
 from videogvt.report.run_report import by_class, verdict, write_report
 from videogvt.report.runs import read_run
 from videogvt.train import journal
@@ -181,7 +181,7 @@ def test_names_of_any_letters_and_length_stay_beside_the_pictures(tmp_path):
     long = write_report(tmp_path).picture.read_bytes()
     pixels = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in (plain, long)]
     changed = np.flatnonzero((pixels[0] != pixels[1]).any(axis=(0, 2)))
-    assert len(changed) and changed.max() < strips.LEFT
+    assert len(changed) and changed.max() < clips.LEFT
 
 
 def test_large_noisy_clips_still_make_a_small_page(tmp_path):

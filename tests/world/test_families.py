@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from videogvt.world.equations import equation_text, evaluate_equation
 from videogvt.world.families import FAMILIES, GRAVITY, Parabolic
-from videogvt.world.motion import turning
+from videogvt.world.motion import equation_text, evaluate_equation, turning
 from videogvt.world.scene import draw_scene
 from videogvt.world.spec import SPECS
 

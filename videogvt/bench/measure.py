@@ -10,7 +10,7 @@ from videogvt.bench.parts import Row, Subject, speed, timed
 from videogvt.core.arrays import parameter_count
 from videogvt.inputs.pipeline import TrainingData
 from videogvt.jobs.experiment import Experiment
-from videogvt.train import timing as machine
+from videogvt.train import timing
 from videogvt.train.journal import environment
 from videogvt.train.timing import Timing, alternate, compiling_anew
 
@@ -26,21 +26,21 @@ def measure(experiment: Experiment, repeats: int = 10, budget_s: float = 20.0) -
       repeats, budget_s: of every part, see ``timing.alternate``.
 
     Returns:
-      "rows", one for each part, see ``rows.timed``, compiled without any cache, and "about": the machine, its ceilings,
-      the networks and the clips.
+      "rows", one for each part, see ``parts.timed``, compiled without any cache, and "about": the machine, its
+      ceilings, the networks and the clips.
     """
     with compiling_anew():
         subject = Subject(experiment.recipe, experiment.data.first_batch, experiment.plan)
-        rows, ceilings = [], {"copy": machine.copy_rate()}
+        rows, ceilings = [], {"copy": timing.copy_rate()}
         for part in subject.parts():
             if str(part.dtype) not in ceilings:
-                ceilings[str(part.dtype)] = machine.matrix_rate(part.dtype)
+                ceilings[str(part.dtype)] = timing.matrix_rate(part.dtype)
             rows.append(timed(part, subject.video_shape[0], ceilings, repeats, budget_s))
         rows.append(_reading(experiment.data, subject.video_shape[0], repeats, budget_s))
     params = {name: parameter_count(tree) for name, tree in subject.state.params.items()}
     return {"rows": rows, "about": {
         "config": experiment.name, "parameters": params, "clip": list(subject.video_shape), "ceilings": ceilings,
-        "peak_memory": machine.peak_memory(), **environment(),
+        "peak_memory": timing.peak_memory(), **environment(),
     }}
 
 
@@ -52,9 +52,9 @@ def _reading(data: TrainingData, frames: int, repeats: int, budget_s: float) -> 
         for _ in range(BATCHES):
             next(batches)
 
-    timing = alternate({"input": read}, repeats=repeats, budget_s=budget_s)["input"]
+    measured = alternate({"input": read}, repeats=repeats, budget_s=budget_s)["input"]
     batches.close()
-    each = Timing(tuple(seconds / BATCHES for seconds in timing.seconds))
+    each = Timing(tuple(seconds / BATCHES for seconds in measured.seconds))
     return speed("input pipeline", data.batch_size, frames, each)
 
 

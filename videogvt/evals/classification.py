@@ -17,7 +17,7 @@ import numpy as np
 from videogvt.evals.rows import Columns, SplitEval, whole_table
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
-from videogvt.world.equations import evaluate_equation
+from videogvt.world.motion import evaluate_equation
 
 CAMERA = ("camera_R", "camera_t")
 NEXT = ("equation", "fps", *CAMERA)

@@ -17,10 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.evals.figures import by_class, confusion, figures
-from videogvt.evals.judge import Judge
 from videogvt.evals.looks import distances
 from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
-from videogvt.evals.published import Published
+from videogvt.evals.published import Judge, Published
 from videogvt.evals.rows import Columns, SplitEval, averaged, whole_table
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.quality import frechet_between

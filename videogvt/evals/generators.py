@@ -6,10 +6,9 @@ from typing import Any
 from videogvt.evals.digit_figures import TRUTH as DIGITS
 from videogvt.evals.digits import DigitsEval, predictions
 from videogvt.evals.generation import GenerationEval, unfolding
-from videogvt.evals.judge import Judge, Reader
 from videogvt.evals.motion import TRUTH, has_tracks
 from videogvt.evals.prediction import PredictionEval
-from videogvt.evals.published import Published
+from videogvt.evals.published import Judge, Published, Reader
 from videogvt.evals.rows import REPORTED, seeds_of
 from videogvt.inputs.sources import ClipSource
 from videogvt.models.tasks import TaskTable

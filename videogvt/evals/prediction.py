@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from videogvt.evals import trivial
-from videogvt.evals.filled import FilledEval
+from videogvt.evals.digits import FilledEval
 from videogvt.evals.motion import background, roughness, rows_of
 from videogvt.evals.rows import Columns, averaged, whole_table
 from videogvt.models.tasks import TASKS

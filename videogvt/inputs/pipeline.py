@@ -4,7 +4,7 @@ The element of the pipeline is a whole batch, so that a batch is read with one c
 each work on a different batch. Batch k depends on (seed, k) alone: the examples are shuffled globally, epoch by epoch,
 and only then divided among hosts. A run may therefore stop after any batch and go on with another number of hosts.
 
-The training split as the loop wants it.
+Besides, sources whose clips are transformed as they are read, and the training split as the loop wants it.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import grain
 import jax
 import numpy as np
 
-from videogvt.inputs.contracts import ClipSource, Transform
+from videogvt.inputs.contracts import ClipSource, Derived, Transform
 from videogvt.inputs.transforms import transformed
 
 ENDLESS = 2**62  # batches
@@ -171,3 +171,27 @@ class TrainingData:
     def first_batch(self) -> dict[str, np.ndarray]:
         """This host's rows of batch 0, for shapes and dtypes."""
         return next(self.train())
+
+
+EVALUATION_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformedSource(Derived):
+    """A ``ClipSource`` whose clips went through transforms, each with the random stream of its index.
+
+    Attributes:
+      source: the source, whose ``split_hash`` stays.
+      transforms: applied in order.
+    """
+
+    transforms: tuple[Transform, ...]
+
+    @classmethod
+    def of(cls, source: ClipSource, transforms: tuple[Transform, ...]) -> ClipSource:
+        """The source itself where there are no transforms."""
+        return cls(source, transforms) if transforms else source
+
+    def read(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        keys = [[EVALUATION_SEED, int(index)] for index in indices]
+        return transformed(self.source.read(indices), self.transforms, keys)

@@ -14,9 +14,8 @@ from ml_collections import ConfigDict
 
 from videogvt.core.arrays import parameter_count
 from videogvt.core.registry import configure, unknown_name
-from videogvt.inputs.pipeline import TrainingData
+from videogvt.inputs.pipeline import TrainingData, TransformedSource
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
-from videogvt.inputs.transformed import TransformedSource
 from videogvt.inputs.transforms import fields_for, make_transforms
 from videogvt.jobs.provenance import Place, place_of
 from videogvt.pretrained.start import CodebookWords, Start, look_vectors

@@ -13,7 +13,7 @@ import jax
 from etils import epath
 
 from videogvt.core.registry import configure, unknown_name
-from videogvt.evals.judge import Judge, Reader
+from videogvt.evals.published import Judge, Reader
 from videogvt.inputs.digits import NAMES
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.resnet import ResNet50, load_resnet50

@@ -11,8 +11,7 @@ from videogvt.core.registry import configure
 from videogvt.evals import trivial
 from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
-from videogvt.inputs.pipeline import TrainingData
-from videogvt.inputs.transformed import TransformedSource
+from videogvt.inputs.pipeline import TrainingData, TransformedSource
 from videogvt.inputs.transforms import make_transforms
 from videogvt.jobs import experiment, judges
 from videogvt.jobs.experiment import Experiment

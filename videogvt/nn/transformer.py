@@ -24,9 +24,8 @@ import numpy as np
 from videogvt.core.registry import unknown_name
 from videogvt.nn.frames import Layout, frame_by_frame, given_ahead, whole
 from videogvt.nn.linear import CodebookProjection, Dense, Norm, added, check_codebook, with_rows
-from videogvt.ops.attention import attend, attend_cached, empty_cache, visible
+from videogvt.ops.attention import angles, attend, attend_cached, empty_cache, rotate, visible
 from videogvt.ops.linear import linear
-from videogvt.ops.rotary import angles, rotate
 
 NORMS = ("post", "pre")
 
@@ -247,7 +246,7 @@ class MaskedTransformer(nn.Module):
         ``SelfAttention`` for its cost.
       norm: "post", as released, or "pre", which trains deep models with less warm-up.
       attention: ``implementation`` of ``jax.nn.dot_product_attention``: None, "xla" or "cudnn".
-      rotary: whether queries and keys also turn with their place in the grid, ``ops.rotary``, beside the learned
+      rotary: whether queries and keys also turn with their place in the grid, ``ops.attention``, beside the learned
         positions. It has no parameters.
       grid: (t, h, w) of the codes, the last positions of the sequence; needed with ``rotary``.
       segment_embeddings: whether positions that show a condition token get a vector of their own.

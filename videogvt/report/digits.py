@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.report import figures, page
+from videogvt.report import images, page
 from videogvt.report.generation import cell
 from videogvt.report.grids import Table
 from videogvt.report.prediction import shown_samples
@@ -74,7 +74,7 @@ def sections(run: Run, name: str) -> Iterator[str]:
     title = f"Digits: {name}" + (f" ({facts['clips']:,} clips of {facts['split']})" if "split" in facts else "")
     blocks = [page.paragraph(sentence(grid)), page.paragraph(NOTE, "note"), page.table(*table(grid), strong=1)]
     if "by_frame" in files:
-        blocks.append(page.picture(figures.as_png(by_frame(files["by_frame"])), "error by frame", frame=False))
+        blocks.append(page.picture(images.as_png(by_frame(files["by_frame"])), "error by frame", frame=False))
     yield page.section(title, *blocks)
     if "samples" in files:
         yield page.section(f"Predicted clips: {name}", *shown_samples(files["samples"]))
@@ -83,9 +83,9 @@ def sections(run: Run, name: str) -> Iterator[str]:
 def by_frame(arrays: Arrays) -> Figure:
     """Mean errors over the frames of a clip, a chart for each task."""
     names, rows = arrays["tasks"].tolist(), arrays["rows"].tolist()
-    figure = Figure(figsize=(5.4 * len(names), 3.0), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(5.4 * len(names), 3.0), dpi=images.DPI, layout="constrained")
     grid = figure.subplots(1, len(names), squeeze=False).ravel()
-    colours = dict(zip(rows, (figures.BLUE, figures.GREY, figures.RED, "#e0a458", "#6a994e", figures.INK)))
+    colours = dict(zip(rows, (images.BLUE, images.MUTED, images.RED, "#e0a458", "#6a994e", images.INK)))
     for place, (axes, task) in enumerate(zip(grid, names)):
         for row, name in enumerate(rows):
             error_T = arrays["error"][place, row]
@@ -93,7 +93,7 @@ def by_frame(arrays: Arrays) -> Figure:
             if len(at):
                 axes.plot(at, error_T[at], color=colours[name], linewidth=2.0 if name == "" else 1.1, marker=".",
                           label=ROWS[name])
-        figures.plain(axes, task)
+        images.plain(axes, task)
         axes.set(ylim=(0, None), xlabel="frame", ylabel="error, px")
-    grid[0].legend(frameon=False, fontsize=7, labelcolor=figures.INK)
+    grid[0].legend(frameon=False, fontsize=7, labelcolor=images.INK)
     return figure

@@ -22,8 +22,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from videogvt.report import page
-from videogvt.report.figures import DPI, INK, SOFT, as_png
-from videogvt.report.images import animation, merged, png, spread, strip
+from videogvt.report.images import DPI, INK, SOFT, animation, as_png, merged, png, spread, strip
 from videogvt.world.example import example
 from videogvt.world.spec import SPECS, WorldSpec
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.report import figures, page
+from videogvt.report import images, page
 from videogvt.report.generation import cell
 from videogvt.report.grids import Table
 from videogvt.report.images import spread, strip, webp
@@ -96,7 +96,7 @@ def sections(run: Run, name: str) -> Iterator[str]:
         if lines:
             blocks += [page.heading("Errors by class, so many frames after the last given one"),
                        page.table(headings, lines, strong=1)]
-        blocks.append(page.picture(figures.as_png(horizons(files["horizons"])), "error over the horizon", frame=False))
+        blocks.append(page.picture(images.as_png(horizons(files["horizons"])), "error over the horizon", frame=False))
     yield page.section(title, *blocks)
     if "samples" in files and name != "validation":
         yield page.section(f"Predicted clips: {name}", *shown_samples(files["samples"]))
@@ -123,18 +123,18 @@ def horizons(arrays: Arrays) -> Figure:
     """Mean errors of found frames over the frames to the nearest given one, a small chart for each task."""
     names, rows = arrays["tasks"].tolist(), arrays["rows"].tolist()
     lines = -(-len(names) // 3)
-    figure = Figure(figsize=(10.8, 2.4 * lines), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(10.8, 2.4 * lines), dpi=images.DPI, layout="constrained")
     grid = figure.subplots(lines, 3, squeeze=False).ravel()
-    colours = dict(zip(rows, (figures.BLUE, figures.GREY, figures.RED, "#e0a458", "#6a994e")))
+    colours = dict(zip(rows, (images.BLUE, images.MUTED, images.RED, "#e0a458", "#6a994e")))
     for place, (axes, task) in enumerate(zip(grid, names)):
         for row, name in enumerate(rows):
             error_T = arrays["error"][place, row, 0]
             at = np.flatnonzero(np.isfinite(error_T))
             axes.plot(at, error_T[at], color=colours[name], linewidth=2.0 if name == "" else 1.1, marker=".",
                       label=ANSWERS.get(name, "generated"))
-        figures.plain(axes, task)
+        images.plain(axes, task)
         axes.set(ylim=(0, None), xlabel="frames to the nearest given one", ylabel="error, px")
-    grid[0].legend(frameon=False, fontsize=7, labelcolor=figures.INK)
+    grid[0].legend(frameon=False, fontsize=7, labelcolor=images.INK)
     for axes in grid[len(names):]:
         axes.set_axis_off()
     return figure

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from videogvt.report import figures, page
+from videogvt.report import images, page
+from videogvt.report.clips import labelled_strips
 from videogvt.report.images import animation, difference, spread, strip, webp
 from videogvt.report.runs import Arrays, Run
-from videogvt.report.strips import labelled_strips
 
 GAIN = 4.0  # of the differences in the strips
 CHOICES = {
@@ -81,7 +81,7 @@ def _card(samples: Arrays, row: int) -> str:
     clip = animation(videos, fps, max(1, 208 // size), most=250_000)
     blocks = [page.picture(clip, "original, reconstruction and difference, animated")]
     if "original_track" in samples:
-        overlay = figures.track_overlay(original, samples["original_track"][row], samples["track"][row], 2.1)
-        blocks.append(page.picture(figures.as_png(overlay), "tracks of original and reconstruction"))
+        overlay = images.track_overlay(original, samples["original_track"][row], samples["track"][row], 2.1)
+        blocks.append(page.picture(images.as_png(overlay), "tracks of original and reconstruction"))
     frames = strip(videos, spread(len(original), 8), max(1, 128 // size))
     return page.row(*blocks) + page.picture(webp(frames, most=150_000), "frames of the three", frame=False)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from videogvt.report import decoding, digits, figures, generation, modelability, page, prediction, reconstructions
-from videogvt.report import decoding as evaluations
+from videogvt.report import decoding, digits, generation, images, modelability, page, prediction, reconstructions
 from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.runs import Arrays, Run, read_run
 from videogvt.report.verdict import Verdict, judge
@@ -44,7 +43,7 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     shown = reconstructions.picture(run)
     if shown:
         picture = run.workdir / "reconstructions.png"
-        picture.write_bytes(figures.as_png(shown))
+        picture.write_bytes(images.as_png(shown))
     return Report(path, picture, report_text(run, path))
 
 
@@ -80,7 +79,7 @@ def headline(run: Run) -> str:
 
 def report_text(run: Run, path: pathlib.Path) -> str:
     """The verdict and the tables for a terminal."""
-    parts = [f"{run.name}: {headline(run)}", *evaluations.sentences(run)]
+    parts = [f"{run.name}: {headline(run)}", *sentences(run)]
     for name in run.evaluators:
         if name != "validation" or len(run.evaluators) == 1:
             parts.append(f"{name}\n{as_text(*_table(run, name))}")
@@ -92,7 +91,7 @@ def run_page(run: Run, clips: int) -> str:
     judged = verdict(run)
     kind = "verdict" if judged is None or judged.good else "verdict short"
     blocks = [page.paragraph(headline(run), kind), page.paragraph(_provenance(run), "note")]
-    blocks += evaluations.differences(run)
+    blocks += differences(run)
     if judged and judged.marks:
         blocks.append(page.table(["mark", "value", "met"], [[text, value, "yes" if met else "no"]
                                                             for text, value, met in judged.marks]))
@@ -102,7 +101,7 @@ def run_page(run: Run, clips: int) -> str:
     blocks += [*decoding.sections(run.workdir), *_curves(run), *_details(run)]
     for place, name in enumerate(run.evaluators):
         blocks += reconstructions.sections(run, name, clips if place == 0 else 1)
-    blocks += [*evaluations.others(run), *_configuration(run)]
+    blocks += [*others(run), *_configuration(run)]
     return page.document(f"{run.name}: report", *blocks)
 
 
@@ -177,7 +176,7 @@ def _curves(run: Run) -> Iterator[str]:
     """Sections of the training's and the validation's curves."""
     training = run.series("train/")
     if training:
-        yield page.section("Training", page.picture(figures.as_png(figures.curves(training)), "curves", frame=False))
+        yield page.section("Training", page.picture(images.as_png(images.curves(training)), "curves", frame=False))
     periodic = {name: series for name, series in run.series("eval/").items() if len(series[0]) > 1}
     for evaluator in dict.fromkeys(name.split("/")[0] for name in periodic):
         own = {name.split("/")[1]: series for name, series in periodic.items()
@@ -186,7 +185,7 @@ def _curves(run: Run) -> Iterator[str]:
         lines = {figure: {"all background": grid["background"][figure]} for figure in ("psnr", "object_mse")
                  if "background" in grid and figure in grid["background"]}
         if own:
-            chart = figures.as_png(figures.curves(own, lines))
+            chart = images.as_png(images.curves(own, lines))
             yield page.section(f"Over the training: {evaluator}", page.picture(chart, "curves", frame=False))
 
 
@@ -196,11 +195,11 @@ def _details(run: Run) -> Iterator[str]:
     errors = {name: table["track_error_px"].ravel() for name, table in tables.items() if "track_error_px" in table
               and np.isfinite(table["track_error_px"]).any()}
     if errors:
-        chart = figures.as_png(figures.error_distribution(errors))
+        chart = images.as_png(images.error_distribution(errors))
         yield page.section("Track errors", page.picture(chart, "distribution of track errors", frame=False))
     for name, files in run.files.items():
         if "codes" in files and name != "validation":
-            chart = figures.as_png(figures.code_histogram(files["codes"]["counts_K"]))
+            chart = images.as_png(images.code_histogram(files["codes"]["counts_K"]))
             yield page.section(f"Use of the codes: {name}", page.picture(chart, "histogram of codes", frame=False))
 
 
@@ -220,3 +219,36 @@ def _configuration(run: Run) -> Iterator[str]:
     if about:
         yield page.section("To repeat the figures", page.code(json.dumps(about, indent=2)))
     yield page.section("Configuration", page.code(json.dumps(run.config, indent=2)))
+
+
+def sentences(run: Run) -> Iterator[str]:
+    """Names config and data of such an evaluation; nothing for the training's own."""
+    about = run.about
+    if "differs" not in about:
+        return
+    data = {name: facts["split_hash"] for name, facts in about["evaluators"].items() if facts.get("split_hash")}
+    seen = ", ".join(f"{name} {digest[:12]}" for name, digest in data.items()) or "data without hashes"
+    changed = ", ".join([*about["differs"], *(f"the data of {name}" for name in about["other_data"])])
+    yield (f"Not the training's own evaluation: measured with the config {about['measured_config_hash']} on {seen}; "
+           f"trained with the config {about['config_hash']}. What differs: {changed}.")
+
+
+def differences(run: Run) -> Iterator[str]:
+    """Blocks with the same, and with every value that differs."""
+    for sentence in sentences(run):
+        pairs = run.about["differs"] | {f"hash of {name}": pair for name, pair in run.about["other_data"].items()}
+        yield page.paragraph(sentence)
+        yield page.table(["key", "trained with", "measured with"],
+                         [[key, *map(str, pair)] for key, pair in pairs.items()])
+
+
+def others(run: Run) -> Iterator[str]:
+    """The section of such evaluations of a run's checkpoints, which lie in its folder ``evals``."""
+    rows = []
+    for path in sorted((run.workdir / "evals").glob("*/eval.json")):
+        about = json.loads(path.read_text())["about"]
+        changed = [f"{key} = {pair[1]}" for key, pair in about["differs"].items()]
+        changed += [f"the data of {name}" for name in about["other_data"]]
+        rows.append([f"evals/{path.parent.name}", f"{about['step']:,}", ", ".join(changed)])
+    if rows:
+        yield page.section("Other evaluations", page.table(["folder", "step", "what differs from the training"], rows))

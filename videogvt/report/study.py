@@ -10,9 +10,8 @@ from ml_collections import ConfigDict
 
 from videogvt.ops.quality import calibration, coverage
 from videogvt.report import page, study_figures
-from videogvt.report.figures import as_png
 from videogvt.report.grids import as_text
-from videogvt.report.images import animation
+from videogvt.report.images import animation, as_png
 from videogvt.report.run_report import Report
 from videogvt.report.runs import Arrays, read_texts
 from videogvt.train import journal

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from videogvt.ops.video import as_bytes, as_float
-from videogvt.report.figures import DPI, GREY, INK, plain
+from videogvt.report.images import DPI, INK, MUTED, plain
 
 COLOURS = ("#20639b", "#c8553d", "#3caea3", "#b58900", "#6a4c93", "#5d6878", "#d1495b", "#2e4057", "#66a182", "#8d6a9f",
            "#edae49", "#00798c")
@@ -28,7 +28,7 @@ def efficiency(lines: Mapping[str, Sequence[tuple[float, ...]]], chance: float) 
             continue
         axes.errorbar(labels * 1.02**place, mean, [mean - low, high - mean], color=colour, label=row, marker="o",
                       markersize=4, linewidth=1.4, capsize=3)
-    axes.axhline(chance, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="chance")
+    axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="chance")
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="training clips with a label", ylabel="accuracy on the test split")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     plain(axes, "")
@@ -41,7 +41,7 @@ def confidence(
     """Reliability beside accuracy against coverage; see ``ops.quality.calibration`` and ``coverage``."""
     figure = Figure(figsize=(10.8, 3.6), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    left.plot((0, 1), (0, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for place, (row, bins) in enumerate(sorted(reliable.items())):
         colour = COLOURS[place % len(COLOURS)]
         left.plot(bins["confidence"], bins["accuracy"], color=colour, marker="o", markersize=3, linewidth=1.2)

@@ -6,7 +6,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.study import answers, findings, protocol, showcase, stress
+from videogvt.study import answers, findings, protocol, stress
 
 
 def run_study(
@@ -33,7 +33,7 @@ def run_study(
         tell(f"{place}/{count}  {name}")
     answers.write_answers(config, workdir, data_dir)
     findings.write_findings(config, workdir)
-    showcase.write_showcase(config, workdir, data_dir)
+    stress.write_showcase(config, workdir, data_dir)
     stress.write_stress(config, workdir, data_dir)
 
 

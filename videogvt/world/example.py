@@ -9,8 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from videogvt.world.cameras import Cameras
-from videogvt.world.equations import equation_text
-from videogvt.world.motion import Family
+from videogvt.world.motion import Family, equation_text
 from videogvt.world.render import Look, draw_look, exposure_times, render
 from videogvt.world.scene import Scene, draw_scene, in_view, picture
 from videogvt.world.spec import VERSION, WorldSpec, stream

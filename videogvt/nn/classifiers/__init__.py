@@ -14,8 +14,7 @@ from videogvt.core.arrays import frozen
 from videogvt.core.registry import unknown_name
 from videogvt.nn.classifiers.cnns import Cnn3d, FrameCnnAttention, I3DClassifier, SlowFast
 from videogvt.nn.classifiers.codes import AttentionPooling, CodeTransformer, LinearProbe, Mlp, ViViT
-from videogvt.nn.classifiers.heads import Classifier
-from videogvt.nn.classifiers.judge import Judge
+from videogvt.nn.classifiers.heads import Classifier, Judge
 
 CLASSIFIERS: Mapping[str, type[nn.Module]] = {
     "judge": Judge, "linear_probe": LinearProbe, "mlp": Mlp, "attention_pooling": AttentionPooling,

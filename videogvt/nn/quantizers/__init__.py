@@ -1,7 +1,6 @@
 """Quantizers behind one contract: latents in, discrete codes out."""
 
 from videogvt.nn.quantizers import fsq, vq  # noqa: F401  (importing enters them in the registry)
-from videogvt.nn.quantizers.base import Quantized, Quantizer, make_quantizer, perplexity, quantizers
-from videogvt.nn.quantizers.vq import restart_dead_codes
+from videogvt.nn.quantizers.vq import Quantized, Quantizer, make_quantizer, perplexity, quantizers, restart_dead_codes
 
 __all__ = ["Quantized", "Quantizer", "make_quantizer", "perplexity", "quantizers", "restart_dead_codes"]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.nn.quantizers.base import Quantized, Quantizer, quantized, quantizers, straight_through
+from videogvt.nn.quantizers.vq import Quantized, Quantizer, quantized, quantizers, straight_through
 from videogvt.ops import losses as ops
 
 MARGIN = 1e-3  # the bound lies this far beyond the outermost levels, so that they are reached at a finite latent

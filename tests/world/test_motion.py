@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from videogvt.world.equations import evaluate_equation
+from videogvt.world.motion import evaluate_equation
 
 
 def test_by_hand():

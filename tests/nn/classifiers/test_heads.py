@@ -8,8 +8,7 @@ import pytest
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.core.arrays import parameter_count
 from videogvt.nn.classifiers import make_classifier
-from videogvt.nn.classifiers.heads import coordinates, look
-from videogvt.nn.classifiers.judge import Judge
+from videogvt.nn.classifiers.heads import Judge, coordinates, look
 
 TINY = {"filters": 8, "heads": 2, "width": 16, "motion_blocks": 1, "norm_groups": 4}
 
