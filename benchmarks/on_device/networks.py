@@ -12,8 +12,9 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.stage import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
-from videogvt.recipes.transformer import TransformerLosses, TransformerRecipe
+from videogvt.recipes.transformer import TransformerRecipe
 
 Settings = Mapping[str, Any]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.recipes.stages import CLASSES, clips, masked_recipe, state_of
-from videogvt.models.generation import MaskedGeneration, Stage
+from videogvt.models.generation import MaskedGeneration
+from videogvt.models.stage import Stage
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.tokenizer import VideoTokenizer

@@ -15,8 +15,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_params
+from videogvt.nn.blocks import attention_probabilities, check_tokens
 from videogvt.nn.frames import frames_seen
-from videogvt.nn.transformer import MaskedTransformer, attention_probabilities, check_tokens
+from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops import attention, linear
 from videogvt.ops.attention import angles, rotate
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from videogvt.inputs.sources import ArraySource
-from videogvt.models.outside import Outside
+from videogvt.models.stage import Outside
 from videogvt.pretrained import VideoTokenizer, codec
 
 

@@ -14,7 +14,8 @@ from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.transformer import TransformerLosses, TransformerRecipe
+from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.transformer import TransformerRecipe
 
 VIDEO, GRID, CODES, CLASSES = (4, 16, 16), (2, 4, 4), 32, 3
 NETWORK = {"layers": 1, "hidden": 16, "heads": 2, "mlp": 32, "dropout": 0.1}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.recipes.stages import CODES, causal_recipe, clips, loss_of, masked_recipe, state_of
 from videogvt.ops.masking import Masked, Masking
-from videogvt.recipes.transformer import TransformerLosses
+from videogvt.recipes.stage import TransformerLosses
 
 SMOOTHING = TransformerLosses().label_smoothing
 

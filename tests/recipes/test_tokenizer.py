@@ -15,8 +15,8 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.stage import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
-from videogvt.recipes.transformer import TransformerLosses
 from videogvt.train.state import TrainState
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_tokenizer.json"

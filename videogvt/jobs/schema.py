@@ -34,8 +34,8 @@ from videogvt.ops.masking import Masking
 from videogvt.pretrained.start import Start
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
+from videogvt.recipes.stage import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
-from videogvt.recipes.transformer import TransformerLosses
 from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape
 

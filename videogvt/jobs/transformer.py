@@ -18,8 +18,8 @@ from videogvt.jobs import experiment
 from videogvt.jobs.experiment import Experiment
 from videogvt.jobs.judges import load_judge, load_reader
 from videogvt.jobs.token_data import TokenData
-from videogvt.models.generation import Stage, causal_generation, masked_generation, vocabulary_and_tasks
-from videogvt.models.outside import Outside
+from videogvt.models.generation import causal_generation, masked_generation
+from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.models.tasks import TaskTable
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.ops.masking import Masking
@@ -28,7 +28,8 @@ from videogvt.pretrained.codes import independent_codes
 from videogvt.pretrained.start import SAME, Growth
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.transformer import StageRecipe, TransformerLosses, TransformerRecipe
+from videogvt.recipes.stage import StageRecipe, TransformerLosses
+from videogvt.recipes.transformer import TransformerRecipe
 from videogvt.train.contracts import Evaluator, Plan
 
 FIELDS = ("video", "codes", "label", "id")

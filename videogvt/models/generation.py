@@ -11,117 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from videogvt.core.arrays import frozen
-from videogvt.core.registry import check_keys, configure
+from videogvt.core.registry import configure
 from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
-from videogvt.models.outside import Outside
-from videogvt.models.tasks import TaskTable
-from videogvt.models.vocabulary import Vocabulary
+from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
-from videogvt.ops.video import as_float
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """What the second stages have in common.
-
-    Attributes:
-      tokenizer: the first stage's network; where it lies outside, numbers alone. Clips are then codes, going in and
-        coming out, and so are the conditions of tasks.
-      vocabulary: what the transformer's tokens mean.
-      tasks: which it is trained on, for clips of one shape.
-      transformer: the network.
-    """
-
-    tokenizer: VideoTokenizer | Outside
-    vocabulary: Vocabulary
-    tasks: TaskTable
-    transformer: MaskedTransformer | CausalTransformer
-
-    @property
-    def video_shape(self) -> tuple[int, int, int]:
-        """(T, H, W) of the clips."""
-        return self.tasks.visible_nTHW.shape[1:]
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(t, h, w) of their codes."""
-        return self.tasks.visible_nthw.shape[1:]
-
-    @property
-    def num_tokens(self) -> int:
-        """N = t h w."""
-        t, h, w = self.latent_shape
-        return t * h * w
-
-    @property
-    def outside(self) -> bool:
-        """Whether nothing in here can make codes of videos, nor videos of codes."""
-        return isinstance(self.tokenizer, Outside)
-
-    def tokens(self, tokenizer_params, batch: Mapping[str, jax.Array], task_B) -> tuple[jax.Array, jax.Array]:
-        """The codes of a batch's clips and of their padded conditions, both (B, t, h, w).
-
-        Args:
-          tokenizer_params: weights of the tokenizer.
-          batch: has ``video`` (B,T,H,W,3), uint8 or float in [0, 1], or its ``codes``. Where tasks are given pixels it
-            has the video in any case, or, of a tokenizer outside, the ``conditions`` (B, n, t, h, w) of all n tasks.
-          task_B: numbers of tasks.
-        """
-        codes_Bthw = batch["codes"] if "codes" in batch else self.codes(tokenizer_params, batch["video"])
-        if "conditions" in batch:
-            return codes_Bthw, batch["conditions"][jnp.arange(len(task_B)), task_B]
-        return codes_Bthw, self.condition(tokenizer_params, batch.get("video"), task_B, codes_Bthw)
-
-    def condition(self, tokenizer_params, video_BTHWC, task_B, codes_Bthw=None) -> jax.Array:
-        """The codes (B, t, h, w) of the padded conditions of clips, of which only the given pixels count.
-
-        Args:
-          tokenizer_params: weights of the tokenizer.
-          video_BTHWC: the clips; None where no task is given pixels.
-          task_B: numbers of tasks.
-          codes_Bthw: of the whole clips, where they are known. A code that is of its own cell alone is the same in the
-            padded clip if its cell is given whole, so that nothing need be encoded.
-        """
-        if not self.tasks.needs_condition:
-            return jnp.zeros((len(task_B), *self.latent_shape), jnp.int32)
-
-        def padded():
-            return self.codes(tokenizer_params, self.tasks.condition_video(as_float(video_BTHWC), task_B))
-
-        if codes_Bthw is None or not self.tokenizer.local:
-            return padded()
-        given = lambda: jnp.where(self.tasks.visible(task_B), codes_Bthw, 0).astype(jnp.int32)  # noqa: E731
-        return jax.lax.cond(jnp.asarray(self.tasks.in_part_n)[task_B].any(), padded, given)
-
-    def codes(self, tokenizer_params, video_BTHWC) -> jax.Array:
-        """The codes (B, t, h, w) of clips, uint8 or float in [0, 1]."""
-        return self.tokenizer.apply({"params": tokenizer_params}, as_float(video_BTHWC), method="codes")
-
-    def codebook(self, tokenizer_params) -> jax.Array | None:
-        """The ``features`` (K, C) of the codes, float32, for a network that is told them; None for others."""
-        if not self.transformer.codebook_embeddings:
-            return None
-        codes_K111 = jnp.arange(self.vocabulary.num_codes)[:, None, None, None]
-        vectors = self.tokenizer.apply({"params": tokenizer_params}, codes_K111, method="features")
-        return vectors.astype(jnp.float32).reshape(self.vocabulary.num_codes, -1)
-
-    def blank_codebook(self) -> jax.Array | None:
-        """Zeros in the shape of ``codebook``, for shapes alone."""
-        if not self.transformer.codebook_embeddings:
-            return None
-        return jnp.zeros((self.vocabulary.num_codes, self.tokenizer.feature_width))
-
-    def video(self, tokenizer_params, codes_Bthw) -> jax.Array:
-        """The clips (B, T, H, W, 3), float32 in [0, 1], of codes."""
-        return self.tokenizer.apply({"params": tokenizer_params}, codes_Bthw, method="video")
-
-    def shown(self, tokenizer_params, codes_BN) -> dict[str, jax.Array]:
-        """Finished codes as "codes" (B, t, h, w), and as "video" where that can be made here."""
-        codes_Bthw = codes_BN.reshape(-1, *self.latent_shape)
-        made = {} if self.outside else {"video": self.video(tokenizer_params, codes_Bthw)}
-        return made | {"codes": codes_Bthw}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,23 +256,4 @@ def causal_generation(
         transformer=configure(CausalTransformer, "lm", frozen(config["lm"]), vocab_size=vocabulary.size,
                               sequence_length=1 + tasks.visible_nthw[0].size),
         decoding=configure(AutoregressiveDecoding, "decoding", config["decoding"]),
-    )
-
-
-def vocabulary_and_tasks(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
-) -> tuple[Vocabulary, TaskTable]:
-    """What the section ``tasks`` describes; arguments as in ``masked_generation``.
-
-    Its ``classless`` is not for configs: it says of others' weights whether their vocabulary has an unconditional
-    class.
-    """
-    section = dict(config["tasks"])
-    names = ("names", "weights", "rule", "released_prefix", "background", "mixing", "multitask", "classless")
-    check_keys("tasks", section, names)
-    multitask, classless = section.pop("multitask", len(section["names"]) > 1), section.pop("classless", True)
-    vocabulary = Vocabulary(tokenizer.num_codes, num_classes, multitask, classless)
-    return vocabulary, configure(
-        TaskTable.build, "tasks", section, video_shape=tuple(video_shape),
-        latent_shape=tokenizer.latent_shape(video_shape), vocabulary=vocabulary, lead=tokenizer.lead,
     )

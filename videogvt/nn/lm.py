@@ -19,8 +19,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from videogvt.nn.blocks import check_tokens, lookup
 from videogvt.nn.linear import CodebookProjection, check_codebook, with_rows
-from videogvt.nn.transformer import check_tokens, lookup
 from videogvt.ops.attention import attend, attend_cached, empty_cache
 
 XAVIER = nn.initializers.xavier_uniform()

@@ -110,20 +110,16 @@ class VideoTokenizer:
     @property
     def trained_on(self) -> tuple[int, int, int] | None:
         """(T, H, W) of the clips it was trained on; None where that is not known."""
-        if not self.data:
-            return None
         from videogvt.inputs.clip_shape import clip_shape  # which knows all data sets
 
-        return clip_shape(self.data)
+        return self.data and clip_shape(self.data)
 
     @property
     def pace(self) -> Pace:
         """How the videos were sampled that it was trained on."""
-        if not self.data:
-            return Pace(None, 1)
         from videogvt.inputs.clip_shape import clip_pace
 
-        return clip_pace(self.data)
+        return clip_pace(self.data) if self.data else Pace(None, 1)
 
     @functools.cached_property
     def hash(self) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from videogvt.models.generation import CausalGeneration
 from videogvt.ops.losses import weighted_mean
 from videogvt.recipes.optimizer import Found
-from videogvt.recipes.transformer import StageRecipe
+from videogvt.recipes.stage import StageRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
 

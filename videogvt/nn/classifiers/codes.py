@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
+from videogvt.nn.blocks import INITIALIZER, BertLayer, check_tokens, lookup
+from videogvt.nn.blocks import Style as BertStyle
 from videogvt.nn.classifiers.heads import Classifier, centred, coordinates, look
 from videogvt.nn.layers import Conv, Style
-from videogvt.nn.transformer import INITIALIZER, BertLayer, check_tokens, lookup
-from videogvt.nn.transformer import Style as BertStyle
 from videogvt.ops.conv import space_to_depth
 
 
