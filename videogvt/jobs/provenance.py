@@ -15,9 +15,9 @@ from typing import Any
 
 from etils import epath
 
-from videogvt.core import dropped
 from videogvt.core.arrays import flat
 from videogvt.core.keys import REQUIRED, Key, Section
+from videogvt.core.registry import refuse_dropped_config
 from videogvt.jobs.schema import schema_of
 from videogvt.train import journal
 from videogvt.train.checkpoint import choose_step, read_meta
@@ -53,13 +53,13 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
     """The config that a run was trained with; None where there is no run.
 
     Raises:
-      ValueError: it needs what was dropped; see ``core.dropped``.
+      ValueError: it needs what was dropped; see ``core.registry``.
     """
     path = epath.Path(workdir) / "config.json"
     if not path.exists():
         return None
     config = json.loads(path.read_text())
-    dropped.check_config(config, workdir)
+    refuse_dropped_config(config, workdir)
     return config
 
 

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
-from videogvt.core import dropped
 from videogvt.core.keys import Key, Limits, Section, check, keys_of
-from videogvt.core.registry import unknown_name
+from videogvt.core.registry import refuse_dropped_config, unknown_name
 from videogvt.decode import SAMPLERS, AutoregressiveDecoding
 from videogvt.inputs.images import ImageFolderConfig
 from videogvt.inputs.imports import LAYOUTS, Cut
@@ -91,9 +90,9 @@ def check_config(config: Config) -> None:
       config: plain values.
 
     Raises:
-      ValueError: see ``core.keys.check`` and ``core.dropped``.
+      ValueError: see ``core.keys.check`` and ``core.registry``.
     """
-    dropped.check_config(config, "The config")
+    refuse_dropped_config(config, "The config")
     check(schema_of(config), config)
 
 

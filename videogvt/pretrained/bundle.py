@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from videogvt.core import dropped
 from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.registry import refuse_dropped_config
 
 HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
@@ -68,7 +68,7 @@ def read_bundle(folder: pathlib.Path) -> Bundle:
     """
     config = _config(folder)
     for part in (config, config.get("run")):
-        dropped.check_config(part, folder)
+        refuse_dropped_config(part, folder)
     leaves = _read(folder, WEIGHTS, config)
     inner = {path[: end] for path in leaves for end, letter in enumerate(path) if letter == "/"}
     if both := sorted(inner & leaves.keys()):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core import dropped
+from videogvt.core.registry import refuse_dropped
 from videogvt.decode import extend
 from videogvt.models.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.ops.video import as_float
@@ -114,7 +114,7 @@ class VideoGenerator:
             check_tokenizer(folder, facts["tokenizer_params"], found)
             return cls(config["run"], params, found, facts["video_shape"], facts["class_names"], batch_size=batch_size)
         if not (folder / "config.json").exists():
-            dropped.check_name(source)
+            refuse_dropped(source)
             names = ", ".join(shipped("generator")) or "none"
             raise FileNotFoundError(
                 f"There is no generator {str(source)!r}: expected the directory of a run (with config.json), an "

@@ -5,8 +5,8 @@ import os
 import pathlib
 from typing import Any
 
-from videogvt.core import dropped
 from videogvt.core.arrays import tree_hash
+from videogvt.core.registry import refuse_dropped, refuse_dropped_config
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
 
@@ -29,7 +29,7 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
             raise ValueError(f"{folder} holds a generator; load it with VideoGenerator.load.")
         return StoredTokenizer(config["tokenizer"], params, data=config["run"]["data"])
     if not (folder / "config.json").exists():
-        dropped.check_name(source)
+        refuse_dropped(source)
         names = ", ".join(shipped()) or "none"
         raise FileNotFoundError(
             f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an exported "
@@ -37,7 +37,7 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
             "its file says how to train it."
         )
     config = json.loads((folder / "config.json").read_text())
-    dropped.check_config(config, folder)
+    refuse_dropped_config(config, folder)
     from videogvt.pretrained.runs import tokenizer_of_run  # its checkpoints, of which a bundle knows nothing
 
     return tokenizer_of_run(folder, config, weights, step)

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from videogvt.core import dropped
+from videogvt.core.registry import refuse_dropped_config
 from videogvt.inputs.clip_shape import class_names, clip_shape
 from videogvt.inputs.sources import open_source, training_fields
 from videogvt.pretrained.codec import OwnTokenizer, load_tokenizer, tokenizer_of
@@ -47,7 +47,7 @@ def generator_of_run(
         found = tokenizer_of(section, opened(fields=training_fields("codes")))
     else:
         found = load_tokenizer(section["run"], section["step"])
-    dropped.check_config(config, folder)
+    refuse_dropped_config(config, folder)
     check_tokenizer(folder, read_meta(folder, choose_step(folder, step))["frozen"]["tokenizer"], found)
     return RunParts(params, found, *_clips(data, opened))
 

@@ -21,8 +21,7 @@ from etils import epath
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from videogvt.core import dropped
-from videogvt.core.registry import unknown_name
+from videogvt.core.registry import refuse_dropped, refuse_dropped_config, unknown_name
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.inflation import MODES, inflate
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
@@ -86,14 +85,14 @@ class Start:
         if not folder.is_dir():
             ships = shipped() | shipped("generator")
             if str(self.workdir) not in ships:
-                dropped.check_name(self.workdir)
+                refuse_dropped(self.workdir)
                 raise FileNotFoundError(
                     f"init_from: there is no {str(self.workdir)!r}; expected the directory of a run, an exported "
                     f"folder, or the name of what ships ({', '.join(ships)}).")
             folder = ships[str(self.workdir)]
         if not is_bundle(folder):
             path = folder / "config.json"
-            dropped.check_config(json.loads(path.read_text()) if path.exists() else {}, folder)
+            refuse_dropped_config(json.loads(path.read_text()) if path.exists() else {}, folder)
             self._check_codes(read_meta(folder, choose_step(folder, self.step)).get("frozen", {}).get("tokenizer"))
             return load_weights(folder, self.step, ("params", "ema"))
         if self.step != "best":
