@@ -26,7 +26,7 @@ prepare_backend()
 from videogvt import VideoGenerator  # noqa: E402
 from videogvt.core.mistakes import reported  # noqa: E402
 from videogvt.evals.motion import TRUTH, Training, describe, motion_columns  # noqa: E402
-from videogvt.jobs import experiment  # noqa: E402
+from videogvt.jobs.experiment import open_without_more_clips  # noqa: E402
 from videogvt.ops.video import as_bytes  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 
@@ -35,14 +35,6 @@ FIGURES = {  # of a window: heading and form
     "named_right": ("oracle", "{:.1%}"), "fit_px": ("misfit of the family, px, median", "{:.2f}"),
     "speed": ("speed, px a frame, median", "{:.2f}"), "radius": ("radius, px, median", "{:.2f}"),
 }
-
-
-def opened(generator: VideoGenerator, data_dir: str | None, split: str):
-    """A split as evaluators see it, of the world's own number of training clips."""
-    data = generator.config["data"]
-    options = {name: value for name, value in data["options"].items() if name != "clips"}
-    return experiment.open_for_evaluation({**generator.config, "data": {**data, "options": options}}, split,
-                                          ("video", "label", "fps", *TRUTH), data_dir)
 
 
 def window_figures(video_BTHWC: np.ndarray, label_B: np.ndarray, training: Training) -> dict[str, float]:
@@ -86,8 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     flags = parser.parse_args(arguments)
     generator = VideoGenerator.load(flags.workdir, data_dir=flags.data_dir, batch_size=flags.batch_size)
-    clips = opened(generator, flags.data_dir, flags.split)
-    training = Training.of(opened(generator, flags.data_dir, "train"))
+    fields = ("video", "label", "fps", *TRUTH)
+    clips = open_without_more_clips(generator.config, flags.split, fields, flags.data_dir)
+    training = Training.of(open_without_more_clips(generator.config, "train", fields, flags.data_dir))
     batch = clips.read(list(range(min(flags.clips, len(clips)))))
     real, label_B = batch["video"], batch["label"]
     length = real.shape[1]

@@ -35,7 +35,7 @@ from videogvt.core.arrays import tree_hash  # noqa: E402
 from videogvt.decode import changed  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
 from videogvt.evals.tokens import Decoder, compare  # noqa: E402
-from videogvt.jobs import experiment  # noqa: E402
+from videogvt.jobs.experiment import open_without_more_clips  # noqa: E402
 from videogvt.jobs.judges import load_judge  # noqa: E402
 from videogvt.models.generation import MaskedGeneration  # noqa: E402
 from videogvt.pretrained.codes import most_frequent_code  # noqa: E402
@@ -92,7 +92,7 @@ class Subject:
         state = TrainState.create(params={"transformer": generator.params}, opt={})
         state = state.replace(frozen={"tokenizer": generator.tokenizer.params})
         state = jax.device_put(state, NamedSharding(MeshShape().build(), PartitionSpec()))
-        train = _opened(generator, data_dir, "train", ("video",))
+        train = open_without_more_clips(generator.config, "train", ("video",), data_dir)
         return cls(generator, state, most_frequent_code(generator.tokenizer, train), data_dir, batch_size)
 
     def evaluator(self, clips: int, judge: str = ""):
@@ -108,7 +108,7 @@ class Subject:
         functions = {"generate": self.decoder(settings).generate, "codes": self._codes, "video": self._video}
         found = evaluators_of(
             functions, self.generator.generation.tasks,
-            lambda split, fields: _opened(self.generator, self.data_dir, split, fields),
+            lambda split, fields: open_without_more_clips(self.generator.config, split, fields, self.data_dir),
             seed=self.generator.config["seed"], weights="ema", batch_size=self.batch_size, split="validation",
             seeds=1 if name == "prediction" else 3, per_class=-(-clips // len(self.generator.class_names)), limit=clips,
             watch=False, judge=load_judge(judge, self.generator.class_names) if judge else None)
@@ -135,14 +135,6 @@ class Subject:
 
     def _video(self, state, codes_Bthw):
         return self.generator.generation.video(state.frozen["tokenizer"], codes_Bthw)
-
-
-def _opened(generator: VideoGenerator, data_dir: str | None, split: str, fields: Sequence[str]):
-    """A split as evaluators see it. No figure here depends on how many training clips there are."""
-    data = generator.config["data"]
-    options = {name: value for name, value in data["options"].items() if name != "clips"}
-    return experiment.open_for_evaluation(
-        {**generator.config, "data": {**data, "options": options}}, split, fields, data_dir)
 
 
 def name_of(settings: Mapping[str, Any]) -> str:

@@ -80,6 +80,37 @@ def test_long_videos_are_measured_window_by_window(script, untrained, tmp_path, 
     assert "expected 1 to 7 frames" in capsys.readouterr().err
 
 
+def test_predictions_of_samplers_are_printed_by_task(script, untrained, tmp_path, capsys):
+    samplers, (run, data) = script("samplers"), untrained
+    output = tmp_path / "rows.json"
+    flags = [f"--workdir={run}", f"--data_dir={data}", "--clips=5", "--batch_size=5", f"--output={output}"]
+    samplers.main([*flags, "--predict", "--set=steps=2", "--set=steps=1"])
+    found = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(row["name"], row["asked"]) for row in found] == [
+        ("the run's own, steps 2", 5), ("the run's own, steps 1", 5)]
+    assert all(row["predicted"][f"{task}/track_error_px"] > 0 for row in found for task in ("FP:4", "CFP:4"))
+    assert "CFP:4" in capsys.readouterr().out
+
+
+def test_the_chance_that_something_is_hidden_by_hand(script):
+    calibration = script("calibration")
+    speaks = np.zeros((1, 2, 4), bool)
+    speaks[0, 0, 2], speaks[0, 1, :3] = True, True
+    hidden = calibration.hidden_cells(speaks, 2)
+    assert hidden.sum(-1).tolist() == [[2, 3]] and hidden[speaks].all()
+    logits = np.zeros((1, 2, 4, 2))  # two codes, of which 0 is empty, as likely as each other
+    logits[0, 0, 2] = [-30, 0]
+    np.testing.assert_allclose(calibration.chance(logits, hidden, 0), [[1.0, 1 - 0.5**3]], atol=1e-6)
+
+
+def test_calibration_is_printed_by_frame(script, untrained, capsys):
+    calibration, (run, data) = script("calibration"), untrained
+    calibration.main([f"--workdir={run}", f"--data_dir={data}", "--clips=3", "--hidden=1,4"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("3 clips of validation") and len(lines) == 3
+    assert all(0 <= float(value) <= 1 for line in lines[1:] for value in line.split(":")[1].split())
+
+
 def test_the_table_of_samplers_is_short_and_each_has_two_rows(script):
     samplers = script("samplers")
     assert len(samplers.SETTINGS) + 3 <= 24

@@ -145,6 +145,16 @@ def open_for_evaluation(
     return TransformedSource.of(source, make_transforms("evals", config["evals"]))
 
 
+def open_without_more_clips(
+    config: Mapping[str, Any], split: str, fields: Sequence[str], data_dir: epath.PathLike | None
+) -> ClipSource:
+    """``open_for_evaluation`` for figures that do not depend on how many training clips a world was asked for, so that
+    these need not be built."""
+    data = config["data"]
+    options = {name: value for name, value in data["options"].items() if name != "clips"}
+    return open_for_evaluation({**config, "data": {**data, "options": options}}, split, fields, data_dir)
+
+
 def plan_of(config: Mapping[str, Any], data: TrainingData) -> Plan:
     """How long is trained and what is written when, from ``config.train``."""
     section = dict(config["train"])
