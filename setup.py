@@ -26,6 +26,7 @@ base = [
     "array-record>=0.8.6,<0.9",
     "dm-pix>=0.4.5,<0.5",
     "etils[epath]>=1.15,<2",
+    "filterpy>=2.0,<3",
     "flax>=0.12.7,<0.13",
     "grain>=0.2.18,<0.3",
     "importlib-resources>=6.4",  # tensorflow-datasets needs it for builders in a folder and does not declare it
