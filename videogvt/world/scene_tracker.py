@@ -19,7 +19,7 @@ from videogvt.world.tracker import PLAUSIBLE_AREA
 SEEN, BRIDGED, LOST = 0, 1, 2
 SOFT = 0.8  # px at 64 on the short side: blur of the differences, about half the smallest ball's radius
 LEAST = 0.04  # of full scale: no smaller difference is an object
-OVER_NOISE = 5.0  # deviations of a pixel's own noise that a difference must reach
+OVER_NOISE = 4.0  # deviations of a pixel's own noise that a difference must reach
 MOST = 6  # candidates per frame, the largest ones
 EXACT = 0.1  # px: how exact a whole object's centre is at best
 TRUSTED = 1.5  # px at 64 on the short side: deviation up to which a bridged place is told
