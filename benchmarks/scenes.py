@@ -11,6 +11,8 @@ validation. The figures:
 - within 2 px: share of all frames told within 2 px of the truth, whether the ball can be seen or not;
 - error: distance to the truth over the frames told, px: median and 95th percentile;
 - hidden: share within 2 px of the frames in which less than a tenth of the ball is in sight;
+- 95 % circle: share of the frames told whose error lies within the radius in which 95 % ought to, by the deviation that
+  the new tracker tells;
 - oracle: share of clips whose class the oracle names.
 """
 
@@ -32,6 +34,9 @@ from videogvt.world.spec import SPECS, WorldSpec
 from videogvt.world.tracker import track_over_scenery
 
 BATCH = 25
+HEADINGS = ("condition", "clips", "tracker", "told", "within 2 px", "median, px", "95th, px", "hidden", "95 % circle",
+            "oracle")
+CIRCLE = np.sqrt(-2 * np.log(0.05))  # deviations along an axis within which 95 % of a plane's normal distribution lie
 FIELDS = ("video", "position", "visibility", "family", "extra")  # extra: what a row may be split by
 Clips = dict[str, np.ndarray]
 
@@ -88,23 +93,26 @@ def conditions() -> Iterator[tuple[str, Callable[[str, Sequence[int]], Clips], t
                (0.2, 0.4) if not options else (), "contrast")
 
 
-def tracked(clips: Clips) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Places (B, T, 2) and the oracle's names (B,) by tracker, and what the oracle says of the truth."""
+def tracked(clips: Clips) -> dict[str, tuple[np.ndarray, ...]]:
+    """Places (B, T, 2), the oracle's names (B,) and the places' deviations (B, T) by tracker; of the truth, too."""
+    unknown_BT = np.full(clips["visibility"].shape, np.nan)
     old, new = track_over_scenery(clips["video"]), track_scenes(clips["video"])
-    return {"old": (old.position_T2, oracle.classify(old.position_T2)),
-            "new": (new.position_BT2, classify_scenes(new)),
-            "truth": (clips["position"], oracle.classify(clips["position"]))}
+    return {"old": (old.position_T2, oracle.classify(old.position_T2), unknown_BT),
+            "new": (new.position_BT2, classify_scenes(new), new.deviation_BT),
+            "truth": (clips["position"], oracle.classify(clips["position"]), unknown_BT)}
 
 
-def figures(clips: Clips, place_BT2: np.ndarray, named_B: np.ndarray) -> dict[str, float]:
+def figures(clips: Clips, place_BT2: np.ndarray, named_B: np.ndarray, deviation_BT: np.ndarray) -> dict[str, float]:
     """The figures that this module's documentation lists."""
     error_BT = np.linalg.norm(place_BT2 - clips["position"], axis=-1)
     told_BT, hidden_BT = np.isfinite(error_BT), clips["visibility"] < 0.1
     near_BT = np.nan_to_num(error_BT, nan=np.inf) <= 2.0
     middle, high = np.percentile(error_BT[told_BT], (50, 95)) if told_BT.any() else (np.nan, np.nan)
+    sized_BT = told_BT & np.isfinite(deviation_BT)
+    inside_BT = error_BT[sized_BT] <= CIRCLE * deviation_BT[sized_BT]
     return {"told": told_BT.mean(), "near": near_BT.mean(), "median": middle, "p95": high,
             "hidden": near_BT[hidden_BT].mean() if hidden_BT.any() else np.nan, "hidden_frames": int(hidden_BT.sum()),
-            "named": np.mean(named_B == clips["family"])}
+            "inside": inside_BT.mean() if sized_BT.any() else np.nan, "named": np.mean(named_B == clips["family"])}
 
 
 def measured(make, split: str, count: int, bounds: tuple[float, ...], what: str) -> Iterator[tuple[str, dict]]:
@@ -123,16 +131,17 @@ def measured(make, split: str, count: int, bounds: tuple[float, ...], what: str)
     for part, rows in chosen:
         own = {name: values[rows] for name, values in clips.items()}
         for tracker in parts[0][1]:
-            place, named = (np.concatenate([answers[tracker][i] for _, answers in parts])[rows] for i in (0, 1))
+            answer = [np.concatenate([answers[tracker][i] for _, answers in parts])[rows] for i in range(3)]
             if rows.any():
-                yield part, {"tracker": tracker, "clips": int(rows.sum()), **figures(own, place, named)}
+                yield part, {"tracker": tracker, "clips": int(rows.sum()), **figures(own, *answer)}
 
 
 def line(name: str, row: dict) -> str:
     """A row as a line of a table."""
     hidden = "" if np.isnan(row["hidden"]) else f"{row['hidden']:.1%} of {row['hidden_frames']}"
+    inside = "" if np.isnan(row["inside"]) else f"{row['inside']:.1%}"
     return (f"| {name} | {row['clips']} | {row['tracker']} | {row['told']:.1%} | {row['near']:.1%} |"
-            f" {row['median']:.2f} | {row['p95']:.2f} | {hidden} | {row['named']:.1%} |")
+            f" {row['median']:.2f} | {row['p95']:.2f} | {hidden} | {inside} | {row['named']:.1%} |")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -145,8 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.clips < 1:
         parser.error(f"found --clips={options.clips}, expected 1 or more")
     rows = []
-    print("| condition | clips | tracker | told | within 2 px | median, px | 95th, px | hidden | oracle |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| " + " | ".join(HEADINGS) + " |", "| --- " * len(HEADINGS) + "|", sep="\n")
     for name, make, bounds, what in conditions():
         if not name.startswith(tuple(options.only)):
             continue

@@ -34,8 +34,9 @@ def test_figures_by_hand(scenes):
     clips = {"position": np.zeros((2, 2, 2)), "visibility": np.array([[1, 0.05], [1, 1]]),
              "family": np.array(["linear", "circular"])}
     place = np.array([[[1.0, 0], [0, 3]], [[np.nan, np.nan], [0, 2]]])
-    found = scenes.figures(clips, place, np.array(["linear", "random"]))
+    found = scenes.figures(clips, place, np.array(["linear", "random"]), np.array([[1.0, 1.0], [np.inf, 1.0]]))
     assert (found["told"], found["near"], found["median"], found["named"]) == (0.75, 0.5, 2.0, 0.5)
+    assert found["inside"] == pytest.approx(2 / 3)  # of 1, 3 and 2 px; the circle's radius is 2.45
     assert found["hidden"] == 0.0 and found["hidden_frames"] == 1
-    lost = scenes.figures(clips, np.full((2, 2, 2), np.nan), np.array(["unknown", "unknown"]))
+    lost = scenes.figures(clips, np.full((2, 2, 2), np.nan), np.array(["unknown", "unknown"]), np.full((2, 2), np.inf))
     assert lost["told"] == lost["near"] == lost["named"] == 0 and np.isnan(lost["median"])
