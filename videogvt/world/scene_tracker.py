@@ -2,7 +2,7 @@
 
 The camera's motion is estimated and undone, the median over time is the background, what differs from it by more than
 its noise are candidates, the cheapest path through these is the object, and a Kalman smoother bridges what is missing.
-``tracker.track`` knows one object on a still background, is thirty times faster and more exact there.
+``tracker.track`` knows one object on a plain or still background, where it is faster and as exact.
 """
 
 from collections.abc import Sequence
