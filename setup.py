@@ -26,6 +26,7 @@ base = [
     "array-record>=0.8.6,<0.9",
     "dm-pix>=0.4.5,<0.5",
     "etils[epath]>=1.15,<2",
+    "filterpy>=2.0,<3",
     "flax>=0.12.7,<0.13",
     "grain>=0.2.18,<0.3",
     "importlib-resources>=6.4",  # tensorflow-datasets needs it for builders in a folder and does not declare it
@@ -55,12 +56,14 @@ extras = {
     "cloud": ["kubernetes-validate>=1.31", "pyyaml>=6"],
     "weights": ["safetensors>=0.6,<1"],
     "onnx": ["onnx>=1.20.1,<2", "onnx-ir>=0.2.1,<2", "onnxruntime>=1.24.1,<2"],  # and jax2onnx, see docs/export.md
+    "photographs": ["scikit-image>=0.26,<0.27"],
     "bench": ["magvit2-pytorch==0.5.1", "torch>=2.8,<3"],
 }
 extras["test"] = sorted({
     "build>=1.2,<2", "import-linter>=2.5,<3", "pytest>=9,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18",
     "setuptools>=77", "wheel>=0.45",
     *extras["tf"], *extras["beam"], *extras["video"], *extras["weights"], *extras["cloud"],
+    *extras["photographs"],
 })
 
 setup(
