@@ -3,7 +3,7 @@
     python benchmarks/scenes.py [--split=validation] [--clips=100] [--only TEXT ...] [--output=FILE]
 
 A row for each disturbance and strength, a line for each tracker: the worlds ``hard64`` and ``moving64`` (by how far the
-camera orbits), ``hard64`` with more of each of its disturbances, ``mono64`` spoilt by ``inputs.corruptions``, and balls
+camera orbits), ``hard64`` with more of each of its disturbances, ``mono64`` spoilt by ``study.stress``, and balls
 before photographs (``world.photographs``), those of validation and of test being others. Thresholds were chosen on
 validation. The figures:
 

@@ -17,11 +17,9 @@ from scipy import ndimage
 
 from videogvt.core.registry import unknown_name
 from videogvt.world.cameras import Cameras
-from videogvt.world.look import draw_look
-from videogvt.world.render import exposure_times, render
+from videogvt.world.render import draw_look, exposure_times, render
 from videogvt.world.scene import draw_scene
-from videogvt.world.spec import WorldSpec
-from videogvt.world.streams import stream
+from videogvt.world.spec import WorldSpec, stream
 
 PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
     "validation": ("china", "astronaut", "coffee", "gravel"),
