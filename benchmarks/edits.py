@@ -247,7 +247,7 @@ class Workshop:
         import jax
         import numpy as np
 
-        from videogvt.core.arrays import frozen
+        from videogvt.core.trees import frozen
         from videogvt.nn.tokenizer import VideoTokenizer
         from videogvt.train.checkpoint import Checkpoints
         from videogvt.train.state import TrainState

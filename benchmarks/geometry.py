@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn.tokenizer import VideoTokenizer
 
 FIGURES: Mapping[str, tuple[str, str]] = {

@@ -34,7 +34,7 @@ from on_device.networks import random_clips, random_codes, tokenizer_recipe, tra
 
 from videogvt.bench import measure  # noqa: E402
 from videogvt.bench.parts import Subject, timed  # noqa: E402
-from videogvt.core.arrays import parameter_count  # noqa: E402
+from videogvt.core.trees import parameter_count  # noqa: E402
 from videogvt.report import images  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train import timing  # noqa: E402

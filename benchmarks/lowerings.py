@@ -27,7 +27,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from videogvt.core.arrays import frozen, parameter_count  # noqa: E402
+from videogvt.core.trees import frozen, parameter_count  # noqa: E402
 from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
 from videogvt.ops import conv  # noqa: E402
 from videogvt.recipes.optimizer import Adam  # noqa: E402

@@ -23,7 +23,7 @@ import lowerings  # beside this file; it prepares jax
 import torch
 from on_device.torch_network import Tokenizer, training, without_gradients
 
-from videogvt.core.arrays import parameter_count
+from videogvt.core.trees import parameter_count
 from videogvt.report.grids import as_text
 from videogvt.train.journal import environment
 from videogvt.train.timing import Timing, alternate

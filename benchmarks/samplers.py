@@ -31,7 +31,7 @@ import jax  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
 from videogvt import VideoGenerator  # noqa: E402
-from videogvt.core.arrays import tree_hash  # noqa: E402
+from videogvt.core.trees import tree_hash  # noqa: E402
 from videogvt.decode import changed  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
 from videogvt.evals.tokens import Decoder, compare  # noqa: E402

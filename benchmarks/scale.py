@@ -31,8 +31,8 @@ import numpy as np  # noqa: E402
 import reading  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 
-from videogvt.core.arrays import frozen, parameter_count  # noqa: E402
 from videogvt.core.registry import configure  # noqa: E402
+from videogvt.core.trees import frozen, parameter_count  # noqa: E402
 from videogvt.inputs.datasets import write_dataset  # noqa: E402
 from videogvt.inputs.pipeline import shuffled  # noqa: E402
 from videogvt.inputs.shards import ZLIB_LEVEL  # noqa: E402

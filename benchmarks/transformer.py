@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from videogvt.bench.parts import Part, Subject
-from videogvt.core.arrays import parameter_count
+from videogvt.core.trees import parameter_count
 from videogvt.report.grids import as_text
 from videogvt.train.contracts import Plan
 from videogvt.train.journal import environment

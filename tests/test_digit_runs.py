@@ -9,7 +9,7 @@ import pytest
 from tests.test_configs import module
 from tests.test_stages import small_fields
 from videogvt import jobs, modes
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.jobs.judges import load_reader
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.train import journal

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from tests.test_configs import CONFIGS, BlackClips, module, variants
 from videogvt import VideoTokenizer, jobs, modes
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.decode import FrameDecoding
 from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import open_source

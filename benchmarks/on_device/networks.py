@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from videogvt.core.arrays import frozen
 from videogvt.core.registry import configure
+from videogvt.core.trees import frozen
 from videogvt.models.generation import masked_generation
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer

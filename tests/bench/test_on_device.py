@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogvt.core.arrays import parameter_count
+from videogvt.core.trees import parameter_count
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 REFRESH = "run `python benchmarks/accelerator.py --refresh`"

@@ -5,9 +5,9 @@ import warnings
 
 import pytest
 
-from videogvt.core.arrays import frozen
 from videogvt.core.mistakes import is_mistake, message, reported, warnings_told
 from videogvt.core.registry import Registry, check_keys
+from videogvt.core.trees import frozen
 from videogvt.models.vocabulary import Vocabulary
 
 

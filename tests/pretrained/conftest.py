@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from videogvt import pretrained
-from videogvt.core.arrays import frozen, tree_hash
+from videogvt.core.trees import frozen, tree_hash
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.pretrained.generator import KINDS
 from videogvt.train.checkpoint import Checkpoints

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from tests.recipes.stages import CODES, masked_recipe
 from tests.recipes.stages import state_of as state_of_stage
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.pretrained import bundle

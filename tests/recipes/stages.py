@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import ArraySource
 from videogvt.models.generation import causal_generation, masked_generation

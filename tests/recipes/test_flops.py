@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.recipes.stages import CLASSES, CODES, VIDEO, causal_recipe, masked_recipe
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer

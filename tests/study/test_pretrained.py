@@ -8,7 +8,7 @@ import pytest
 
 from tests.test_configs import module
 from videogvt import modes
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.train.checkpoint import Checkpoints
 from videogvt.train.state import TrainState

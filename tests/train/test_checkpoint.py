@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from videogvt.core.arrays import parameter_count, tree_hash
+from videogvt.core.trees import parameter_count, tree_hash
 from videogvt.train import checkpoint, resume
 from videogvt.train.checkpoint import (
     Checkpoints,

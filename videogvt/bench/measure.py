@@ -7,7 +7,7 @@ from typing import Any
 from etils import epath
 
 from videogvt.bench.parts import Row, Subject, speed, timed
-from videogvt.core.arrays import parameter_count
+from videogvt.core.trees import parameter_count
 from videogvt.inputs.pipeline import TrainingData
 from videogvt.jobs.experiment import Experiment
 from videogvt.train import timing

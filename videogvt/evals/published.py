@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from videogvt.core.arrays import tree_hash
+from videogvt.core.trees import tree_hash
 from videogvt.evals import fvd
 from videogvt.evals.fvd import Folded, VideoNetwork
 from videogvt.evals.rows import Columns

@@ -12,8 +12,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.core.arrays import parameter_count
 from videogvt.core.registry import configure, unknown_name
+from videogvt.core.trees import parameter_count
 from videogvt.inputs.pipeline import TrainingData, TransformedSource
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
 from videogvt.inputs.transforms import fields_for, make_transforms

@@ -15,9 +15,9 @@ from typing import Any
 
 from etils import epath
 
-from videogvt.core.arrays import flat
 from videogvt.core.keys import REQUIRED, Key, Section
 from videogvt.core.registry import refuse_dropped_config
+from videogvt.core.trees import flat
 from videogvt.jobs.schema import schema_of
 from videogvt.train import journal
 from videogvt.train.checkpoint import choose_step, read_meta

@@ -6,8 +6,8 @@ from typing import Any
 
 from etils import epath
 
-from videogvt.core.arrays import frozen
 from videogvt.core.registry import configure
+from videogvt.core.trees import frozen
 from videogvt.evals import trivial
 from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from etils import epath
 
-from videogvt.core.arrays import tree_hash
 from videogvt.core.registry import check_keys, configure
+from videogvt.core.trees import tree_hash
 from videogvt.evals.generators import evaluators_of
 from videogvt.evals.published import Published
 from videogvt.evals.tokens import TokenEval

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from videogvt.core.arrays import frozen
 from videogvt.core.registry import configure
+from videogvt.core.trees import frozen
 from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
 from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.nn.lm import CausalTransformer

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from videogvt.core.arrays import parameter_count, tree_hash
+from videogvt.core.trees import parameter_count, tree_hash
 from videogvt.inputs.sources import open_source
 from videogvt.ops.video import as_bytes
 from videogvt.pretrained.bundle import CONFIG, shipped, write_bundle

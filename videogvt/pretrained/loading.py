@@ -5,8 +5,8 @@ import os
 import pathlib
 from typing import Any
 
-from videogvt.core.arrays import tree_hash
 from videogvt.core.registry import refuse_dropped, refuse_dropped_config
+from videogvt.core.trees import tree_hash
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core.arrays import frozen, tree_hash
+from videogvt.core.trees import frozen, tree_hash
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.layers import in_chunks
 from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem

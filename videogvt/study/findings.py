@@ -15,7 +15,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.core.arrays import Damaged, parameter_count, read_npz
+from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.trees import parameter_count
 from videogvt.evals.classification import TARGETS
 from videogvt.evals.rows import Columns
 from videogvt.jobs.experiment import LAST

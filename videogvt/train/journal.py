@@ -28,7 +28,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 import videogvt
-from videogvt.core.arrays import flat as _flat
+from videogvt.core.trees import flat as _flat
 from videogvt.train.contracts import Media
 from videogvt.train.timing import processor
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.core.arrays import tree_hash
+from videogvt.core.trees import tree_hash
 from videogvt.train import parallel
 from videogvt.train.contracts import Mean, Plan, Recipe
 from videogvt.train.state import TrainState

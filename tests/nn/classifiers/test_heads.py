@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.nn.weights import quick_jit, random_params, random_video
-from videogvt.core.arrays import parameter_count
+from videogvt.core.trees import parameter_count
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.classifiers.heads import Judge, coordinates, look
 

@@ -12,7 +12,7 @@ from flax.traverse_util import unflatten_dict
 
 from tests.pretrained.compat.files import random_leaves, write_msgpack
 from videogvt import VideoGenerator, VideoTokenizer
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained.compat import foreign, magvit

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.pretrained.compat.files import SMALL_TOKENIZER, SMALL_TRANSFORMER, random_leaves, write_msgpack
 from videogvt import VideoGenerator, VideoTokenizer, modes
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained import portable

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from tests.nn.weights import quick_jit, random_video
 from videogvt import VideoTokenizer
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.pretrained.compat import open_magvit2
 

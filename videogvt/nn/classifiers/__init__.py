@@ -10,8 +10,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from videogvt.core.arrays import frozen
 from videogvt.core.registry import unknown_name
+from videogvt.core.trees import frozen
 from videogvt.nn.classifiers.cnns import Cnn3d, FrameCnnAttention, I3DClassifier, SlowFast
 from videogvt.nn.classifiers.codes import AttentionPooling, CodeTransformer, LinearProbe, Mlp, ViViT
 from videogvt.nn.classifiers.heads import Classifier, Judge

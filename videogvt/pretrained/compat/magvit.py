@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from videogvt.core.arrays import Damaged, frozen
+from videogvt.core.arrays import Damaged
+from videogvt.core.trees import frozen
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer

@@ -13,7 +13,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from videogvt.core.arrays import Damaged, frozen
+from videogvt.core.arrays import Damaged
+from videogvt.core.trees import frozen
 from videogvt.nn.tokenizer import VideoTokenizer
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained.compat import StoredGenerator, StoredTokenizer

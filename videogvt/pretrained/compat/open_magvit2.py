@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from videogvt.core.arrays import frozen
+from videogvt.core.trees import frozen
 from videogvt.nn import state_dicts
 from videogvt.nn.quantizers.fsq import MAX_BITS
 from videogvt.nn.tokenizer import VideoTokenizer
