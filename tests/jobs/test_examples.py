@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused(opened):
 
 
 def test_features_of_an_encoder_are_standardized_over_the_training_clips(opened):
-    asked = Examples("features", opened, labels=20, encoder="tests.pretrained.test_encoders:mean_colour")
+    asked = Examples("features", opened, labels=20, encoder="tests.jobs.test_tables:mean_colour")
     train = whole(asked.split("train"))["codes"]
     assert train.shape == (20, 1, 1, 1, 3)
     np.testing.assert_allclose(train.mean(0).ravel(), 0, atol=1e-3)
