@@ -5,9 +5,9 @@
 
 Of real clips one frame of codes after another is shown as a sampler of frames meets it that has found nothing yet: all
 frames before it, and of its own codes empty ones alone. Those that say something are hidden, with empty ones up to the
-number asked for. If every frame of the data shows something, the chance that a hidden cell does is 1 however few they
-are; what is less is how often the sampler loses the object. Printed is the mean over clips of 1 - product of (1 -
-P(cell says something)), the chance that cells drawn at once come to.
+number asked for. Printed is the mean over clips of 1 - product of (1 - P(cell says something)), the chance that cells
+drawn at once come to. If every frame of the data shows something it is 1 where no empty cell is hidden; what is less
+there is how often the sampler loses the object. With more cells, which are drawn each for itself, it may be less.
 """
 
 import argparse

@@ -154,8 +154,6 @@ def _long() -> ConfigDict:
 def _guided() -> ConfigDict:
     """From the weights of ``long``, with the class withheld at times, which guidance (arXiv 2207.12598) needs."""
     config = _long()
-    config.masking.schedule = "between:0,1"  # and each decision of a sampler counts alike: in a first frame it may
-    config.losses.likelihood = True  # find the object in the last of the cells, which "between:0.5,1" never asks for
     config.losses.class_dropout = 0.1
     config.decoding.guidance = 0.5
     config.optimizer.learning_rate = 1e-3  # half of what began from random weights
