@@ -43,7 +43,9 @@ def measured(generator: VideoGenerator, video_BTHWC: np.ndarray, label_B: np.nda
              counts: Sequence[int]) -> dict[int, np.ndarray]:
     """By the number of hidden cells of a frame, the chance for each frame of codes, (t,), in the mean over clips."""
     generation, tokenizer_params = generator.generation, generator.tokenizer.params
-    task = next(place for place, shown_THW in enumerate(generation.tasks.visible_nTHW) if not shown_THW.any())
+    alone = [place for place, shown_THW in enumerate(generation.tasks.visible_nTHW) if not shown_THW.any()]
+    if not alone:
+        raise SystemExit(f"{generator} has no task that generates clips of a class alone, such as CG.")
     codes_Bthw = np.asarray(jax.jit(generation.codes)(tokenizer_params, video_BTHWC))
     codes_BtM = codes_Bthw.reshape(*codes_Bthw.shape[:2], -1)
     empty = int(np.bincount(codes_BtM.ravel()).argmax())
@@ -52,7 +54,7 @@ def measured(generator: VideoGenerator, video_BTHWC: np.ndarray, label_B: np.nda
 
     @jax.jit
     def logits(params, tokenizer_params, tokens_BN):
-        prefix_BP = generation.tasks.prefix(jnp.full(len(tokens_BN), task), jnp.asarray(label_B))
+        prefix_BP = generation.tasks.prefix(jnp.full(len(tokens_BN), alone[0]), jnp.asarray(label_B))
         return generation.logits(params, tokens_BN, prefix_BP, jnp.zeros(tokens_BN.shape, bool),
                                  codebook_KC=generation.codebook(tokenizer_params), **taught)
 
@@ -73,9 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--data_dir")
     flags = parser.parse_args(arguments)
+    if not all(number.isdecimal() and int(number) for number in flags.hidden.split(",")):
+        parser.error(f"found --hidden={flags.hidden}; expected numbers from 1 on, with commas, such as 1,4,8")
     generator = VideoGenerator.load(flags.workdir, data_dir=flags.data_dir)
-    if not isinstance(generator.generation, MaskedGeneration):
-        raise SystemExit(f"{flags.workdir} draws its codes one after another; expected a masked transformer.")
+    if not isinstance(generator.generation, MaskedGeneration) or generator.generation.outside:
+        raise SystemExit(f"{flags.workdir} draws its codes one after another, or its tokenizer lies outside; expected "
+                         "a masked transformer on codes of a tokenizer of this package.")
     source = open_without_more_clips(generator.config, flags.split, ("video", "label"), flags.data_dir)
     rows = source.read(list(range(min(flags.clips, len(source)))))
     print(f"{len(rows['label'])} clips of {flags.split}; by frame, the chance that a hidden cell says something")

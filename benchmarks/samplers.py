@@ -32,7 +32,7 @@ from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
 from videogvt import VideoGenerator  # noqa: E402
 from videogvt.core.trees import tree_hash  # noqa: E402
-from videogvt.decode import changed  # noqa: E402
+from videogvt.decode import SAMPLERS, changed  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
 from videogvt.evals.tokens import Decoder, compare  # noqa: E402
 from videogvt.jobs.experiment import open_without_more_clips  # noqa: E402
@@ -177,9 +177,11 @@ def table_of_predictions(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], 
     """Headings and lines: errors in px by task, those that are less than the best baseline's with a star."""
     tasks = [name.removesuffix("/track_error_px") for name in rows[0]["predicted"]
              if name.count("/") == 1 and name.endswith("/track_error_px")]
-    lines = [[row["name"], *("{:.2f}{}".format(row["predicted"][f"{task}/track_error_px"],
-                                               "*" if row["predicted"][f"{task}/margin_px"] > 0 else "")
-                             for task in tasks), f"{row['predicted']['error_vs_trivial']:.2f}"] for row in rows]
+    lines = []
+    for row in rows:
+        found = row["predicted"]
+        errors = (f"{found[f'{task}/track_error_px']:.2f}" + "*" * (found[f"{task}/margin_px"] > 0) for task in tasks)
+        lines.append([row["name"], *errors, f"{found.get('error_vs_trivial', float('nan')):.2f}"])
     return ["sampler", *tasks, "error over the best baseline's, mean"], lines
 
 
@@ -225,6 +227,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = flags.output or pathlib.Path(flags.workdir) / FILE
     if not path.parent.is_dir():
         parser.error(f"{path.parent} is no directory; name a file with --output.")
+    if flags.predict and flags.judge:
+        parser.error("--predict measures where the object is, and a judge names classes; leave out one of them.")
+    only = set(filter(None, flags.only.split(",")))
+    wanted = [dict(settings) for settings in flags.set or SETTINGS if not only or settings.get("sampler") in only]
+    if not wanted:
+        parser.error(f"found --only={flags.only}, of which no row is; expected some of {', '.join(SAMPLERS)}, and no "
+                     "--set without a sampler beside it")
     subject = Subject.load(flags.workdir, flags.data_dir, flags.batch_size)
     about = {"generator": flags.workdir, "parameters": tree_hash(subject.generator.params), "empty": subject.empty,
              "split": "validation", "batch_size": flags.batch_size, "device": jax.devices()[0].device_kind,
@@ -244,9 +253,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(as_text(*as_table(rows[-1:])).splitlines()[-1], flush=True)
         return [row for row in of_kind() if row["settings"] in wanted and row["asked"] == clips]
 
-    only = set(filter(None, flags.only.split(",")))
-    asked = flags.set or SETTINGS
-    wanted = [dict(settings) for settings in asked if not only or settings.get("sampler") in only]
     first = add(wanted, flags.clips)
     if not flags.predict:
         best = sorted(first, key=lambda row: -row["one_object_share"] * row["oracle_agreement"])[: flags.best]

@@ -20,15 +20,12 @@ from videogvt.evals.figures import by_class, confusion, figures
 from videogvt.evals.looks import distances
 from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
 from videogvt.evals.published import Judge, Published
-from videogvt.evals.rows import Columns, SplitEval, averaged, whole_table
+from videogvt.evals.rows import Columns, Generate, SplitEval, averaged, whole_table
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.quality import frechet_between
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
-
-Generate = Callable[[TrainState, jax.Array, jax.Array, jax.Array, jax.Array], Mapping[str, jax.Array]]
-"""``(state, task_B, label_B, video_BTHWC in [0, 1], keys_B) -> {"video": (B, T, H, W, 3) in [0, 1], ...}``"""
 
 Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From places (B) in a set of clips to this host's clips, uint8 (B, T, H, W, 3), and the labels they claim (B)."""
@@ -51,7 +48,7 @@ class GenerationEval(SplitEval):
       train: the training split, for ``motion.Training.of``; where it is not of tracked objects (``motion.has_tracks``),
         there are figures of the judge, or published ones, alone.
       seed: of the choice of real clips.
-      seeds: of the generated clips; figures are means over them, with their range (``seeds.averaged``). None for
+      seeds: of the generated clips; figures are means over them, with their range (``rows.averaged``). None for
         ``seed`` alone. Files are of the first.
       generate: the recipe's predict function, traceable; it must not change the state.
       task: the task's place in the recipe's table.

@@ -31,7 +31,7 @@ def evaluators_of(
       opened: opens a split of the data with the fields asked for.
       seed, weights, batch_size, judge, published, settings, independent, when: see ``GenerationEval``.
       split: of the real clips: "test" for figures that are reported, another one while settings are chosen.
-      seeds: how many the figures are means of; see ``seeds.seeds_of``.
+      seeds: how many the figures are means of; see ``rows.seeds_of``.
       per_class: clips to generate of each class.
       limit: clips to predict for each task.
       watch: whether "generate" takes ``keep_steps``.

@@ -20,9 +20,8 @@ import numpy as np
 from scipy import stats
 
 from videogvt.evals import trivial
-from videogvt.evals.digits import FilledEval
 from videogvt.evals.motion import background, roughness, rows_of
-from videogvt.evals.rows import Columns, averaged, whole_table
+from videogvt.evals.rows import Columns, FilledEval, averaged, whole_table
 from videogvt.models.tasks import TASKS
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState

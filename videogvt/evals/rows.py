@@ -17,11 +17,16 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from videogvt.inputs.pipeline import eval_batches
 from videogvt.inputs.sources import ClipSource
+from videogvt.models.tasks import TaskTable
+from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import When
 from videogvt.train.parallel import mesh_of, place_batch
 from videogvt.train.state import TrainState
 
 Columns = dict[str, np.ndarray]
+
+Generate = Callable[[TrainState, jax.Array, jax.Array, jax.Array, jax.Array], Mapping[str, jax.Array]]
+"""``(state, task_B, label_B, video_BTHWC in [0, 1], keys_B) -> {"video": (B, T, H, W, 3) in [0, 1], ...}``"""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -75,6 +80,46 @@ class SplitEval:
             self._compiled[name] = jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
         compiled = self._compiled[name]
         return lambda columns, *others: jax.tree.map(local_rows, compiled(state, place_batch(columns, mesh), *others))
+
+
+@dataclasses.dataclass(kw_only=True)
+class FilledEval(SplitEval):
+    """An evaluator of what a generator makes of clips of which a part is given.
+
+    Attributes:
+      seed: of the keys; each task and clip has its own, so no figure depends on the batch size or the devices.
+      seeds: several of them, for figures that are means with their range (``averaged``); None for ``seed`` alone.
+        Files are of the first.
+      generate: the recipe's predict function, traceable; it must look at given pixels alone.
+      table: its tasks.
+      samples: clips of each task to keep for the report.
+      settings: of the decoding; among the facts alone.
+      (others: see ``SplitEval``; the source has ``video`` and ``label``)
+    """
+
+    generate: Generate
+    table: TaskTable
+    samples: int = 3
+    seeds: tuple[int, ...] | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.seeds = self.seeds or (self.seed,)
+
+    def filled_in(self, state: TrainState, place: int, index_B: np.ndarray, batch: Columns, seed: int) -> np.ndarray:
+        """This host's rows of the clips that the task at a place of the table makes of a batch, uint8."""
+        columns = {
+            "task": np.full(len(index_B), place, np.int32), "index": index_B.astype(np.int32),
+            "label": batch["label"].astype(np.int32), "video": batch["video"],
+        }
+        return self.on_rows("fill in", self._made, state)(columns, np.uint32(seed))
+
+    def _made(self, state: TrainState, batch: Mapping[str, jax.Array], seed: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.key(seed), batch["task"][0])
+        keys_B = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+        video_BTHWC = as_float(batch["video"])
+        return as_bytes(self.generate(state, batch["task"], batch["label"], video_BTHWC, keys_B)["video"])
 
 
 def eval_rows(source: ClipSource, batch_size: int, limit: int | None) -> Iterator[tuple[np.ndarray, Columns]]:

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.generation import Generate, GenerationEval
-from videogvt.evals.rows import Columns, SplitEval, whole_table
+from videogvt.evals.generation import GenerationEval
+from videogvt.evals.rows import Columns, Generate, SplitEval, whole_table
 from videogvt.train.contracts import Media
 from videogvt.train.parallel import numeric
 from videogvt.train.state import TrainState

@@ -331,7 +331,7 @@ def _row(row: Any, path: str) -> Section:
     recipe = _named(row, "recipe", f"{path}.recipe", recipes)
     keys = {
         "recipe": Key(Literal[recipes], doc="a network, a model of tracks, or the oracle"),
-        "controls": Key(Sequence[str], doc="names of evals.controls"),
+        "controls": Key(Sequence[str], doc="names of study.controls"),
         "examples": _examples("labels", "also"),
     }
     if recipe == "classifier":

@@ -5,11 +5,9 @@ however that ends. The file says who holds it, and is removed by who leaves in g
 not reach other hosts, or outlive a host that was lost: then the file is all there is to go by, and only a person, or a
 scheduler that has ended the old processes, can know that nobody is there any more.
 
-Leaving in good order when told to.
-
-The first SIGTERM or Ctrl-C raises a flag that the loop reads after every step: it saves and leaves with exit code
-128 + the signal's number (143 for SIGTERM, 130 for Ctrl-C), as shells do. A second Ctrl-C leaves at once, without
-saving; the last finished checkpoint stays good.
+It is left in good order when the run is told to stop (``StopSignal``). The first SIGTERM or Ctrl-C raises a flag that
+the loop reads after every step: it saves and leaves with exit code 128 + the signal's number (143 for SIGTERM, 130 for
+Ctrl-C), as shells do. A second Ctrl-C leaves at once, without saving; the last finished checkpoint stays good.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Classifiers by name.
 
 All but the judge are a ``heads.Classifier``: ``module(inputs, *, train)`` is a dict of heads. The judge, which is a
-perceptual network too, maps videos to logits and has ``features``; see ``judge.Judge``.
+perceptual network too, maps videos to logits and has ``features``; see ``evals.published.Judge``.
 """
 
 import dataclasses
