@@ -64,6 +64,10 @@ class TransformerRecipe(StageRecipe):
                 "shows every frame those before it in any case. Set masking.frames_before = 0.")
         if self.generation.transformer.conditions_ahead:
             return
+        if self.masking.extra_conditions:
+            raise ValueError(
+                f"masking.extra_conditions is {self.masking.extra_conditions} and transformer.causal_frames is on, "
+                "whose codes see nothing of later frames. Set transformer.conditions_ahead = True, or extra_conditions = 0.")
         visible_nthw = self.generation.tasks.visible_nthw
         hidden_nt, given_nt = ~visible_nthw.all((2, 3)), visible_nthw.any((2, 3))
         late_n = (given_nt & (np.cumsum(hidden_nt, axis=1) - hidden_nt > 0)).any(1)
@@ -82,6 +86,8 @@ class TransformerRecipe(StageRecipe):
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         mask_key, dropout_key = jax.random.split(key)
         vocabulary, visible_Bthw = self.generation.vocabulary, self.generation.tasks.visible(task_B)
+        condition_Bthw, visible_Bthw = self.masking.give_more(
+            jax.random.fold_in(mask_key, 2), codes_Bthw, condition_Bthw, visible_Bthw)
         masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, vocabulary.mask,
                                      every_frame=self._causal)
         masked = self.masking.corrupt(jax.random.fold_in(mask_key, 1), masked, vocabulary.num_codes)
