@@ -67,7 +67,8 @@ class TransformerRecipe(StageRecipe):
         if self.masking.extra_conditions:
             raise ValueError(
                 f"masking.extra_conditions is {self.masking.extra_conditions} and transformer.causal_frames is on, "
-                "whose codes see nothing of later frames. Set transformer.conditions_ahead = True, or extra_conditions = 0.")
+                "whose codes see nothing of later frames. Set transformer.conditions_ahead = True, or extra_conditions "
+                "= 0.")
         visible_nthw = self.generation.tasks.visible_nthw
         hidden_nt, given_nt = ~visible_nthw.all((2, 3)), visible_nthw.any((2, 3))
         late_n = (given_nt & (np.cumsum(hidden_nt, axis=1) - hidden_nt > 0)).any(1)
