@@ -45,12 +45,6 @@ class TransformerRecipe(StageRecipe):
                 "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
                 "codes' vectors. Set transformer.codebook_embeddings = True, or leave it at 0."
             )
-        weights = self.losses.unmasked_weight, self.masking.weights
-        if self.losses.likelihood and weights != (1, "mask+refine+recons"):
-            raise ValueError(
-                "losses.likelihood weighs hidden codes by the share of them and shown ones by 0; found "
-                f"losses.unmasked_weight={self.losses.unmasked_weight} and masking.weights={self.masking.weights!r}. "
-                "Leave these at 1 and 'mask+refine+recons', or turn likelihood off.")
         if self._causal:
             self._check_causal()
         block, grid = self.masking.block, self.generation.latent_shape
@@ -124,8 +118,6 @@ class TransformerRecipe(StageRecipe):
         weights_BN = masked.weights_BN * self._emphasis(masked.targets_BN)
         if self.losses.unmasked_weight != 1:
             weights_BN *= jnp.where(masked.masked_BN, 1, self.losses.unmasked_weight)
-        if self.losses.likelihood:
-            weights_BN *= self._by_share(masked)
         loss_B = weighted_mean(entropy_BN, weights_BN)
         right_BN = logits_BNK.argmax(-1) == masked.targets_BN
         numbers = {
@@ -136,14 +128,6 @@ class TransformerRecipe(StageRecipe):
             speaking_BN = masked.masked_BN & (masked.targets_BN != self.losses.empty)
             numbers["speaking_loss"] = Mean.of(entropy_BN, speaking_BN)
         return loss_B.mean(), Found(sums=numbers | self._by_task(loss_B, task_B))
-
-    def _by_share(self, masked: Masked):
-        """One over the share of a frame's codes, or a clip's, that is hidden, at its hidden codes; 0 at others."""
-        apart = lambda rows_BN: rows_BN.reshape(  # noqa: E731
-            len(rows_BN), self.generation.latent_shape[0] if self._causal else 1, -1)
-        hidden_BtM, learned_BtM = apart(masked.masked_BN), apart(masked.weights_BN > 0)
-        count_Bt1 = jnp.maximum(hidden_BtM.sum(-1, keepdims=True), 1)
-        return (hidden_BtM * learned_BtM.sum(-1, keepdims=True) / count_Bt1).reshape(masked.masked_BN.shape)
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
