@@ -123,11 +123,3 @@ def test_weighted_mean_is_each_row_s_own_and_bears_an_empty_one():
     values, weights = jnp.asarray([[1.0, 2.0, 6.0], [3.0, 4.0, 5.0]]), jnp.asarray([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(losses.weighted_mean(values, weights), [3.5, 0.0], rtol=1e-6)
     assert np.isfinite(jax.grad(lambda v: losses.weighted_mean(v, weights).sum())(values)).all()
-
-
-def test_targets_are_softened_over_codes_alike():
-    vectors = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]], np.float32)
-    scores = np.exp(-np.array([[0.0, 1, 4], [1, 0, 5], [4, 5, 0]]) / 0.5)
-    expected = scores / scores.sum(-1, keepdims=True)
-    np.testing.assert_allclose(losses.neighbours(vectors, 0.5), expected, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(losses.neighbours(vectors, 1e-3), np.eye(3), atol=1e-6)

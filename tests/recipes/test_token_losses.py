@@ -49,29 +49,18 @@ def most_frequent(batch):
     return int(np.bincount(np.asarray(codes).ravel()).argmax())
 
 
-def test_empty_targets_and_shown_ones_weigh_what_is_asked(batch):
+def test_shown_targets_weigh_what_is_asked(batch):
     empty = most_frequent(batch)
-    losses = {"empty": empty, "empty_weight": 0.3, "unmasked_weight": 0.1}
+    losses = {"empty": empty, "unmasked_weight": 0.1}
     _, loss, numbers, masked, logits, _ = looked_at(masked_recipe(losses=losses), batch)
     targets, hidden = np.asarray(masked.targets_BN), np.asarray(masked.masked_BN)
     soft = (1 - SMOOTHING) * np.eye(CODES)[targets] + SMOOTHING / CODES
     entropy = -(soft * log_softmax(logits)).sum(-1)
-    weights = np.where(targets == empty, 0.3, 1.0) * np.where(hidden, 1.0, 0.1)
+    weights = np.where(hidden, 1.0, 0.1)
     assert (targets == empty).any() and (~hidden).any()
     assert float(loss) == pytest.approx(((entropy * weights).sum(1) / weights.sum(1)).mean(), rel=1e-5)
     speaks = hidden & (targets != empty)
     assert numbers["speaking_loss"].compute() == pytest.approx(entropy[speaks].mean(), rel=1e-5)
-
-
-def test_softened_targets_are_those_of_the_codebook(batch):
-    recipe = masked_recipe(losses={"neighbour_temperature": 2.0}, codebook_embeddings=True)
-    _, loss, _, masked, logits, codebook = looked_at(recipe, batch)
-    assert codebook.shape == (CODES, 4)
-    squared = np.square(np.asarray(codebook)[:, None] - np.asarray(codebook)[None]).sum(-1)
-    shares = np.exp(-squared / 2.0)
-    shares /= shares.sum(-1, keepdims=True)
-    entropy = -(shares[np.asarray(masked.targets_BN)] * log_softmax(logits)).sum(-1)
-    assert float(loss) == pytest.approx(entropy.mean(), rel=1e-4)
 
 
 def test_corrupted_inputs_keep_their_targets(batch):
@@ -100,7 +89,7 @@ def test_speaking_codes_are_judged_apart(batch, make):
 
 @pytest.mark.parametrize("make", [masked_recipe, causal_recipe])
 def test_a_network_that_is_told_the_vectors_trains_and_generates(batch, make):
-    recipe = make(codebook_embeddings=True, losses={"empty": 0, "empty_weight": 0.5})
+    recipe = make(codebook_embeddings=True, losses={"empty": 0})
     state = state_of(recipe)
     step, after = jax.jit(recipe.step), state
     for key in range(2):  # the rate of the first is 0
@@ -119,24 +108,14 @@ def test_a_network_that_is_told_the_vectors_trains_and_generates(batch, make):
     assert (generate(after.replace(frozen={"tokenizer": other}), *given)["codes"] != codes).any()
 
 
-@pytest.mark.parametrize("losses, message", [
-    ({"empty": "most_frequent"}, "expected a number here"),
-    ({"empty_weight": 0.3}, "losses.empty does not say which code is empty"),
-])
-def test_losses_that_lack_the_empty_code_are_refused(losses, message):
-    with pytest.raises(ValueError, match=message):
-        TransformerLosses(**losses)
+def test_the_empty_code_is_a_number_here():
+    with pytest.raises(ValueError, match="expected a number here"):
+        TransformerLosses(empty="most_frequent")
 
 
-@pytest.mark.parametrize("losses", [{"neighbour_temperature": 0.1}, {"unmasked_weight": 0.5}])
-def test_the_baseline_refuses_what_it_has_no_use_for(losses):
+def test_the_baseline_refuses_what_it_has_no_use_for():
     with pytest.raises(ValueError, match="of the masked transformer alone"):
-        causal_recipe(losses=losses)
-
-
-def test_softened_targets_need_the_vectors():
-    with pytest.raises(ValueError, match="codebook_embeddings"):
-        masked_recipe(losses={"neighbour_temperature": 0.1})
+        causal_recipe(losses={"unmasked_weight": 0.5})
 
 
 # The loss of whole clips

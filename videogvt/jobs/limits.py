@@ -27,7 +27,7 @@ LIMITS = {
         reconstruction background_weight adversarial gan_start gan_ramp r1 lecam perceptual entropy_boost
         entropy_boost_steps continuous_steps position commitment_weight codebook_weight entropy_weight restart_below
         weight_decay input_threshold latent_bias choice_temperature temperature top_k nucleus guidance warmup_steps
-        penalty empty_weight unmasked_weight neighbour_temperature turn"""),
+        penalty unmasked_weight turn"""),
     **_all(BELOW_ONE, """
         dropout attention_dropout label_smoothing class_dropout ema_decay b1 b2 input_noise contrast brightness"""),
     **_all(POSITIVE, """

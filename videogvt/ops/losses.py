@@ -175,17 +175,6 @@ def token_cross_entropy(logits_BNK, targets_BN, *, label_smoothing: float = 0.0)
     return -(1 - label_smoothing) * answer_BN - label_smoothing * log_BNK.mean(-1)
 
 
-def neighbours(vectors_KC, temperature: float):
-    """Targets (K, K) that are softened over codes alike: row i has shares ~ exp(-|e_j - e_i|^2 / temperature).
-
-    A code that looks almost like the right one is almost right (SNCE, arXiv 2603.15150, with the code's own vector in
-    the place of the latent).
-    """
-    square_K = jnp.square(vectors_KC).sum(-1)
-    distance_KK = square_K[:, None] - 2 * vectors_KC @ vectors_KC.T + square_K
-    return jax.nn.softmax(-jnp.maximum(distance_KK, 0) / temperature, axis=-1)
-
-
 def weighted_mean(values_BN, weights_BN):
     """The mean of each row, (B,): the weighted sum over ``sum of weights + 1e-8``, as MAGVIT's code has it; 0 for a row
     without weight."""

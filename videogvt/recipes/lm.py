@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from videogvt.models.generation import CausalGeneration
-from videogvt.ops.losses import weighted_mean
+from videogvt.ops.losses import token_cross_entropy
 from videogvt.recipes.optimizer import Found
 from videogvt.recipes.stage import StageRecipe
 from videogvt.train.contracts import Mean
@@ -29,9 +29,8 @@ class LanguageRecipe(StageRecipe):
     network = "lm"
 
     def __post_init__(self):
-        for name, neutral in (("neighbour_temperature", 0), ("unmasked_weight", 1)):
-            if getattr(self.losses, name) != neutral:
-                raise ValueError(f"losses.{name} is of the masked transformer alone; leave it at {neutral}.")
+        if self.losses.unmasked_weight != 1:
+            raise ValueError("losses.unmasked_weight is of the masked transformer alone; leave it at 1.")
 
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         del condition_Bthw  # there is none
@@ -39,8 +38,8 @@ class LanguageRecipe(StageRecipe):
 
     def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
         logits_BLV, targets_BL = self._answers(params, *rows, codebook_KC, train=True, rngs={"dropout": key})
-        entropy_BL = self._entropy(logits_BLV, targets_BL, codebook_KC)
-        loss_B = weighted_mean(entropy_BL, self._emphasis(targets_BL))
+        entropy_BL = token_cross_entropy(logits_BLV, targets_BL, label_smoothing=self.losses.label_smoothing)
+        loss_B = entropy_BL.mean(-1)
         right_BL = jax.lax.stop_gradient(logits_BLV).argmax(-1) == targets_BL
         numbers = {"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])}
         if self.losses.empty is not None:

@@ -11,7 +11,7 @@ import optax
 
 from videogvt.decode import changed
 from videogvt.models.stage import Stage
-from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
+from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.recipes import flops
 from videogvt.recipes.optimizer import Adam, Found, gradients
 from videogvt.train.contracts import Mean
@@ -29,27 +29,19 @@ class TransformerLosses:
       ema_decay: of a moving average of the weights, which then generates; 0, the paper's, for none.
       empty: the most frequent code of the training clips, or None; a config says "most_frequent", and the run finds it.
         The loss of other codes, "speaking_loss", then stands beside the loss of all.
-      empty_weight: of empty targets in the loss, ours; 1, the paper's, weighs all alike.
       unmasked_weight: of positions in the loss whose code is shown, of the masked transformer; the paper's is 1.
-      neighbour_temperature: of targets that are softened over codes alike, see ``ops.losses.neighbours``; ours, 0 for
-        none. For networks with ``codebook_embeddings``.
     """
 
     label_smoothing: float = 1e-4
     class_dropout: float = 0.0
     ema_decay: float = 0.0
     empty: int | Literal["most_frequent"] | None = None
-    empty_weight: float = 1.0
     unmasked_weight: float = 1.0
-    neighbour_temperature: float = 0.0
 
     def __post_init__(self):
         if isinstance(self.empty, str):
             raise ValueError(f"Found losses.empty={self.empty!r}; expected a number here. In the config of a run, "
                              "'most_frequent' finds it.")
-        if self.empty is None and self.empty_weight != 1:
-            raise ValueError(f"losses.empty_weight is {self.empty_weight}, and losses.empty does not say which code is "
-                             "empty. Set losses.empty = 'most_frequent'.")
         for name in ("label_smoothing", "class_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"losses.{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
@@ -143,19 +135,6 @@ class StageRecipe:
 
     def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
         raise NotImplementedError
-
-    def _entropy(self, logits_BNK, targets_BN, codebook_KC):
-        """Cross-entropy (B, N) with targets as softened as the losses ask."""
-        if not self.losses.neighbour_temperature:
-            return token_cross_entropy(logits_BNK, targets_BN, label_smoothing=self.losses.label_smoothing)
-        shares_KK = neighbours(codebook_KC, self.losses.neighbour_temperature)
-        return optax.losses.softmax_cross_entropy(logits_BNK.astype(jnp.float32), shares_KK[targets_BN])
-
-    def _emphasis(self, targets_BN):
-        """Weights (B, N) of targets: of the empty code another than of the rest."""
-        if self.losses.empty_weight == 1:
-            return jnp.ones(targets_BN.shape, jnp.float32)
-        return jnp.where(targets_BN == self.losses.empty, jnp.float32(self.losses.empty_weight), 1)
 
     def _answered(self, logits_BNK, targets_BN, asked_BN) -> dict[str, jax.Array]:
         """"loss" and "accuracy" (B,) at the positions that are asked; where ``losses.empty`` is known also "speaking_"

@@ -40,11 +40,6 @@ class TransformerRecipe(StageRecipe):
                 f"masking.condition is {condition!r} and decoding.keep_condition is {kept}; condition tokens that are "
                 "fixed in training (input->input, cond->cond) are fixed in decoding, and no others. Change one of them."
             )
-        if self.losses.neighbour_temperature and not self.generation.transformer.codebook_embeddings:
-            raise ValueError(
-                "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
-                "codes' vectors. Set transformer.codebook_embeddings = True, or leave it at 0."
-            )
         if self._causal:
             self._check_causal()
         block, grid = self.masking.block, self.generation.latent_shape
@@ -114,8 +109,8 @@ class TransformerRecipe(StageRecipe):
             params, masked.inputs_BN, prefix_BP, masked.segments_BN, ahead_BN, codebook_KC,
             taught_BN=masked.targets_BN if self._causal else None, train=True, rngs={"dropout": key},
         )
-        entropy_BN = self._entropy(logits_BNK, masked.targets_BN, codebook_KC)
-        weights_BN = masked.weights_BN * self._emphasis(masked.targets_BN)
+        entropy_BN = token_cross_entropy(logits_BNK, masked.targets_BN, label_smoothing=self.losses.label_smoothing)
+        weights_BN = masked.weights_BN
         if self.losses.unmasked_weight != 1:
             weights_BN *= jnp.where(masked.masked_BN, 1, self.losses.unmasked_weight)
         loss_B = weighted_mean(entropy_BN, weights_BN)
