@@ -12,6 +12,8 @@ import pytest
 
 from videogvt.core.trees import parameter_count
 
+pytestmark = pytest.mark.optimized
+
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 REFRESH = "run `python benchmarks/accelerator.py --refresh`"
 

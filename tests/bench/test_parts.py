@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from videogvt.bench.parts import Part, timed
 from videogvt.train.timing import LEAST
+
+pytestmark = pytest.mark.optimized
 
 
 def test_calls_are_repeated_until_the_deadline_and_a_few_times_in_any_case():

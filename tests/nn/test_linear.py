@@ -9,6 +9,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.transformer import MaskedTransformer
 
+pytestmark = pytest.mark.optimized
+
 TINY = {"vocab_size": 11, "sequence_length": 6, "layers": 1, "hidden": 8, "heads": 2, "mlp": 12}
 TOKENS = np.random.default_rng(0).integers(0, 11, (3, 6))
 CODEBOOK = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)  # of 11 ids the first 7 are codes

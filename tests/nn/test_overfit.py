@@ -10,6 +10,8 @@ from tests.nn.weights import quick_jit
 from videogvt.nn.quantizers import quantizers, restart_dead_codes
 from videogvt.nn.tokenizer import VideoTokenizer
 
+pytestmark = pytest.mark.optimized
+
 STEPS, RESTART_EVERY, RESTART_UNTIL = 500, 20, 160
 QUANTIZERS = {
     "vq": {"name": "vq", "num_codes": 128, "embedding_dim": 8},

@@ -9,6 +9,8 @@ from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import VideoTokenizer
 
+pytestmark = pytest.mark.optimized
+
 GROUPS = 4
 PAD_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge"}
 

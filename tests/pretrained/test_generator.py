@@ -192,6 +192,7 @@ def test_export_keeps_half_precision_and_names_its_tokenizer(generator, generato
         VideoTokenizer.load(folder)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", bundle.shipped("generator"))
 def test_shipped_generators_are_small_whole_and_still_right(name):
     folder = bundle.shipped("generator")[name]

@@ -14,6 +14,8 @@ from tests.pretrained.conftest import NETWORK, write_run
 from videogvt.pretrained import VideoGenerator, portable
 from videogvt.pretrained.rounding import whole
 
+pytestmark = pytest.mark.optimized
+
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
 CLIP = (8, 32, 32)
 

@@ -53,6 +53,7 @@ def trained(recipe):
     return states, numbers
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(trained):
     states, numbers = trained
     norms = [float(jax.jit(optax.global_norm)(state.params)) for state in states[:3]]

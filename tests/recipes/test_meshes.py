@@ -19,6 +19,8 @@ from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape
 from videogvt.train.program import Program
 
+pytestmark = pytest.mark.optimized
+
 ROOT = Path(__file__).parents[2]
 STEPS = 4
 WIDE = MeshShape(data=4, model=2, fsdp=True)

@@ -58,6 +58,7 @@ def gan_run(batch):
     return recipe, states, numbers
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(gan_run):
     _, states, numbers = gan_run
     found = {"numbers": numbers, "parameter_norm": [float(optax.global_norm(state.params)) for state in states]}

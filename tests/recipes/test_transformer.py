@@ -40,6 +40,7 @@ def computed(numbers):
     return {name: mean.compute() for name, mean in numbers.items() if mean.count}
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(many):
     recipe, state, step, batch = many
     numbers, norms = [], []
@@ -272,6 +273,7 @@ class KilledBatches:
         return batch
 
 
+@pytest.mark.optimized
 def test_killed_and_taken_up_again_it_ends_with_the_same_bits(tmp_path):
     plan = Plan(total_steps=6, log_every=2, save_every=4, best="eval/validation/loss", config={"seed": 0})
 

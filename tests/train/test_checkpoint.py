@@ -25,7 +25,7 @@ from videogvt.train.resume import restore_newest
 from videogvt.train.state import TrainState
 
 # A read that Orbax gave up on complains when it is collected, whenever that is.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.optimized, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 RULES = ((".*", PartitionSpec()),)
 
 

@@ -20,7 +20,7 @@ from videogvt.train.loop import NonFinite, fit
 from videogvt.train.program import Program
 
 # A read that Orbax gave up on complains when it is collected, whenever that is.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.optimized, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 ROOT = Path(__file__).parents[2]
 
 

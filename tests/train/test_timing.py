@@ -7,6 +7,8 @@ import pytest
 
 from videogvt.train.timing import LEAST, Timing, alternate, compiling_anew, count_flops
 
+pytestmark = pytest.mark.optimized
+
 
 def test_the_median_and_the_extremes():
     timing = Timing((0.003, 0.001, 0.002))

@@ -20,6 +20,8 @@ from videogvt.pretrained.compat.trees import flat, tokenizer_shapes, transformer
 from videogvt.pretrained.start import Start
 from videogvt.train.state import TrainState
 
+pytestmark = pytest.mark.optimized
+
 GOLDEN = json.loads((pathlib.Path(__file__).parents[2] / "golden" / "param_tree.json").read_text())
 SMALL = {
     "conv": "3d", "filters": 32, "padding": "zero", "norm_groups": 32, "channel_multipliers": [1, 2, 2],

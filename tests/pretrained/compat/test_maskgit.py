@@ -20,6 +20,8 @@ from videogvt.pretrained.compat.trees import tokenizer_shapes, transformer_shape
 from videogvt.pretrained.start import Start
 from videogvt.train.state import TrainState
 
+pytestmark = pytest.mark.optimized
+
 ROOT = pathlib.Path(__file__).parents[3]
 CLASSES = 30
 LEVELS = 3

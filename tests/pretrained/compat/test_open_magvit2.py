@@ -16,6 +16,8 @@ from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.pretrained.compat import open_magvit2
 
+pytestmark = pytest.mark.optimized
+
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 theirs = pytest.importorskip("tests.pretrained.compat.torch_open_magvit2")
