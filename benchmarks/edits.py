@@ -248,7 +248,7 @@ class Workshop:
         import numpy as np
 
         from videogvt.core.trees import frozen
-        from videogvt.nn.tokenizer import VideoTokenizer
+        from videogvt.nn.tokenizer import TokenizerNetwork
         from videogvt.train.checkpoint import Checkpoints
         from videogvt.train.state import TrainState
 
@@ -258,7 +258,7 @@ class Workshop:
         fields = {"filters": 8, "channel_multipliers": [1], "temporal_downsample": [], "encoder_blocks": [1, 0],
                   "decoder_blocks": [1, 0], "norm_groups": 4, "stem": [4, 4, 4], "conv": "split", "padding": "zero",
                   "quantizer": {"name": "vq", "num_codes": 32, "embedding_dim": 4}}
-        network, clip = VideoTokenizer(**frozen(fields)), np.zeros((1, 8, 32, 32, 3), np.float32)
+        network, clip = TokenizerNetwork(**frozen(fields)), np.zeros((1, 8, 32, 32, 3), np.float32)
         params = jax.jit(network.init)(jax.random.key(0), clip)["params"]
         state = TrainState.create(params={"generator": params}, opt={}, ema={"generator": params})
         with Checkpoints(folder) as checkpoints:

@@ -91,7 +91,7 @@ def test_the_judge_itself_stays(run, tokenizer):
     before, after, _ = tokenizer
     for state in (before, after):
         assert set(state.params) == set(state.opt) == set(state.ema) == {"generator"}
-    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": judges.judge(run).params})
+    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": judges.judge_features(run).params})
 
 
 def test_missing_weights_name_what_to_do(tmp_path, run):

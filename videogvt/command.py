@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from videogvt.core.keys import Key, Section, read, words
+from videogvt.core.keys import Key, Section, read_value, words
 from videogvt.core.registry import unknown_name
 from videogvt.jobs.schema import schema_of
 
@@ -109,7 +109,7 @@ def override(config: ConfigDict, assignments: Sequence[tuple[str, str]]) -> Conf
 def _value(key: Key | Section, path: str, text: str) -> Any:
     if isinstance(key, Key):
         try:
-            return read(key.kind, text)
+            return read_value(key.kind, text)
         except ValueError:
             raise ValueError(f"--config.{path} is {text!r}; expected {words(key.kind)}.") from None
     try:

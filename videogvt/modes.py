@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 SLOW = 0.95
 """Of a generator's frames a second: a video that has fewer is told of. GIFs round their times."""
 
-Mode = Callable[[ConfigDict, str | None, str | None], None]
+_Mode = Callable[[ConfigDict, str | None, str | None], None]
 
 
 def configured(argument: str, assignments: Sequence[tuple[str, str]] = ()) -> ConfigDict:
@@ -102,13 +102,13 @@ def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> Non
     """Writes a run's HTML page from its files, and prints its table; for a config of ``evals/``, the page there."""
     del data_dir
     from videogvt.jobs.experiment import default_workdir, plain
-    from videogvt.jobs.provenance import measurable, reported
+    from videogvt.jobs.provenance import measurable, reported_folder
     from videogvt.report import study
 
     workdir = workdir or default_workdir(config)
     if config.recipe == "study":
-        return print(study.write_report(workdir).text)
-    folder, differs = reported(workdir, plain(config.to_dict()))
+        return print(study.write_study_report(workdir).text)
+    folder, differs = reported_folder(workdir, plain(config.to_dict()))
     _write_report(folder)
     if differs:
         advice = "--mode=eval measures it." if measurable(differs) else "That is another training, without a page here."
@@ -299,11 +299,11 @@ def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
         with config.unlocked():
             del config.evals["generation"]
     found, workdir = measure.measure(build(config, workdir, data_dir)), workdir or default_workdir(config)
-    print("\n".join([*measure.facts(found["about"]), "", as_text(*measure.table(found["rows"]))]))
+    print("\n".join([*measure.machine_facts(found["about"]), "", as_text(*measure.bench_table(found["rows"]))]))
     found["about"]["config_hash"] = config_hash(here)
     trained = read_config(workdir)
     own = trained is None or "recipe" not in trained or not differences(trained, here)
-    print(measure.write(found, workdir, measure.FILE if own else f"bench-{config_hash(here)}.json"))
+    print(measure.write(found, workdir, measure.BENCH_FILE if own else f"bench-{config_hash(here)}.json"))
 
 
 def _given(generator, task: str, request: Request, data_dir: str | None, config=None):
@@ -351,7 +351,7 @@ def _given_file(generator, task: str, path: str):
     return clip_THWC
 
 
-MODES: dict[str, Mode] = {
+MODES: dict[str, _Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_data,
     "tokenize": tokenize, "generate": generate, "bench": bench, "keys": keys,
 }

@@ -60,6 +60,6 @@ def test_the_ceilings_are_rates():
 def test_unknown_figures_are_dashes():
     row = {"name": "input pipeline", "clips": 8, "ms": 2.0, "ms_low": 1.5, "ms_high": 3.25, "clips_per_s": 4000.0,
            "ms_per_frame": 0.015625}
-    headings, lines = measure.table([row, {**row, "name": "encode", "memory": 2_000_000, "matrix_share": 0.25}])
+    headings, lines = measure.bench_table([row, {**row, "name": "encode", "memory": 2_000_000, "matrix_share": 0.25}])
     assert lines[0] == ["input pipeline", "8", "2", "1.5 – 3.25", "4,000", "0.0156", *["–"] * 5]
     assert lines[1][headings.index("memory, MB")] == "2" and lines[1][headings.index("of matrix rate")] == "25.0%"

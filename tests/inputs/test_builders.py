@@ -21,7 +21,7 @@ from tests.inputs.fake_clips import BIG_FEATURES, noise
 from videogvt.inputs import builders
 from videogvt.inputs.builders import CITATION, Trajectories, data_root, main, prepared
 from videogvt.inputs.datasets import note_unfinished, read_manifest, verify, write_dataset
-from videogvt.inputs.shards import Encoder, content_digest
+from videogvt.inputs.shards import ExampleEncoder, content_digest
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.worlds import WorldConfig, world_features
 from videogvt.world.example import FIELDS, example, field_shapes
@@ -94,7 +94,7 @@ def test_beam_writes_the_same_files(tiny, tmp_path):
 
 
 def test_a_shuffled_order_gives_the_same_records():
-    encode, order = Encoder(WorldConfig(spec=TINY).features()), list(range(40))
+    encode, order = ExampleEncoder(WorldConfig(spec=TINY).features()), list(range(40))
     random.Random(0).shuffle(order)
     np.random.seed(7)  # noqa: NPY002 - the legacy global state must not matter
     shuffled = {index: encode(example(TINY, "train", index)) for index in order}

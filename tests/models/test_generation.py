@@ -10,7 +10,7 @@ from videogvt.models.generation import MaskedGeneration
 from videogvt.models.stage import Stage
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 
 PASSES = 3
@@ -65,7 +65,7 @@ def test_other_orders_look_at_whole_clips():
 
 def test_conditions_of_local_codes_are_those_of_whole_clips_where_cells_are_given_whole():
     """So that known codes need no encoding, and what comes out is what the padded clips would give."""
-    tokenizer = VideoTokenizer(
+    tokenizer = TokenizerNetwork(
         channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=1, decoder_blocks=0, filters=8, conv="point",
         norm_scope="position", norm_groups=4, norm_epsilon=0.1, stem=(2, 4, 4), input_bias=1.0,
         quantizer={"name": "vq", "num_codes": 64, "embedding_dim": 4})

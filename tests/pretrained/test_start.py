@@ -14,7 +14,7 @@ from tests.recipes.stages import CODES, masked_recipe
 from tests.recipes.stages import state_of as state_of_stage
 from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.pretrained import bundle
 from videogvt.pretrained.start import CodebookWords, Start, code_pictures, look_vectors
 from videogvt.recipes.optimizer import Adam
@@ -23,7 +23,7 @@ from videogvt.train.checkpoint import Checkpoints
 
 
 def recipe(conv, start=None, filters=8, gan=True):
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=filters, channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=(1, 0), decoder_blocks=(1, 0),
         norm_groups=4, stem=(1, 4, 4), conv=conv, quantizer=frozen({"name": "vq", "num_codes": 16, "embedding_dim": 4}),
     )
@@ -126,7 +126,7 @@ def test_words_of_like_codes_begin_alike():
 def test_what_ships_is_a_start_like_a_run():
     """The network of a shipped tokenizer begins as that one, its average too; another network is refused."""
     config, params = bundle.read_bundle(bundle.shipped()["local64"])
-    network = VideoTokenizer(**frozen(config["tokenizer"]))
+    network = TokenizerNetwork(**frozen(config["tokenizer"]))
     plain = dataclasses.replace(recipe("3d", gan=False), model=network, start=Start("local64", "none"))
     random = jax.eval_shape(lambda key: plain.init(key, {"video": jnp.zeros((1, 4, 8, 8, 3))}), jax.random.key(0))
     state = plain.warm_start(random)

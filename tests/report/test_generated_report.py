@@ -48,7 +48,7 @@ def workdir(tmp_path_factory):
         "step": 20, "last_step": 20, "total_steps": 20, "seconds": 90.0, "examples": 80, "seed": 0,
         "trained_by_commit": "abc123", "evaluators": facts,
     })
-    (workdir / decoding.FILE).write_text(json.dumps({"rows": ROWS, "costs": [], "about": {"device": "cpu"}}))
+    (workdir / decoding.DECODING_FILE).write_text(json.dumps({"rows": ROWS, "costs": [], "about": {"device": "cpu"}}))
     return workdir
 
 
@@ -100,33 +100,36 @@ def grid(**own: float) -> dict[str, dict[str, float]]:
 
 
 def test_verdict_by_rule():
-    good = generation.judge(grid())
+    good = generation.generation_verdict(grid())
     assert good.good and len(good.marks) == 5
     assert good.sentence.startswith("It generates what it is asked for: 95.0% of")
     assert good.sentence.endswith("All 5 marks are met.")
-    short = generation.judge(grid(one_object_share=0.75))
+    short = generation.generation_verdict(grid(one_object_share=0.75))
     assert not short.good and "Missed: exactly one persistent object in at least 80% of clips (75.0%)" in short.sentence
     for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_least": 0.3}):
-        verdict = generation.judge(grid(**missed))
+        verdict = generation.generation_verdict(grid(**missed))
         assert not verdict.good and sum(not met for _, _, met in verdict.marks) == 1
-    assert "no more of the class asked for than chance" in generation.judge(grid(oracle_agreement=0.2)).sentence
+    poor = generation.generation_verdict(grid(oracle_agreement=0.2))
+    assert "no more of the class asked for than chance" in poor.sentence
 
 
 def test_marks_against_codes_drawn_independently_and_reconstructed_clips():
     table = grid(hue_drift_deg=6.0, radius_drift=0.05)
     table["independent"] = {"one_object_share": 0.4, "oracle_agreement": 0.3}
     table["reconstructed"] = {"oracle_agreement": 0.9, "hue_drift_deg": 4.0, "radius_drift": 0.03}
-    good = generation.judge(table)
+    good = generation.generation_verdict(table)
     assert good.good and len(good.marks) == 9
     for row, figure, value in (("independent", "one_object_share", 0.5), ("independent", "oracle_agreement", 0.36),
                                ("reconstructed", "hue_drift_deg", 2.9), ("reconstructed", "radius_drift", 0.02)):
         worse = {name: dict(numbers) for name, numbers in table.items()}
         worse[row][figure] = value
-        assert sum(not met for _, _, met in generation.judge(worse).marks) == 1, figure
+        assert sum(not met for _, _, met in generation.generation_verdict(worse).marks) == 1, figure
     table["reconstructed"]["hue_drift_deg"] = table[""]["hue_drift_deg"] = 180.0  # grey balls keep no hue
-    assert [text for text, _, met in generation.judge(table).marks if not met][0].startswith("hue within a clip")
+    missed = [text for text, _, met in generation.generation_verdict(table).marks if not met]
+    assert missed[0].startswith("hue within a clip")
     table[""]["one_object_share"] = table["independent"]["one_object_share"] = 0.0  # no more than nothing
-    assert sum("persistent object" in text for text, _, met in generation.judge(table).marks if not met) == 2
+    missed = [text for text, _, met in generation.generation_verdict(table).marks if not met]
+    assert sum("persistent object" in text for text in missed) == 2
 
 
 SCORES = {"fvd": 159.04, "fvd_std": 2.0, "fvd_clips": 100.0, "inception_score": 83.55, "inception_score_std": 0.14,
@@ -138,10 +141,10 @@ def test_published_figures_stand_beside_those_of_real_clips():
     said = "FVD 159 ± 2 (12.5 ± 0.5 of real clips). Inception Score 83.55 ± 0.14 (97 ± 0.1 of real clips)."
     with_rule = grid(**SCORES)
     with_rule["real"] |= real
-    judged = generation.judge(with_rule)
+    judged = generation.generation_verdict(with_rule)
     assert judged.good and judged.sentence.endswith(f"All 5 marks are met. {said}")
     alone = {"": SCORES, "real": real}
-    assert generation.applies(alone) and generation.judge(alone).sentence == said
+    assert generation.applies(alone) and generation.generation_verdict(alone).sentence == said
     headings, lines = generation.table(alone)
     assert headings == ["", "generated", "real clips"]
     assert lines[0] == ["FVD (real clips: the floor)", "159.0", "12.5"] and lines[2][1:] == ["100", "50"]
@@ -168,7 +171,7 @@ def test_predictions_that_lose_are_named():
 
 
 def test_decoding_table_by_hand():
-    headings, lines = decoding.table(ROWS)
+    headings, lines = decoding.decoding_table(ROWS)
     assert headings == ["decoding", "passes in sequence", "class named by the oracle", "clips", "seconds, batch 1",
                         "GFLOP, batch 1", "seconds, batch 8", "GFLOP, batch 8"]
     assert lines[0] == ["1 steps", "1", "50.0%", "50", "0.1", "1", "0.7", "8"]

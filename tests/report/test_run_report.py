@@ -10,7 +10,7 @@ from PIL import Image
 
 from videogvt.evals.rows import choose
 from videogvt.report import clips, modelability, page, reconstructions
-from videogvt.report.run_report import by_class, verdict, write_report
+from videogvt.report.run_report import accuracy_by_class, run_verdict, write_report
 from videogvt.report.runs import read_run
 from videogvt.train import journal
 from videogvt.train.contracts import Media
@@ -128,7 +128,7 @@ def test_codes_of_a_split_are_judged_with_that_split_alone(tmp_path):
     assert modelability.beside(run, "ood") == {}
     facts = {**run.about["evaluators"], "modelability": {"split": "validation"}}
     run = dataclasses.replace(run, about={**run.about, "evaluators": facts})
-    assert verdict(run).sentence.count("meets 2 of 3 marks") == 1
+    assert run_verdict(run).sentence.count("meets 2 of 3 marks") == 1
 
 
 def test_picture_shows_originals_and_reconstructions(finished):
@@ -206,7 +206,7 @@ def test_numbers_are_sorted_into_rows_and_figures(tmp_path):
 def test_figures_by_class_by_hand():
     table = {"label": np.array([0, 1, 1]), "psnr": np.array([10.0, 20.0, 30.0]),
              "track_error_px": np.array([[1.0], [2.0], [4.0]])}
-    headings, lines = by_class(table, ["a", "b", "c"])
+    headings, lines = accuracy_by_class(table, ["a", "b", "c"])
     assert headings == ["class", "clips", "PSNR, dB", "track error, median px"]
     assert lines == [["a", "1", "10.00", "1.00"], ["b", "2", "25.00", "3.00"]]
 

@@ -20,7 +20,7 @@ from videogvt.core.registry import unknown_name
 REQUIRED = inspect.Parameter.empty
 """The default of a key that has none."""
 
-DTYPES = Literal["float32", "bfloat16", "float16"]
+_DTYPES = Literal["float32", "bfloat16", "float16"]
 """Values of the keys ``dtype`` and ``param_dtype``."""
 
 Values = Mapping[str, Any]
@@ -100,7 +100,7 @@ def keys_of(kind: Callable, *without: str, only: Sequence[str] = ()) -> dict[str
         if name in ("self", "parent", "name", *without) or (only and name not in only):
             continue
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            hint = DTYPES if name in ("dtype", "param_dtype") else parameter.annotation
+            hint = _DTYPES if name in ("dtype", "param_dtype") else parameter.annotation
             found[name] = Key(hint, parameter.default, " ".join(docs.get(name, whole).split()))
     return found
 
@@ -235,7 +235,7 @@ def words(kind: Any) -> str:
     return "a section of keys" if _is_mapping(kind) else PLAIN.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-def read(kind: Any, text: str) -> Any:
+def read_value(kind: Any, text: str) -> Any:
     """The value that a text on the command line stands for.
 
     Raises:

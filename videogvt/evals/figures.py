@@ -9,7 +9,7 @@ from videogvt.evals.rows import Columns
 
 MEDIANS = {"acceleration_px": "acceleration", "jerk_px": "jerk", "nearest_train_px": "nearest_train_px",
            "hue_drift_deg": "hue_drift", "radius_drift": "radius_drift"}
-SHARES = {
+_SHARES = {
     "one_object_share": "one_object", "object_found_share": "found", "oracle_agreement": "named_right",
     "judge_agreement": "judged_right", "speed_plausible": "speed_plausible", "radius_plausible": "radius_plausible",
 }
@@ -17,12 +17,12 @@ OF_CLASS = ("oracle_agreement", "judge_agreement", "one_object_share", "fit_resi
             "jerk_vs_real", "clips")
 
 
-def confusion(label_N: np.ndarray, named_N: np.ndarray, classes: int, names: int) -> np.ndarray:
+def confusion_with_unknown(label_N: np.ndarray, named_N: np.ndarray, classes: int, names: int) -> np.ndarray:
     """Counts (classes, names) of clips: the row is the class that was asked for, the column the one that was named."""
     return np.bincount(label_N * names + named_N, minlength=classes * names).reshape(classes, names)
 
 
-def figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
+def motion_figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
     """The figures that a table of clips allows, beside the table of real ones.
 
     Shares: ``one_object_share`` of clips, ``object_found_share`` of frames, ``oracle_agreement`` and
@@ -39,7 +39,7 @@ def figures(table: Columns, real: Columns, diagonal: float) -> dict[str, float]:
     tracks or clips, is missing.
     """
     numbers = {"clips": len(table["label"])}
-    numbers |= {name: table[column].mean() for name, column in SHARES.items() if column in table}
+    numbers |= {name: table[column].mean() for name, column in _SHARES.items() if column in table}
     if "fit_px" in table:
         numbers["fit_residual_px"] = np.median(np.where(np.isfinite(table["fit_px"]), table["fit_px"], diagonal / 2))
     if "track" in table:
@@ -54,7 +54,7 @@ def by_class(table: Columns, real: Columns, diagonal: float, class_names: Sequen
     for label, name in enumerate(class_names):
         own, other = (rows_of(part, part["label"] == label) for part in (table, real))
         if len(own["label"]) and len(other["label"]):
-            of_class = figures(own, other, diagonal)
+            of_class = motion_figures(own, other, diagonal)
             numbers |= {f"by_class/{name}/{figure}": of_class[figure] for figure in OF_CLASS if figure in of_class}
     agreements = [value for name, value in numbers.items() if name.endswith("/oracle_agreement")]
     return numbers | ({"oracle_agreement_least": min(agreements)} if agreements else {})

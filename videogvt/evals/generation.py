@@ -1,7 +1,7 @@
 """Whether generated clips show what was asked for, beside real clips and beside answers that must fail.
 
-Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe``): the generator's clips;
-``independent`` codes of its class, each that of another training clip in the same place; ``real`` ones of the
+Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe_motion``): the generator's
+clips; ``independent`` codes of its class, each that of another training clip in the same place; ``real`` ones of the
 split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones under ``shuffled``
 labels, which is chance; training clips ``copied`` out, which have no distance to the training set; and the
 ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad. FVD and
@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.figures import by_class, confusion, figures
+from videogvt.evals.figures import by_class, confusion_with_unknown, motion_figures
 from videogvt.evals.looks import distances
-from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
-from videogvt.evals.published import Judge, Published
+from videogvt.evals.motion import Training, describe_motion, has_tracks, mean_tracks, motion_columns, rows_of
+from videogvt.evals.published import EvaluationClassifier, Published
 from videogvt.evals.rows import Columns, Generate, SplitEval, averaged, whole_table
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.quality import frechet_between
@@ -27,7 +27,7 @@ from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 
-Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+_Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From places (B) in a set of clips to this host's clips, uint8 (B, T, H, W, 3), and the labels they claim (B)."""
 
 BY_CLASS = ("", "real", "reconstructed")
@@ -72,7 +72,7 @@ class GenerationEval(SplitEval):
     task: int = 0
     per_class: int = 100
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
-    judge: Judge | None = None
+    judge: EvaluationClassifier | None = None
     published: Published | None = None
     independent: Callable[[], Generate] | None = None
     unfold: Generate | None = None
@@ -161,12 +161,12 @@ class GenerationEval(SplitEval):
             yield file, Media.arrays(**{name: column for name, column in tables[row].items() if name != "features"})
         for judge, named, columns in (("oracle", "named", np.append(names, "unknown")), ("judge", "judged", names)):
             if named in tables[""]:
-                counts_KK = confusion(tables[""]["label"], tables[""][named], len(names), len(columns))
+                counts_KK = confusion_with_unknown(tables[""]["label"], tables[""][named], len(names), len(columns))
                 yield f"confusion_{judge}", Media.arrays(counts_KK=counts_KK, class_names=columns)
 
     def _figures(self, row: str, table: Columns, real: Columns) -> dict[str, float]:
         diagonal = float(np.hypot(*self._shape[1:3]))
-        numbers = figures(table, real, diagonal)
+        numbers = motion_figures(table, real, diagonal)
         if self.has_tracks and row in LOOKED_AT:
             numbers |= distances(table, self._others_table)
         if row in BY_CLASS:
@@ -216,7 +216,7 @@ class GenerationEval(SplitEval):
             tables["mean_track"] = self._described(*mean_tracks(training))
         return tables
 
-    def _measure(self, clips: Clips, count: int) -> Columns:
+    def _measure(self, clips: _Clips, count: int) -> Columns:
         """The table of the first ``count`` clips, in order, of all hosts together."""
 
         def look(video_BTHWC):
@@ -227,10 +227,10 @@ class GenerationEval(SplitEval):
         return self._described(columns, columns.pop("claimed"))
 
     def _described(self, columns: Columns, label_N: np.ndarray) -> Columns:
-        table = describe(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
+        table = describe_motion(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
         return table | ({"judged_right": table["judged"] == label_N} if "judged" in table else {})
 
-    def _columns(self, clips: Clips, count: int, look: Callable[[np.ndarray], Columns]) -> Columns:
+    def _columns(self, clips: _Clips, count: int, look: Callable[[np.ndarray], Columns]) -> Columns:
         """What ``look`` sees in the first ``count`` clips; every host looks at its own rows of every batch."""
         parts = []
         for place_B in self._places(count):
@@ -244,7 +244,7 @@ class GenerationEval(SplitEval):
         for start in range(0, count, self.batch_size):
             yield (start + jax.process_index() * rows + np.arange(rows)).astype(np.int32)
 
-    def _originals(self, indices: np.ndarray, source: ClipSource | None = None) -> Clips:
+    def _originals(self, indices: np.ndarray, source: ClipSource | None = None) -> _Clips:
         source = self.source if source is None else source
 
         def clips(place_B):
@@ -253,7 +253,7 @@ class GenerationEval(SplitEval):
 
         return clips
 
-    def _reconstructed(self, state: TrainState) -> Clips:
+    def _reconstructed(self, state: TrainState) -> _Clips:
         def reconstruct(state, batch):
             return as_bytes(self.reconstruct(state, as_float(batch["video"]))[0])
 
@@ -267,7 +267,7 @@ class GenerationEval(SplitEval):
 
     def _generated(
         self, state: TrainState, label_N: np.ndarray | None = None, seed: int | None = None, row: str = ""
-    ) -> Clips:
+    ) -> _Clips:
         """Generated clips of these classes, of the generator or its control; None for all classes in turn."""
         if row not in self._makers:
             self._makers[row] = self.independent() if row else self.generate

@@ -10,7 +10,7 @@ from scipy import stats
 
 from videogvt.evals.rows import Columns
 
-GREY = 0.05
+_GREY = 0.05
 """Colourfulness, of full scale, below which a colour has no hue."""
 
 WORST_HUE = 180.0
@@ -37,7 +37,7 @@ def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, least_frames: in
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         colour_BT = colourfulness(colour_BT3)
-        coloured_BT = np.abs(colour_BT) >= GREY
+        coloured_BT = np.abs(colour_BT) >= _GREY
         unit_BT = np.where(coloured_BT, colour_BT / np.abs(colour_BT), 0)
     mean_B, frames_B = unit_BT.sum(axis=1), coloured_BT.sum(axis=1)
     apart_BT = np.where(coloured_BT, np.degrees(np.angle(unit_BT * np.conj(mean_B)[:, None])), 0.0)

@@ -33,7 +33,7 @@ from scipy.spatial.distance import cdist
 
 from videogvt.evals.reconstruction import TRUTH_FIELDS
 from videogvt.evals.rows import Columns, SplitEval, code_figures, figures, gather, whole_table
-from videogvt.evals.trivial import Clips, Originals, object_columns, spread_over
+from videogvt.evals.trivial import Originals, TrainingClips, object_columns, spread_over
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.parallel import mesh_of
@@ -57,11 +57,11 @@ class ModelabilityEval(SplitEval):
       num_codes: K of the tokenizer.
       limit, train_limit: only so many clips, the first of the split and any of the training split.
       swap_limit: only the first so many clips for swapped codes, which are three videos a clip to decode and to track.
-      lead: frames at the beginning that have a latent frame each, see ``nn.tokenizer.VideoTokenizer``.
+      lead: frames at the beginning that have a latent frame each, see ``nn.tokenizer.TokenizerNetwork``.
       (others: see ``SplitEval``; the source has ``video`` and, where they exist, ``label`` and ``TRUTH_FIELDS``)
     """
 
-    train: Clips
+    train: TrainingClips
     codes: Callable[[TrainState, jax.Array], jax.Array]
     video: Callable[[TrainState, jax.Array], jax.Array]
     embed: Callable[[TrainState, jax.Array], jax.Array]

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from videogvt.evals import trivial
-from videogvt.evals.motion import background, roughness, rows_of
+from videogvt.evals.motion import motionless_background, roughness, rows_of
 from videogvt.evals.rows import Columns, FilledEval, averaged, whole_table
 from videogvt.models.tasks import TASKS
 from videogvt.train.contracts import Media
@@ -30,7 +30,7 @@ from videogvt.world import tracker
 LATE = 4
 """Frames to the nearest given frame from which a horizon counts as late: a straight line no longer does."""
 
-ANSWERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+_ANSWERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "copy": lambda track_BT2, given_BT: trivial.extrapolated(track_BT2, given_BT, 0),
     "constant_velocity": lambda track_BT2, given_BT: trivial.extrapolated(track_BT2, given_BT, 1),
     "constant_acceleration": lambda track_BT2, given_BT: trivial.extrapolated(track_BT2, given_BT, 2),
@@ -54,7 +54,7 @@ def error_columns(track_BT2: np.ndarray, truth_BT2: np.ndarray, visible_THW: np.
     given_BT = there_BT & visible_THW[np.arange(frames), pixel_BT2[..., 1], pixel_BT2[..., 0]]
     known_BT2 = np.where(given_BT[..., None], truth_BT2, np.nan)
     columns = {"track": track_BT2, "truth": truth_BT2, "error": np.linalg.norm(track_BT2 - truth_BT2, axis=-1)}
-    for name, answer in ANSWERS.items():
+    for name, answer in _ANSWERS.items():
         place_BT2 = trivial.clamped(answer(known_BT2, given_BT), height, width)
         columns[f"error_{name}"] = np.linalg.norm(place_BT2 - truth_BT2, axis=-1)
     columns = {name: column.astype(np.float32) for name, column in columns.items()}
@@ -99,7 +99,7 @@ def task_figures(table: Columns, task: str, class_names: tuple[str, ...], diagon
         numbers["found_share"] = found_NT.sum() / asked_NT.sum()
         if found_NT.any():
             numbers["track_error_found_px"] = table["error"][found_NT].mean(dtype=np.float64)
-        for row in ("", *ANSWERS):
+        for row in ("", *_ANSWERS):
             error_NT = charged(table[f"error_{row}".rstrip("_")], diagonal)
             of_row = _errors(error_NT, asked_NT, table["horizon"])
             for label, name in enumerate(class_names):
@@ -160,7 +160,7 @@ def by_horizon(tables: Mapping[str, Columns], class_names: tuple[str, ...]) -> C
     """Mean errors, NaN where there are none: ``error`` (tasks, rows, 1 + classes, T), [..., 0, :] over all classes and
     [..., h] at a horizon of h frames, with frames not found left out; ``found`` (tasks, 1 + classes, T), their share;
     and the names ``tasks``, ``rows`` ("" the generator's own) and ``class_names``."""
-    rows, classes = ("", *ANSWERS), (None, *range(len(class_names)))
+    rows, classes = ("", *_ANSWERS), (None, *range(len(class_names)))
     frames = next(iter(tables.values()))["horizon"].shape[1]
     error = np.full((len(tables), len(rows), len(classes), frames), np.nan, np.float32)
     found = np.full((len(tables), len(classes), frames), np.nan, np.float32)
@@ -229,7 +229,7 @@ class PredictionEval(FilledEval):
         parts: dict[str, list[Columns]] = {task: [] for task in self.tasks}
         shown: dict[str, list[Columns]] = {task: [] for task in self.tasks}
         for index_B, batch in self.batches():
-            still = background(batch["video"])
+            still = motionless_background(batch["video"])
             truth_BT2 = tracker.track(batch["video"], still).position_T2
             self._picture = batch["video"].shape[2:4]
             common = {"index": index_B, "mask": batch["mask"] > 0, "label": batch["label"]}

@@ -25,7 +25,7 @@ from videogvt.ops.video import as_float
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
+class EvaluationClassifier:
     """Names classes of clips, and maps clips to features between which a distance can be taken.
 
     Attributes:
@@ -59,7 +59,7 @@ class Judge:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reader:
+class DigitReader:
     """A judge of single digits.
 
     Attributes:
@@ -67,13 +67,13 @@ class Reader:
       side: px, height and width of what it looks at.
     """
 
-    judge: Judge
+    judge: EvaluationClassifier
     side: int
 
 
-NAMES = {"i3d": "fvd", "c3d": "inception_score"}
+_NAMES = {"i3d": "fvd", "c3d": "inception_score"}
 """What each network is for."""
-BATCH = 16
+_BATCH = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Published:
     """Which published figures are measured, on how many clips.
 
     Attributes:
-      networks: by their names in ``NAMES``, functions that load them.
+      networks: by their names in ``_NAMES``, functions that load them.
       fold_clips: generated clips of a fold, and as many real ones; the paper has 10,000.
       folds: how many; the paper has 4.
     """
@@ -125,7 +125,7 @@ class Published:
         networks = {name: dataclasses.replace(network, params=jax.device_put(network.params))
                     for name, network in networks.items()}
         return lambda video_BTHWC: {
-            name: network(video_BTHWC, min(len(video_BTHWC), BATCH)) for name, network in networks.items()}
+            name: network(video_BTHWC, min(len(video_BTHWC), _BATCH)) for name, network in networks.items()}
 
     def order(self, clips: int, seed: int) -> np.ndarray:
         """Places of the real clips of all folds in a split of ``clips``."""

@@ -77,7 +77,7 @@ QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "ju
 
 
 @dataclasses.dataclass(frozen=True)
-class Decoder:
+class ClipDecoder:
     """One way to make clips.
 
     Attributes:
@@ -95,7 +95,7 @@ class Decoder:
     task: int = 0
 
 
-def compare(decoders: Sequence[Decoder], evaluator: GenerationEval, batches: Sequence[int] = (1, 8, 32),
+def compare(decoders: Sequence[ClipDecoder], evaluator: GenerationEval, batches: Sequence[int] = (1, 8, 32),
             repeats: int = 3) -> Iterator[dict[str, Any]]:
     """A row for each decoder: ``name``, ``passes``, the figures ``QUALITY`` of its clips and, at every batch size b,
     ``seconds/<b>`` and ``gflop/<b>`` of one call, which makes b clips from noise to pixels.

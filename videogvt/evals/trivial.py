@@ -26,7 +26,7 @@ from videogvt.world import oracle, tracker
 Answer = Callable[[np.ndarray], np.ndarray]
 
 
-class Clips(Protocol):
+class TrainingClips(Protocol):
     """What is asked of a training split: its length and random access to its videos."""
 
     def __len__(self) -> int: ...
@@ -85,7 +85,7 @@ class NearestClip:
       count: how many of its clips to search, spread evenly over it; fewer when it is smaller.
     """
 
-    def __init__(self, train: Clips, count: int = 2000):
+    def __init__(self, train: TrainingClips, count: int = 2000):
         self.train = train
         self.indices = spread_over(len(train), count)
         self._library_ND: np.ndarray | None = None

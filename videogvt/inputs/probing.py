@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 MEMORY = 4 * 2**30
 """Bytes of address space that a decoder may have; 8K video takes less than half of it."""
 BEAT_S = 1.0
-GONE = (EOFError, BrokenPipeError, ConnectionResetError)
+_GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
 
 class Prober:
@@ -47,7 +47,7 @@ class Prober:
             where = os.path.abspath(path)  # the child may have been started in another folder
             self._pipe.send_bytes(json.dumps([where, most]).encode())
             said = self._answer()
-        except GONE:
+        except _GONE:
             said = {"reason": f"its decoder crashed ({self._end()})"}
         if "reason" in said:
             raise Unusable(said["reason"])
@@ -75,7 +75,7 @@ class Prober:
         ours, theirs = Pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
                        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        code = "import sys; from videogvt.inputs.probing import serve; serve(*map(int, sys.argv[1:]))"
+        code = "import sys; from videogvt.inputs.probing import serve_attempts; serve_attempts(*map(int, sys.argv[1:]))"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, str(theirs.fileno()), str(MEMORY)], pass_fds=[theirs.fileno()],
             env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -146,11 +146,11 @@ def _kept() -> Prober:
     return Prober()
 
 
-def serve(handle: int, memory: int) -> None:
+def serve_attempts(handle: int, memory: int) -> None:
     """A child's life: decode file after file, in so many bytes, until the caller hangs up."""
     _limit(memory)
     pipe = Connection(handle)
-    with contextlib.suppress(*GONE):
+    with contextlib.suppress(*_GONE):
         while True:
             (path, most), last = json.loads(pipe.recv_bytes()), time.monotonic()
 
@@ -167,7 +167,7 @@ def _tried(path: str, most: int | None, beat: Callable[[], None], memory: int) -
     """The answer about a file. Whatever goes wrong here, with PyAV at hand, the file is to blame."""
     try:
         times_N, rate = timeline(path, most, beat)
-    except GONE:
+    except _GONE:
         raise
     except MemoryError:
         return {"reason": f"decoding it takes more than {memory >> 20:,} MiB"}

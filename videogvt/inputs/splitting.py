@@ -51,7 +51,7 @@ class Footage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Clips:
+class SplitClips:
     """The clips of a split, file after file: a function from an index to an example."""
 
     read: Callable[[str, np.ndarray, str], np.ndarray]  # path, numbers of the frames, name of the clip

@@ -21,13 +21,13 @@ import tensorflow_datasets as tfds
 
 from videogvt.inputs.shards import Splits
 from videogvt.inputs.tracks import Tracks, read_tracks, split_tracks
-from videogvt.inputs.worlds import plain, world_features
+from videogvt.inputs.worlds import plain_value, world_features
 from videogvt.world.cameras import Cameras, Pose, rig_cameras
 from videogvt.world.example import FIELDS, Field, field_shapes, film, typed
 from videogvt.world.scene import MARGIN
 from videogvt.world.spec import SPECS, VERSION, WorldSpec
 
-DISTANCE, SCALE, RADIUS, HEIGHT = 8.75, 17.0, 0.135, 2.4  # m, reference px/m, m, m: the middle of what worlds draw
+DISTANCE, _SCALE, RADIUS, HEIGHT = 8.75, 17.0, 0.135, 2.4  # m, reference px/m, m, m: the middle of what worlds draw
 ELEVATION = 0.3  # rad, for 3-D positions
 AZIMUTH = -np.pi / 2  # the first camera looks along y, so that x points to the right
 NEAREST, FARTHEST = 0.6, 1.5  # depth of the ball over that of the target
@@ -52,11 +52,11 @@ class Source:
 
     def settings(self) -> dict[str, object]:
         """What determines the examples, ready for JSON."""
-        return plain({**vars(self), "path": None, "spec": self.spec.settings(), "version": VERSION})
+        return plain_value({**vars(self), "path": None, "spec": self.spec.settings(), "version": VERSION})
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class _Stage:
     """Tracks in front of cameras: ``cameras`` (S, T); ``axes_D3`` the world directions of the file's coordinates."""
 
     tracks: Tracks
@@ -82,26 +82,26 @@ def _middle(position_NTD: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=2)
-def _stage(source: Source) -> Stage:
+def _stage(source: Source) -> _Stage:
     """Reads the file once a process."""
     tracks, spec, length = read_tracks(source.path), source.spec, source.spec.length_unit
     if tracks.sha256 != source.sha256:
         raise ValueError(f"{source.path} changed while its dataset was built; start again.")
     dims = tracks.position_NTD.shape[2]
     target_3 = np.array([0.0, 0.0, HEIGHT * length])
-    numbers = (AZIMUTH, ELEVATION if dims == 3 else 0.0, DISTANCE * length, SCALE * DISTANCE * spec.pixel_unit, 1.0)
+    numbers = (AZIMUTH, ELEVATION if dims == 3 else 0.0, DISTANCE * length, _SCALE * DISTANCE * spec.pixel_unit, 1.0)
     pose = Pose(target_3[None], *(np.array([number]) for number in numbers))
     cameras = rig_cameras(spec, pose)[0].over_frames(spec.num_frames)
     flat_23 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0 if source.y_down else 1.0]])
     axes_D3 = np.eye(3) if dims == 3 else flat_23
-    stage = Stage(tracks, split_tracks(tracks), cameras, spec, target_3, axes_D3, RADIUS * length, None)
+    stage = _Stage(tracks, split_tracks(tracks), cameras, spec, target_3, axes_D3, RADIUS * length, None)
     if source.fit == "clip":
         return stage
     offset_NT3 = (tracks.position_NTD - _middle(tracks.position_NTD)) @ axes_D3
     return dataclasses.replace(stage, scale=_largest_scale(offset_NT3, stage))
 
 
-def _largest_scale(offset_NT3: np.ndarray, stage: Stage) -> float:
+def _largest_scale(offset_NT3: np.ndarray, stage: _Stage) -> float:
     """The largest factor for offsets from the target with which the ball stays in every picture; 1 if nothing moves.
 
     In a camera the ball's centre is c0 + s c1. Each edge of the picture (less the ball's radius and a margin) and each

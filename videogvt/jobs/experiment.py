@@ -27,10 +27,11 @@ from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 from videogvt.train.timing import matrix_rate
 
-WORDS = ("random", "codebook", "decoded")
+_WORDS = ("random", "codebook", "decoded")
 """What a table of codes may begin as; the last in classifiers alone, which do not say codes."""
 
-LAST = ("test", "ood")  # splits that are measured at the end, where there are such and ``evals.splits`` names no others
+FINAL_SPLITS = ("test", "ood")
+"""Splits that are measured at the end, where there are such and ``evals.splits`` names no others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,8 +193,8 @@ def words_of(
         return config, None
     section = dict(config["init_from"])
     words = section.pop("words")
-    if words not in WORDS:
-        raise ValueError(unknown_name("value of init_from.words", words, WORDS))
+    if words not in _WORDS:
+        raise ValueError(unknown_name("value of init_from.words", words, _WORDS))
     if words == "random":
         return {**config, "init_from": section}, None
     if tokenizer is None:
@@ -256,5 +257,5 @@ def measured_splits(evals: Mapping[str, Any], available: Sequence[str]) -> tuple
     for name in evals.get("splits", ()):
         if name not in available:
             raise ValueError(unknown_name("split in config.evals.splits", name, available))
-    named = dict.fromkeys(("validation", *evals.get("splits", LAST)))
+    named = dict.fromkeys(("validation", *evals.get("splits", FINAL_SPLITS)))
     return tuple(split for split in named if split in available)

@@ -14,7 +14,7 @@ from videogvt.core.keys import Key, Limits, Section, check, keys_of
 from videogvt.core.registry import refuse_dropped_config, unknown_name
 from videogvt.decode import SAMPLERS, AutoregressiveDecoding
 from videogvt.inputs.images import ImageFolderConfig
-from videogvt.inputs.imports import LAYOUTS, Cut
+from videogvt.inputs.imports import IMPORTED_LAYOUTS, Cut
 from videogvt.inputs.sources import sources
 from videogvt.inputs.transforms import TRANSFORMS
 from videogvt.inputs.videos import VideoFolderConfig
@@ -27,7 +27,7 @@ from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.quantizers import quantizers
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.start import Start
@@ -40,7 +40,7 @@ from videogvt.train.parallel import MeshShape
 
 Config = Mapping[str, Any]
 RECIPES = ("tokenizer", "transformer", "lm", "classifier", "study")
-FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
+FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(IMPORTED_LAYOUTS, Cut)
 OPTIONS = (
     ("config", str, "name of a world; see docs/world.md and docs/digits.md"),
     ("path", str, "folder of a data set in the clip format"),
@@ -147,7 +147,7 @@ def _data(config: Config, **more: Key | Section) -> Section:
     names = tuple(sources)
     source = _named(section, "source", "config.data.source", names)
     keys = keys_of(FOLDERS[source], *BUILDER) if source in FOLDERS else {}
-    if source not in LAYOUTS:
+    if source not in IMPORTED_LAYOUTS:
         keys |= keys_of(sources[source], "split", "fields", "data_dir")
     for name, kind, doc in OPTIONS:
         if name in keys:
@@ -206,7 +206,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
         kind = _named(section["quantizer"], "name", "config.tokenizer.quantizer.name", kinds)
         name = Key(Literal[kinds], doc="which quantizer")
         quantizer = Section({"name": name, **_limited("quantizer", keys_of(quantizers[kind], "param_dtype"))})
-    keys = _limited("tokenizer", keys_of(VideoTokenizer))
+    keys = _limited("tokenizer", keys_of(TokenizerNetwork))
     keys["quantizer"] = dataclasses.replace(quantizer, required=False)
     return _common(config, TokenizerLosses) | {
         "tokenizer": Section(keys),

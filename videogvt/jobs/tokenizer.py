@@ -16,14 +16,14 @@ from videogvt.inputs.transforms import make_transforms
 from videogvt.jobs import experiment, judges
 from videogvt.jobs.experiment import Experiment
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.contracts import Evaluator, Plan, When
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
-FIELDS = ("video", "label", "id", *TRUTH_FIELDS)
+_FIELDS = ("video", "label", "id", *TRUTH_FIELDS)
 """What evaluators read, as far as the data have it."""
 
 ANSWERS_LIMIT = 256
@@ -52,13 +52,13 @@ def build(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath.PathLi
             answers=answers, answers_limit=ANSWERS_LIMIT, untrained=None if split == "validation" else untrained,
             **common)
 
-    evaluators = experiment.each_split(config, recipe, data, FIELDS, reconstruction, data_dir)
+    evaluators = experiment.each_split(config, recipe, data, _FIELDS, reconstruction, data_dir)
     evaluators |= _modelability(config, recipe, data, train, data_dir)
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
 
 
 def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
-    model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
+    model = configure(TokenizerNetwork, "tokenizer", frozen(config["tokenizer"]))
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]

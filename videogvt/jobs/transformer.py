@@ -21,7 +21,7 @@ from videogvt.jobs.token_data import TokenData
 from videogvt.models.generation import causal_generation, masked_generation
 from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.models.tasks import TaskTable
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.codec import holds_videos, tokenizer_of
 from videogvt.pretrained.codes import independent_codes
@@ -32,7 +32,7 @@ from videogvt.recipes.stage import StageRecipe, TransformerLosses
 from videogvt.recipes.transformer import TransformerRecipe
 from videogvt.train.contracts import Evaluator, Plan
 
-FIELDS = ("video", "codes", "label", "id")
+_FIELDS = ("video", "codes", "label", "id")
 """What evaluators read, as far as the data have it."""
 
 
@@ -62,7 +62,7 @@ def _build(recipe_of: Callable[..., StageRecipe], config: Mapping[str, Any], wor
         return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
                          limit=config["evals"].get("limit"), **common)
 
-    evaluators = experiment.each_split(config, recipe, data, FIELDS, tokens, data_dir)
+    evaluators = experiment.each_split(config, recipe, data, _FIELDS, tokens, data_dir)
     opened = functools.partial(experiment.open_for_evaluation, config, data_dir=data_dir)
     evaluators |= _generated(config, recipe, data, opened)
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
@@ -132,7 +132,7 @@ def _with_empty_code(config: Mapping[str, Any], data: TokenData) -> Mapping[str,
     return {**config, **{name: {**config[name], "empty": data.most_frequent_code} for name in sections}}
 
 
-def _stage_of(data: TokenData) -> tuple[VideoTokenizer, tuple[int, int, int], int]:
+def _stage_of(data: TokenData) -> tuple[TokenizerNetwork, tuple[int, int, int], int]:
     return data.tokenizer.network, data.video_shape, len(data.source.class_names)
 
 

@@ -15,7 +15,7 @@ from videogvt.core.trees import frozen
 from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
 from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.nn.lm import CausalTransformer
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 
 
@@ -215,7 +215,8 @@ class CausalGeneration(Stage):
 
 
 def masked_generation(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: TokenizerNetwork | Outside, video_shape: tuple[int, int, int],
+    num_classes: int,
 ) -> MaskedGeneration:
     """What the sections ``tasks``, ``transformer`` and ``decoding`` describe.
 
@@ -238,7 +239,8 @@ def masked_generation(
 
 
 def causal_generation(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: TokenizerNetwork | Outside, video_shape: tuple[int, int, int],
+    num_classes: int,
 ) -> CausalGeneration:
     """What the sections ``tasks``, ``lm`` and ``decoding`` describe.
 

@@ -15,13 +15,13 @@ from videogvt.core.registry import check_keys, configure
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.lm import CausalTransformer
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.video import as_float
 
-REMEDY = ("Use a run of our own here, an exported folder or a tokenizer that ships, or leave out what asks for it; "
+_REMEDY = ("Use a run of our own here, an exported folder or a tokenizer that ships, or leave out what asks for it; "
           "docs/tokens.md lists what codes alone are enough for.")
-ASKED = {
+_ASKED = {
     "codes": "asks it for codes of videos (evals.generation)",
     "video": "asks it for videos (evals.generation)",
     "features": "asks it for vectors of its codes (transformer.codebook_embeddings)",
@@ -64,7 +64,8 @@ class Outside:
 
     def apply(self, variables: Any, *inputs: Any, method: str) -> NoReturn:
         """Always an error, which says what was wanted and what to do."""
-        raise ValueError(f"These codes are made outside the compiled program, and the config {ASKED[method]}. {REMEDY}")
+        raise ValueError(
+            f"These codes are made outside the compiled program, and the config {_ASKED[method]}. {_REMEDY}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Stage:
       transformer: the network.
     """
 
-    tokenizer: VideoTokenizer | Outside
+    tokenizer: TokenizerNetwork | Outside
     vocabulary: Vocabulary
     tasks: TaskTable
     transformer: MaskedTransformer | CausalTransformer
@@ -170,7 +171,8 @@ class Stage:
 
 
 def vocabulary_and_tasks(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: TokenizerNetwork | Outside, video_shape: tuple[int, int, int],
+    num_classes: int,
 ) -> tuple[Vocabulary, TaskTable]:
     """What the section ``tasks`` describes; arguments as in ``masked_generation``.
 

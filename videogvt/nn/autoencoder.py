@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from videogvt.nn.layers import PAST, Conv, ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish, normalized
+from videogvt.nn.layers import PAST, Conv, LayerStyle, ResBlock, conv1, conv3, frames_as_clips, norm_swish, normalized
 from videogvt.ops import conv as ops
 
 
@@ -30,7 +30,7 @@ class Upsample(nn.Module):
     """
 
     strides: tuple[int, int, int]
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -51,7 +51,7 @@ class AdaptiveGroupNorm(nn.Module):
       frames: of the input for a latent frame.
     """
 
-    style: Style
+    style: LayerStyle
     frames: int
 
     @nn.compact
@@ -109,7 +109,7 @@ class Pyramid:
         """Channels of each level."""
         return tuple(self.filters * multiplier for multiplier in self.channel_multipliers)
 
-    def strides(self, style: Style) -> tuple[tuple[int, int, int], ...]:
+    def strides(self, style: LayerStyle) -> tuple[tuple[int, int, int], ...]:
         """(T, H, W) factor of each step from a level to the next coarser one."""
         if (style.per_frame or style.causal) and self.stem[0] != 1:
             kind = "causal" if style.causal else "per-frame"
@@ -138,7 +138,7 @@ def blocks_per_level(blocks: int | Sequence[int], levels: int) -> tuple[int, ...
 class _Blocks:
     """Numbers the residual blocks of a network in the order in which they are called."""
 
-    def __init__(self, pyramid: Pyramid, style: Style, train: bool):
+    def __init__(self, pyramid: Pyramid, style: LayerStyle, train: bool):
         self.pyramid, self.style, self.train, self.made = pyramid, style, train, 0
 
     def __call__(self, x_BTHWC, level: int, repeats: int):
@@ -163,7 +163,7 @@ class Encoder(nn.Module):
     pyramid: Pyramid
     blocks: int | Sequence[int]
     embedding_dim: int
-    style: Style
+    style: LayerStyle
     latent_bias: float = 0.0
 
     @nn.compact
@@ -206,7 +206,7 @@ class Decoder(nn.Module):
 
     pyramid: Pyramid
     blocks: int | Sequence[int]
-    style: Style
+    style: LayerStyle
     output_bias: float = 0.0
     output_scale: float = 1.0
     reach: tuple[int, int, int] | None = None

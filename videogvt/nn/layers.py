@@ -28,7 +28,7 @@ PAST = "past"
 
 
 @dataclass(frozen=True)
-class Style:
+class LayerStyle:
     """What all layers of a network have in common.
 
     Attributes:
@@ -105,7 +105,7 @@ class Conv(nn.Module):
 
     features: int
     kernel_size: tuple[int, ...]
-    style: Style
+    style: LayerStyle
     use_bias: bool = True
     strides: tuple[int, int, int] | None = None
     widths: tuple[tuple[int, int], ...] = ((0, 0),) * 3
@@ -147,7 +147,8 @@ class Conv(nn.Module):
 
 
 def conv3(
-    x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True, split: tuple[int, int, int] = (1, 3, 3)
+    x_BTHWC, features: int, style: LayerStyle, *, name: str, use_bias: bool = True,
+    split: tuple[int, int, int] = (1, 3, 3),
 ):
     """The network's standard convolution, 3 cells wide along every axis it has; to be called in a compact method.
 
@@ -162,7 +163,7 @@ def conv3(
     return Conv(features, (3, 1, 1), style, use_bias=False, name=f"{name}_t")(x_BTHWC)
 
 
-def conv1(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True, bias_deviation: float = 0.0):
+def conv1(x_BTHWC, features: int, style: LayerStyle, *, name: str, use_bias: bool = True, bias_deviation: float = 0.0):
     """A linear map of the channels; to be called in a compact method."""
     kernel_size = (1, 1) if style.per_frame else (1, 1, 1)
     return Conv(features, kernel_size, style, use_bias, bias_deviation=bias_deviation, name=name)(x_BTHWC)
@@ -174,7 +175,7 @@ class GroupNorm(nn.Module):
     Mean and variance are over what ``norm_scope`` says; the parameters are the same for all scopes.
     """
 
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -184,7 +185,7 @@ class GroupNorm(nn.Module):
         return normalized(x_BTHWC, self.style, scale_C, bias_C)
 
 
-def normalized(x_BTHWC, style: Style, scale, bias):
+def normalized(x_BTHWC, style: LayerStyle, scale, bias):
     """The input with each group of channels at mean 0 and deviation 1, times ``scale`` and plus ``bias``.
 
     Mean and variance, float32, are over time, space and a group's channels; they and scale and bias become one factor
@@ -220,7 +221,7 @@ def normalized(x_BTHWC, style: Style, scale, bias):
     return (x_BTHWC * factor + offset).astype(style.dtype).reshape(shape)
 
 
-def norm_swish(x_BTHWC, style: Style, *, name: str):
+def norm_swish(x_BTHWC, style: LayerStyle, *, name: str):
     """GroupNorm, with the statistics that the style asks for, then swish."""
     return nn.swish(GroupNorm(style, name=name)(x_BTHWC))
 
@@ -229,7 +230,7 @@ class ResBlock(nn.Module):
     """A pre-activation residual block; its shortcut is linear where the width changes and the identity elsewhere."""
 
     features: int
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):

@@ -40,7 +40,7 @@ class FrozenBatchNorm(nn.Module):
         return x * factor + (bias - mean * factor)
 
 
-def read(path: str, advice: str) -> dict[str, np.ndarray]:
+def read_state_dict(path: str, advice: str) -> dict[str, np.ndarray]:
     """The arrays of a .pth, .pt, .ckpt, .safetensors or .npz file under their names. No code in a file is ever run.
 
     Args:

@@ -25,7 +25,7 @@ from videogvt.core.registry import refuse_dropped_config
 
 HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
-REMEDY = "Install the package anew, or export the network again."
+_REMEDY = "Install the package anew, or export the network again."
 
 class Bundle(NamedTuple):
     """A bundle that was read: ``config`` as in its file, and the parameters as a tree of NumPy arrays."""
@@ -72,7 +72,7 @@ def read_bundle(folder: pathlib.Path) -> Bundle:
     leaves = _read(folder, WEIGHTS, config)
     inner = {path[: end] for path in leaves for end, letter in enumerate(path) if letter == "/"}
     if both := sorted(inner & leaves.keys()):
-        raise ValueError(f"{folder / WEIGHTS} is damaged: {both[0]!r} is an array and holds arrays. {REMEDY}")
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {both[0]!r} is an array and holds arrays. {_REMEDY}")
     return Bundle(config, unflatten_dict(leaves, sep="/"))
 
 
@@ -95,15 +95,15 @@ def _config(folder: pathlib.Path) -> dict[str, Any]:
         why = "it has no SHA-256 sums of both files"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
-    raise ValueError(f"{folder / CONFIG} is damaged ({why}). {REMEDY}")
+    raise ValueError(f"{folder / CONFIG} is damaged ({why}). {_REMEDY}")
 
 
 def _read(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     data, expected = (folder / name).read_bytes(), config["sha256"][name]
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
-        raise ValueError(f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. {REMEDY}")
+        raise ValueError(f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. {_REMEDY}")
     try:
         return read_npz(io.BytesIO(data))
     except Damaged as error:
-        raise ValueError(f"{folder / name} is damaged: {error}. {REMEDY}") from error
+        raise ValueError(f"{folder / name} is damaged: {error}. {_REMEDY}") from error

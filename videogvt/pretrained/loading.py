@@ -10,7 +10,7 @@ from videogvt.core.trees import tree_hash
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
 
-OTHERS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"
+OTHER_WEIGHTS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"
 """The end of a list of what can be loaded, for messages."""
 
 
@@ -33,8 +33,8 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
         names = ", ".join(shipped()) or "none"
         raise FileNotFoundError(
             f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an exported "
-            f"folder, the name of a shipped tokenizer ({names}), {OTHERS}. Where a config names the run, the top of "
-            "its file says how to train it."
+            f"folder, the name of a shipped tokenizer ({names}), {OTHER_WEIGHTS}. Where a config names the run, the "
+            "top of its file says how to train it."
         )
     config = json.loads((folder / "config.json").read_text())
     refuse_dropped_config(config, folder)

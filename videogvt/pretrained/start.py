@@ -23,7 +23,7 @@ from sklearn.decomposition import PCA
 
 from videogvt.core.registry import refuse_dropped, refuse_dropped_config, unknown_name
 from videogvt.models.vocabulary import Vocabulary
-from videogvt.nn.inflation import MODES, inflate
+from videogvt.nn.inflation import INFLATIONS, inflate
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import foreign
 from videogvt.pretrained.compat.trees import misfits
@@ -58,8 +58,8 @@ class Start:
     tokenizer: str | None = None
 
     def __post_init__(self):
-        if self.inflation not in (*MODES, SAME):
-            raise ValueError(unknown_name("value of init_from.inflation", self.inflation, (*MODES, SAME)))
+        if self.inflation not in (*INFLATIONS, SAME):
+            raise ValueError(unknown_name("value of init_from.inflation", self.inflation, (*INFLATIONS, SAME)))
 
     def __call__(self, state: TrainState) -> TrainState:
         """The state, with the other run's weights as NumPy arrays.
@@ -228,7 +228,7 @@ def _at(tree: Any, path: Any) -> Any:
     return tree
 
 
-PARTS = 4
+_PARTS = 4
 """A code's picture has its cell and, on all four sides, a margin of so many parts of a cell's side, for decoders draw
 across borders; it is blurred by a Gaussian whose deviation is as wide."""
 
@@ -255,7 +255,7 @@ def code_pictures(tokenizer: Drawing, blank: int) -> np.ndarray:
     codes_K333 = np.full((tokenizer.num_codes, 3, 3, 3), blank, np.int32)
     codes_K333[:, 1, 1, 1] = np.arange(tokenizer.num_codes)
     frames, rows, columns = (slice(side - margin, 2 * side + margin) for side, margin in zip(
-        tokenizer.strides, (0, *(side // PARTS for side in tokenizer.strides[1:]))))
+        tokenizer.strides, (0, *(side // _PARTS for side in tokenizer.strides[1:]))))
     changed_KTHWC = tokenizer.video(codes_K333)[:, frames, rows, columns]
     return changed_KTHWC - changed_KTHWC[blank]
 
@@ -266,6 +266,6 @@ def look_vectors(tokenizer: Drawing, blank: int, components: int = 32) -> np.nda
     Principal components of how much each pixel of a code's picture changes, blurred. Arguments as ``code_pictures``.
     """
     change_KTHW = np.abs(code_pictures(tokenizer, blank)).sum(-1)
-    blur = [side / PARTS for side in tokenizer.strides[1:]]
+    blur = [side / _PARTS for side in tokenizer.strides[1:]]
     flat_KD = gaussian_filter(change_KTHW, (0, 0, *blur), mode="constant").reshape(len(change_KTHW), -1)
     return PCA(min(components, *flat_KD.shape), svd_solver="full").fit_transform(flat_KD).astype(np.float32)

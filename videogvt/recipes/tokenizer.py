@@ -11,7 +11,7 @@ import optax
 
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops import losses
 from videogvt.ops.video import as_float
 from videogvt.recipes import flops
@@ -100,7 +100,7 @@ class TokenizerRecipe:
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
-    model: VideoTokenizer
+    model: TokenizerNetwork
     losses: TokenizerLosses
     optimizer: Adam
     discriminator: Discriminator | None = None

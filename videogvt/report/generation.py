@@ -11,7 +11,7 @@ from videogvt.report.images import GAP, animation, edged, enlarge, merged, sprea
 from videogvt.report.runs import Arrays, Grid, Run
 from videogvt.report.verdict import Mark, Verdict, checked
 
-ROWS = {"": "generated", "independent": "codes drawn independently", "real": "real clips",
+_ROWS = {"": "generated", "independent": "codes drawn independently", "real": "real clips",
         "reconstructed": "real, through the tokenizer", "shuffled": "real, labels shuffled",
         "copied": "training clips", "mean_track": "mean track"}
 FIGURES = {
@@ -47,7 +47,7 @@ FIGURES = {
     "inception_score_std": ("its deviation over folds", "{:.2f}"),
     "inception_score_clips": ("clips of a fold of the score", "{:,.0f}"),
 }
-NOTE = (
+_NOTE = (
     "Of several seeds the mean, with their range in brackets. Codes drawn independently: each is that of another "
     "training clip of the class in the same place. Medians of clips: misfit, acceleration, jerk, changes, distance to "
     "training. Without a track a clip is named by nobody, is not plausible, adds nothing to the spread, its misfit is "
@@ -59,7 +59,7 @@ NOTE = (
 PUBLISHED_FOLDS = (4, 10_000)
 """Folds and their clips in the figures of UCF-101 (arXiv 2212.05199)."""
 SCORES = {"fvd": "FVD", "inception_score": "Inception Score"}
-FLOOR = (0.80, 0.60, 0.40)
+_FLOOR = (0.80, 0.60, 0.40)
 """Least shares of clips with one object, of clips named right, and of those in the worst class."""
 TWICE = {"one_object_share": "exactly one persistent object", "oracle_agreement": "class named by the oracle"}
 DRIFTS = {"hue_drift_deg": ("hue", "{:.1f}", 180.0), "radius_drift": ("radius", "{:.3f}", np.inf)}
@@ -71,7 +71,7 @@ def applies(grid: Grid) -> bool:
     return any(figure in grid[""] for figure in ("oracle_agreement", "judge_agreement", *SCORES))
 
 
-def judge(grid: Grid) -> Verdict:
+def generation_verdict(grid: Grid) -> Verdict:
     """The verdict on generated clips: better than chance at all, and which marks are met.
 
     FVD and Inception Score are said beside those of real clips; there is no rule for them.
@@ -79,7 +79,7 @@ def judge(grid: Grid) -> Verdict:
     scores = "".join(f" {sentence}" for sentence in _scores(grid))
     if "shuffled" not in grid:
         return Verdict(good=True, sentence=scores.strip(), marks=())
-    one, named, least = FLOOR
+    one, named, least = _FLOOR
     marks = tuple(checked(mark, grid) for mark in (
         Mark(f"exactly one persistent object in at least {one:.0%} of clips", (("", "one_object_share"),),
              lambda x: x >= one, "{:.1%}"),
@@ -134,10 +134,10 @@ def _scores(grid: Grid) -> Iterator[str]:
 
 def table(grid: Grid) -> Table:
     """Headings and lines: a column for each row of the evaluator, a line for each figure."""
-    rows = [row for row in ROWS if row in grid]
+    rows = [row for row in _ROWS if row in grid]
     lines = [[title, *(cell(grid[row], name, form) for row in rows)]
              for name, (title, form) in FIGURES.items() if any(name in grid[row] for row in rows)]
-    return ["", *(ROWS[row] for row in rows)], lines
+    return ["", *(_ROWS[row] for row in rows)], lines
 
 
 def cell(numbers: Mapping[str, float], name: str, form: str) -> str:
@@ -169,16 +169,16 @@ def sections(run: Run, name: str) -> Iterator[str]:
     """The sections of one evaluator of generated clips."""
     grid, files, facts = run.grid(name), run.files.get(name, {}), run.about["evaluators"].get(name, {})
     scored = [page.paragraph(_protocol(facts["published"]), "note")] if facts.get("published") else []
-    blocks = [page.paragraph(NOTE, "note"), *scored, page.table(*table(grid), strong=1)]
+    blocks = [page.paragraph(_NOTE, "note"), *scored, page.html_table(*table(grid), strong=1)]
     if any(row.startswith("by_class/") for row in grid):
-        blocks += [page.heading("By class, real clips in brackets"), page.table(*class_table(grid))]
+        blocks += [page.heading("By class, real clips in brackets"), page.html_table(*class_table(grid))]
     for judge_name in ("oracle", "judge"):
         if f"confusion_{judge_name}" in files:
             confusion = files[f"confusion_{judge_name}"]
             names = confusion["class_names"].tolist()
             rows = [[asked, *map(str, row)] for asked, row in zip(names, confusion["counts_KK"])]
             blocks += [page.heading(f"What the {judge_name} names (across) of what was asked for (down)"),
-                       page.table(["", *names], rows)]
+                       page.html_table(["", *names], rows)]
     settings = ", ".join(f"{key} {value}" for key, value in facts.get("decoding", {}).items())
     notes = [page.paragraph(f"Decoding: {settings}.", "note")] if settings else []
     if "seeds" in facts:
@@ -220,7 +220,7 @@ def _samples(samples: Arrays) -> Iterator[str]:
             heading += f": the oracle says {', '.join(named)}"
         yield page.heading(heading)
         pairs = ((samples["video"][own], "generated"), (samples["real"][real], "real"))
-        yield page.row(*(page.picture(animation(videos, fps, scale, most=300_000), f"{kind} clips of {name}", kind)
+        yield page.row(*(page.html_picture(animation(videos, fps, scale, most=300_000), f"{kind} clips of {name}", kind)
                          for videos, kind in pairs if len(videos)))
 
 
@@ -238,7 +238,7 @@ def _unfolded(unfolded: Arrays) -> Iterator[str]:
         grey = grey.repeat(size[0] // grey.shape[1], axis=1).repeat(size[1] // grey.shape[2], axis=2)
         cells = strip([pictures, grey], steps, max(1, 96 // size[1]))
         yield page.heading(f"{unfolded['class_names'][label]}: {videos_NSTHWC.shape[1]} steps")
-        yield page.picture(webp(cells, most=150_000), "decoding steps", frame=False)
+        yield page.html_picture(webp(cells, most=150_000), "decoding steps", frame=False)
 
 
 def _attended(unfolded: Arrays) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _attended(unfolded: Arrays) -> Iterator[str]:
         "note")
     size = max(6, 96 // maps_NASS.shape[-1])
     rows = [np.concatenate([_square(map_SS, size) for map_SS in layer_ASS], axis=1) for layer_ASS in maps_NASS]
-    yield page.picture(webp(np.concatenate(rows), most=150_000), "attention from time to time", frame=False)
+    yield page.html_picture(webp(np.concatenate(rows), most=150_000), "attention from time to time", frame=False)
 
 
 def _square(map_SS: np.ndarray, size: int) -> np.ndarray:

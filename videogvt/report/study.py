@@ -17,11 +17,11 @@ from videogvt.report.runs import Arrays, read_texts
 from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
-ENSEMBLE = "ensemble"  # the row of all rows' mean probabilities
-STRESS, SAMPLES = "stress.json", "media/samples.npz"  # files of a study
+_ENSEMBLE = "ensemble"  # the row of all rows' mean probabilities
+STRESS, _SAMPLES = "stress.json", "media/samples.npz"  # files of a study
 
 
-class Member(NamedTuple):
+class _Member(NamedTuple):
     """A finished training of a row: its number of labels, and what it answered on the test split."""
 
     row: str
@@ -29,14 +29,14 @@ class Member(NamedTuple):
     test: Arrays
 
 
-def read_members(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[Member]:
+def read_members(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[_Member]:
     """The rows' own that the study's ``eval.json`` is made of; no controls."""
     table = "members/{name}/media/{step:08d}/eval/test/table.npz"
-    return [Member(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
+    return [_Member(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
             if one["control"] is None]
 
 
-def write_report(workdir: pathlib.Path | str) -> Report:
+def write_study_report(workdir: pathlib.Path | str) -> Report:
     """Writes ``report.html`` into a study's directory.
 
     Raises:
@@ -49,7 +49,8 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     config = ConfigDict(json.loads((workdir / "config.json").read_text()))
     about = found.pop("about")
     path = page.write_page(workdir / "report.html", study_page(workdir, config, found, about))
-    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in about["splits"] if _has(found, split)]
+    tables = [f"{split}\n{as_text(*study_table(found, about, split))}"
+              for split in about["splits"] if _has(found, split)]
     words = [" ".join(about["verdict"]), *(f"DEFECT: {defect['words']}" for defect in about["defects"])]
     return Report(path, None, "\n\n".join([f"{config.name}: {words[0]}", *words[1:], *tables, f"Report: {path}"]))
 
@@ -63,18 +64,19 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
         blocks.append(page.section("Defects", *(page.paragraph(defect["words"]) for defect in about["defects"])))
     for split in about["splits"]:
         if _has(numbers, split):
-            blocks.append(page.section(f"Rows: {split}", page.table(*table(numbers, about, split), strong=2)))
+            rows = page.html_table(*study_table(numbers, about, split), strong=2)
+            blocks.append(page.section(f"Rows: {split}", rows))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
                *_confusions(done, about["class_names"]), *_stress(workdir, about), *_clips(workdir), *_rates(about)]
     rows = [[one["name"], _count(one["parameters"]), f"{one['step']:,}",
              f"{one['seconds']:,.0f}", f"{one['examples']:,}"] for one in about["members"]]
     headings = ["training", "parameters", "chosen step", "seconds", "clips seen"]
-    blocks.append(page.section("Trainings", page.table(headings, rows)))
+    blocks.append(page.section("Trainings", page.html_table(headings, rows)))
     blocks.append(page.section("Configuration", page.code(json.dumps(config.to_dict(), indent=2))))
     return page.document(f"{config.name}: report", *blocks)
 
 
-def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[str], list[list[str]]]:
+def study_table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[str], list[list[str]]]:
     """Headings and lines: a line for every row and number of labels, the broken ones marked."""
     shown = {
         "accuracy": ("accuracy", "{:.1%}"), "span": ("95 % interval", ""),
@@ -89,7 +91,7 @@ def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[
         "beyond_tokenizer/position_error": ("beyond it", "{:+.3g}"),
     }
     groups = [(group["row"], group["labels"]) for group in about["groups"] if group["control"] is None]
-    groups += [(ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
+    groups += [(_ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
     lines, used = [], [name for name in shown if any(
         f"{split}/{row}/{labels}/{'accuracy' if name in ('span', 'beside') else name}" in numbers
         for row, labels in groups)]
@@ -167,7 +169,7 @@ def _rates(about: Mapping[str, Any]) -> Iterator[str]:
             "learning rate (of the linear model of tracks: of its penalty). The best was taken for all of the row's "
             "trainings; of equal ones that nearest to 1.")
     yield page.section("Learning rates", page.paragraph(note, "note"),
-                       page.table(["row", *(f"x {factor}" for factor in factors), "taken"], lines))
+                       page.html_table(["row", *(f"x {factor}" for factor in factors), "taken"], lines))
 
 
 def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -188,7 +190,7 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
                           must, apart])
     if lines:
         headings = ["row", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
-        yield page.section("Controls", page.table(headings, lines))
+        yield page.section("Controls", page.html_table(headings, lines))
 
 
 def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -200,12 +202,13 @@ def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
             lines.setdefault(group["row"], []).append((group["labels"], *figures))
     if lines:
         chart = study_figures.efficiency({row: sorted(points) for row, points in lines.items()}, about["chance"])
-        yield page.section("Labels that it takes", page.picture(as_png(chart), "accuracy over labels", frame=False))
+        picture = page.html_picture(as_png(chart), "accuracy over labels", frame=False)
+        yield page.section("Labels that it takes", picture)
 
 
-def _largest(done: Sequence[Member]) -> dict[str, list[Member]]:
+def _largest(done: Sequence[_Member]) -> dict[str, list[_Member]]:
     """The seeds of every row at its largest number of labels, as far as they tell classes."""
-    rows: dict[str, list[Member]] = {}
+    rows: dict[str, list[_Member]] = {}
     for one in sorted(done, key=lambda one: -one.labels):
         if "prediction" in one.test:
             rows.setdefault(one.row, [])
@@ -214,7 +217,7 @@ def _largest(done: Sequence[Member]) -> dict[str, list[Member]]:
     return rows
 
 
-def _confidence(done: Sequence[Member]) -> Iterator[str]:
+def _confidence(done: Sequence[_Member]) -> Iterator[str]:
     tables = {row: [one.test for one in part] for row, part in _largest(done).items()}
     if not tables:
         return
@@ -228,8 +231,10 @@ def _confidence(done: Sequence[Member]) -> Iterator[str]:
              for row, (error, _) in reliable.items()]
     chart = study_figures.confidence({row: bins for row, (_, bins) in reliable.items()}, covered)
     yield page.section(
-        "How sure it is", page.paragraph(note, "note"), page.picture(as_png(chart), "reliability", frame=False),
-        page.table(["row", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
+        "How sure it is", page.paragraph(note, "note"),
+        page.html_picture(as_png(chart), "reliability", frame=False),
+        page.html_table(
+            ["row", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
 
 
 def _answered(curve: Mapping[str, np.ndarray], least: float) -> str:
@@ -238,7 +243,7 @@ def _answered(curve: Mapping[str, np.ndarray], least: float) -> str:
     return f"{curve['coverage'][good[-1]]:.1%} (sure by {curve['threshold'][good[-1]]:.2f})" if len(good) else "none"
 
 
-def _confusions(done: Sequence[Member], names: Sequence[str]) -> Iterator[str]:
+def _confusions(done: Sequence[_Member], names: Sequence[str]) -> Iterator[str]:
     blocks = []
     for row, part in _largest(done).items():
         counts = np.zeros((len(names),) * 2, int)
@@ -246,7 +251,7 @@ def _confusions(done: Sequence[Member], names: Sequence[str]) -> Iterator[str]:
             np.add.at(counts, (one.test["label"], one.test["prediction"]), 1)
         lines = [[name, *map(str, line), f"{line[place] / max(line.sum(), 1):.1%}"]
                  for place, (name, line) in enumerate(zip(names, counts))]
-        blocks += [page.heading(row), page.table(["", *names, "right"], lines)]
+        blocks += [page.heading(row), page.html_table(["", *names, "right"], lines)]
     if blocks:
         note = "True classes down, named ones across; all seeds, with the most labels."
         yield page.section("Confusions", page.paragraph(note, "note"), *blocks)
@@ -269,8 +274,8 @@ def _stress(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
                  for name, row in rows.items() if row["member"] in sizes]
         yield page.section(
             "Spoilt clips, and what an answer costs", page.paragraph(note, "note"),
-            page.picture(as_png(chart), "accuracy over corruption", frame=False),
-            page.table(["row", "milliseconds a clip", "on", "parameters"], lines))
+            page.html_picture(as_png(chart), "accuracy over corruption", frame=False),
+            page.html_table(["row", "milliseconds a clip", "on", "parameters"], lines))
 
 
 def _count(parameters: int | None) -> str:
@@ -279,9 +284,9 @@ def _count(parameters: int | None) -> str:
 
 def _clips(workdir: pathlib.Path) -> Iterator[str]:
     """Attention over space and time laid over clips, and the worst mistakes."""
-    if not (workdir / SAMPLES).exists():
+    if not (workdir / _SAMPLES).exists():
         return
-    samples = read_texts(workdir / SAMPLES)
+    samples = read_texts(workdir / _SAMPLES)
     names = samples["class_names"]
     for choice, title in (("mistake", "Worst mistakes"), ("example", "Where it looks")):
         cards = []
@@ -293,7 +298,7 @@ def _clips(workdir: pathlib.Path) -> Iterator[str]:
             words = (f"{samples['id'][row]}: {names[samples['label'][row]]}, named "
                      f"{names[samples['prediction'][row]]} with {samples['probability'][row]:.1%}")
             clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), most=200_000)
-            cards.append(page.picture(clip, words, words))
+            cards.append(page.html_picture(clip, words, words))
         if cards:
             note = "The clip and, where the network can say, the clip lit where it looks, in the mean over its queries."
             yield page.section(title, page.paragraph(note, "note"), page.row(*cards))

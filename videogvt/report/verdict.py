@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
-Grid = Mapping[str, Mapping[str, float]]
+_Grid = Mapping[str, Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ MARKS = (
 """There is none for the codes used and their perplexity over all positions: both grow when cells that show nothing get
 many codes, which are the harder to model."""
 
-ANSWERS = ("background", "mean_frame", "nearest_clip", "untrained")
+_ANSWERS = ("background", "mean_frame", "nearest_clip", "untrained")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,20 +63,20 @@ class Verdict:
     marks: tuple[tuple[str, str, bool], ...]
 
 
-def judge(grid: Grid, split: str = "test") -> Verdict:
+def reconstruction_verdict(grid: _Grid, split: str = "test") -> Verdict:
     """The verdict on the figures of one split: ``grid[row][figure]``, row "" being the tokenizer, row "modelability"
     what was found about its codes.
 
     The rule: it beats the trivial answers if its PSNR is above each of theirs and, where objects are tracked, it finds
     the object in more frames than any of them. Then every mark whose figures are there is checked.
     """
-    own, answers = grid[""], {name: grid[name] for name in ANSWERS if name in grid}
+    own, answers = grid[""], {name: grid[name] for name in _ANSWERS if name in grid}
     lost = [name for name, figures in answers.items() if not _beats(own, figures)]
     marks = tuple(checked(mark, grid) for mark in MARKS if _applies(mark, grid))
     missed = [f"{text} ({value})" for text, value, met in marks if not met]
     facts = _facts(grid, split)
     if lost:
-        sentence = f"It does not beat the trivial answers ({', '.join(map(plain, lost))}): {facts}."
+        sentence = f"It does not beat the trivial answers ({', '.join(map(plain_name, lost))}): {facts}."
     elif missed:
         sentence = f"It beats the trivial answers and meets {len(marks) - len(missed)} of {len(marks)} marks: {facts}. "
         sentence += f"Missed: {'; '.join(missed)}."
@@ -88,7 +88,7 @@ def judge(grid: Grid, split: str = "test") -> Verdict:
     return Verdict(good=not lost and not missed, sentence=sentence, marks=marks)
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A row's name as a reader would say it."""
     names = {"": "tokenizer", "background": "all background", "mean_frame": "mean frame", "original": "originals",
              "nearest_clip": "nearest training clip", "untrained": "untrained tokenizer"}
@@ -99,17 +99,17 @@ def _beats(own: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return all(own[name] > other[name] for name in ("psnr", "object_found_share") if name in own and name in other)
 
 
-def _applies(mark: Mark, grid: Grid) -> bool:
+def _applies(mark: Mark, grid: _Grid) -> bool:
     return all(row in grid and figure in grid[row] for row, figure in mark.figures)
 
 
-def checked(mark: Mark, grid: Grid) -> tuple[str, str, bool]:
+def checked(mark: Mark, grid: _Grid) -> tuple[str, str, bool]:
     """Text and value of a mark, and whether it is met."""
     values = [grid[row][figure] for row, figure in mark.figures]
     return mark.text, mark.shown.format(values[0]), mark.met(*values)
 
 
-def _facts(grid: Grid, split: str) -> str:
+def _facts(grid: _Grid, split: str) -> str:
     own = grid[""]
     parts = []
     if "object_found_share" in own:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-MARGIN = 0.01  # accuracy by which an interval may miss chance before a control counts as off it
+_MARGIN = 0.01  # accuracy by which an interval may miss chance before a control counts as off it
 @dataclasses.dataclass(frozen=True)
 class Control:
     """A training with something taken away.
@@ -109,7 +109,7 @@ def defects(
     for name, figure in controls.items():
         control = CONTROLS[name]
         span = f"{row} with {control.text} names {figure.mean:.1%} right ({figure.low:.1%} to {figure.high:.1%})"
-        if control.lands == "chance" and not figure.low - MARGIN <= chance <= figure.high + MARGIN:
+        if control.lands == "chance" and not figure.low - _MARGIN <= chance <= figure.high + _MARGIN:
             found.append(Defect(row, "off chance", f"{span}, off chance ({chance:.1%}): {control.off}."))
         if control.lands == "floor" and own is not None and own.mean <= figure.mean:
             found.append(Defect(row, "under its floor", f"{span}, and {row} itself {own.mean:.1%}: {control.off}."))

@@ -19,14 +19,14 @@ from videogvt.core.arrays import Damaged, read_npz
 from videogvt.core.trees import parameter_count
 from videogvt.evals.classification import TARGETS
 from videogvt.evals.rows import Columns
-from videogvt.jobs.experiment import LAST
+from videogvt.jobs.experiment import FINAL_SPLITS
 from videogvt.ops.quality import calibration
 from videogvt.study.controls import CONTROLS, Interval, defects, interval, verdict
 from videogvt.study.protocol import Member, choices, members
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 
-ENSEMBLE = "ensemble"
+_ENSEMBLE = "ensemble"
 ANSWERS = "answers.json"  # of ``study.answers``
 POSITION = ("position_error", "position_error_share", "radius_error", "chance/position_error")
 Group = tuple[str, str | None, int]  # row, control, labels
@@ -86,7 +86,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     for one in done:
         groups[one.member.row, one.member.control, one.member.labels].append(one)
     numbers, accuracy, chance, answers = {}, {}, 0.0, read_answers(workdir)
-    splits = (*config.evals.get("splits", LAST), *config.study.also)
+    splits = (*config.evals.get("splits", FINAL_SPLITS), *config.study.also)
     for split in splits:
         for group, part in groups.items():
             if split in part[0].tables:
@@ -96,8 +96,8 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
                 numbers |= {f"{split}/{_name(group)}/{name}": value for name, value in figures.items()}
                 accuracy |= {(split, group): known} if known else {}
         for labels, known in _ensembles(split, groups).items():
-            accuracy[split, (ENSEMBLE, None, labels)] = known
-            numbers |= {f"{split}/{ENSEMBLE}/{labels}/{name}": value for name, value in _spread(known).items()}
+            accuracy[split, (_ENSEMBLE, None, labels)] = known
+            numbers |= {f"{split}/{_ENSEMBLE}/{labels}/{name}": value for name, value in _spread(known).items()}
     tests = {group: known for (split, group), known in accuracy.items() if split == "test"}
     if tests:
         chance = next(one.numbers["eval/test/chance/accuracy"] for one in done if "eval/test/accuracy" in one.numbers)
@@ -155,7 +155,7 @@ def _spread(known: Interval) -> dict[str, float]:
 def _by_labels(tests: Mapping[Group, Interval]) -> dict[int, dict[str, Interval]]:
     """Accuracies of the rows themselves by number of labels; those that learn from none stand beside every number."""
     rows = {(row, labels): known for (row, control, labels), known in tests.items()
-            if control is None and row != ENSEMBLE}
+            if control is None and row != _ENSEMBLE}
     counts = {labels for _, labels in rows if labels} or {0}
     return {count: {row: known for (row, labels), known in rows.items() if labels in (0, count)} for count in counts}
 

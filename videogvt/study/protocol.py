@@ -38,7 +38,7 @@ from videogvt.train import journal
 from videogvt.train.loop import NonFinite
 
 WITHOUT_LOOP = ("tracks", "oracle")  # recipes of ``track_run``
-FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
+_FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _checked(config: ConfigDict) -> dict[str, Any]:
                          f"{study['labels']}.")
     if study["rates"] and plain["train"].get("best") is None:
         raise ValueError(f"study.rates is {study['rates']}; rates are chosen by config.train.best, which is missing.")
-    if "test" not in plain["evals"].get("splits", experiment.LAST):
+    if "test" not in plain["evals"].get("splits", experiment.FINAL_SPLITS):
         raise ValueError(f"evals.splits is {plain['evals']['splits']}; a study's verdict is about the test split. Add "
                          "'test'.")
     if study["subject"] not in plain["rows"]:
@@ -192,7 +192,7 @@ def run(
     finished = {member.name for member in found if journal.read_eval(workdir / "members" / member.name) is not None}
     for member in found:
         if member.name in finished:  # by the same config
-            journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
+            journal.claim_workdir(workdir / "members" / member.name, member.config, _FREE)
     plain = experiment.plain(config.to_dict())
     claim = functools.partial(journal.claim_workdir, workdir, plain, free=("rows", "study", "mesh"))
     if finished or (workdir / "config.json").exists():
@@ -200,7 +200,7 @@ def run(
     for some in (trials, lambda config: members(config, workdir)):  # members follow from the trials
         for member in some(config):
             if member.name in finished:  # with another factor they would be others
-                journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
+                journal.claim_workdir(workdir / "members" / member.name, member.config, _FREE)
             if member.name not in finished:
                 built = member.build(workdir, data_dir)
                 claim()

@@ -20,7 +20,7 @@ from videogvt.study.findings import Finished, finished_members
 from videogvt.study.track_run import TrackRun
 from videogvt.train.evaluation import restore_state
 
-Rows = dict[str, np.ndarray]
+_Rows = dict[str, np.ndarray]
 
 
 def noise(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
@@ -61,7 +61,7 @@ CORRUPTIONS: Mapping[str, Callable[[np.ndarray, float, Sequence[int]], np.ndarra
 }
 
 
-def corruption(name: str, level: float) -> Callable[[Rows, Sequence[int]], Rows]:
+def corruption(name: str, level: float) -> Callable[[_Rows, Sequence[int]], _Rows]:
     """What ``jobs.tables.EditedSource`` wants: videos, uint8, spoilt; the same every time.
 
     Raises:
@@ -74,14 +74,14 @@ def corruption(name: str, level: float) -> Callable[[Rows, Sequence[int]], Rows]
     return lambda rows, indices: rows | {"video": CORRUPTIONS[name](rows["video"], level, indices)}
 
 
-FILE = "stress.json"
-LEVELS: Mapping[str, tuple[float, ...]] = {
+_FILE = "stress.json"
+_LEVELS: Mapping[str, tuple[float, ...]] = {
     "noise": (0.05, 0.1, 0.2), "blur": (0.5, 1.0, 2.0), "occlusion": (0.05, 0.1, 0.2),
 }
 """See ``study.stress``; no row has seen spoilt videos."""
 
-BATCH = 32
-Answer = Callable[[np.ndarray], np.ndarray]
+_BATCH = 32
+_Answer = Callable[[np.ndarray], np.ndarray]
 
 
 def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
@@ -91,7 +91,7 @@ def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.Pa
     Of each row the member with the most labels and the first seed is asked; rows that tell no class or see several
     cameras are left out. What is in the file already stays.
     """
-    path = epath.Path(workdir) / FILE
+    path = epath.Path(workdir) / _FILE
     known = json.loads(path.read_text()) if path.exists() else {}
     for row, one in _asked(config, workdir).items():
         facts = {"member": one.member.name, "config_hash": one.numbers["about"]["config_hash"],
@@ -117,18 +117,18 @@ def _measured(one: Finished, workdir: epath.PathLike, data_dir, clips: int) -> d
     rows = source.read(range(clips))
     answer = _answer(run, examples, float(rows["fps"][0]))
     clean, curves = _right(answer, rows, rows["label"]), {}
-    for name, levels in LEVELS.items():
+    for name, levels in _LEVELS.items():
         right = [_right(answer, corruption(name, level)(rows, range(clips)), rows["label"]) for level in levels]
         curves[name] = {"levels": [0.0, *levels], "accuracy": [clean, *right]}
-    batch = np.resize(rows["video"], (BATCH, *rows["video"].shape[1:]))
+    batch = np.resize(rows["video"], (_BATCH, *rows["video"].shape[1:]))
     began = time.perf_counter()
     answer(batch)  # compiled before
-    return {"corruptions": curves, "milliseconds": 1000 * (time.perf_counter() - began) / BATCH,
+    return {"corruptions": curves, "milliseconds": 1000 * (time.perf_counter() - began) / _BATCH,
             "device": jax.devices()[0].device_kind}
 
 
-def _answer(run: Any, examples: Examples, fps: float) -> Answer:
-    """From videos, uint8 (``BATCH``, T, H, W, 3), to the classes that a run names."""
+def _answer(run: Any, examples: Examples, fps: float) -> _Answer:
+    """From videos, uint8 (``_BATCH``, T, H, W, 3), to the classes that a run names."""
     if isinstance(run, TrackRun):
         model, names = run.learn(), tuple(examples.features("test"))
 
@@ -142,18 +142,18 @@ def _answer(run: Any, examples: Examples, fps: float) -> Answer:
     return lambda video: np.asarray(classify(state, examples.see(video, fps))).argmax(-1)
 
 
-def _right(answer: Answer, rows: Mapping[str, np.ndarray], label_N: np.ndarray) -> float:
+def _right(answer: _Answer, rows: Mapping[str, np.ndarray], label_N: np.ndarray) -> float:
     """The accuracy, batch by batch, the last one filled up."""
     found, video_NTHWC = [], rows["video"]
-    for start in range(0, len(video_NTHWC), BATCH):
-        part = video_NTHWC[start : start + BATCH]
-        full = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
+    for start in range(0, len(video_NTHWC), _BATCH):
+        part = video_NTHWC[start : start + _BATCH]
+        full = np.concatenate([part, np.repeat(part[-1:], _BATCH - len(part), axis=0)])
         found.append(answer(full)[: len(part)])
     return float((np.concatenate(found) == label_N).mean())
 
 
 MISTAKES = 6  # clips
-SAMPLES = "media/samples.npz"
+_SAMPLES = "media/samples.npz"
 
 
 def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
@@ -169,7 +169,7 @@ def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.
     if one is None or "prediction" not in one.tables["test"]:
         return
     arrays = _chosen(one, data_dir)
-    folder = epath.Path(workdir) / SAMPLES
+    folder = epath.Path(workdir) / _SAMPLES
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.open("wb") as file:
         np.savez_compressed(file, **(arrays | _attention(one, epath.Path(workdir), data_dir, arrays["index"])))

@@ -37,7 +37,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.train import journal as records
 from videogvt.train.checkpoint import Checkpoints, choose_step, read_numbers, restore_weights
 from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
-from videogvt.train.evaluation import about_run, evaluate
+from videogvt.train.evaluation import about_run, run_evaluators
 from videogvt.train.lock import Stopped, StopSignal, sole_run
 from videogvt.train.program import Program
 from videogvt.train.resume import (
@@ -172,7 +172,7 @@ class _Run:
         if not due:
             return
         self.checkpoints.wait()
-        numbers, media = evaluate(due, state)
+        numbers, media = run_evaluators(due, state)
         if self.plan.best and self.plan.best.split("/")[1] in due and self.plan.best not in numbers:
             raise KeyError(unknown_name("number for Plan.best", self.plan.best, numbers))
         self.journal.write(step, numbers, self.seconds(), self.memory.examples)
@@ -235,7 +235,7 @@ class _Run:
         step = choose_step(self.workdir, "best")
         chosen = state if step == total else restore_weights(self.workdir, step, state)
         final = {name: evaluator for name, evaluator in self.evaluators.items() if evaluator.when.every is None}
-        numbers, media = evaluate(final, chosen, between=self.leave_if_told)
+        numbers, media = run_evaluators(final, chosen, between=self.leave_if_told)
         if numbers:
             self.journal.write(step, numbers, self.seconds(), self.memory.examples)
         records.keep_media(self.workdir, step, media)

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from videogvt.train.state import TrainState
 
-AXES = ("data", "model")
+_AXES = ("data", "model")
 Rules = Sequence[tuple[str, PartitionSpec]]
 
 RULES: Rules = (
@@ -64,7 +64,7 @@ class MeshShape:
                 f"{self} takes {data} x {model} devices and there are {len(devices)}; choose sizes whose product is "
                 f"{len(devices)}, or -1 for one axis."
             )
-        mesh = jax.make_mesh((data, model), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
+        mesh = jax.make_mesh((data, model), _AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
         if any(len({device.process_index for device in row}) > 1 for row in mesh.devices):
             raise ValueError(
                 f"{self} lays {model} devices of different hosts along the model axis, and a host has "

@@ -14,7 +14,7 @@ from scipy import ndimage, signal
 from videogvt.world.digit_images import Sprite
 from videogvt.world.digits import composed
 
-PLACES = 3
+_PLACES = 3
 """Places of the digit in front that are tried in a frame, for each of the two that it could be."""
 
 FOUND = 0.4
@@ -91,7 +91,7 @@ def _lowest(misfit_TYX: np.ndarray) -> list[np.ndarray]:
     """The places (T, 2) of the lowest minima, the lowest first."""
     valley_TYX = misfit_TYX == ndimage.minimum_filter(misfit_TYX, size=(1, 5, 5))
     left_TYX, places = np.where(valley_TYX, misfit_TYX, np.inf), []
-    for _ in range(PLACES):
+    for _ in range(_PLACES):
         places.append(_argmin(left_TYX))
         left_TYX[np.arange(len(left_TYX)), places[-1][:, 0], places[-1][:, 1]] = np.inf
     return places

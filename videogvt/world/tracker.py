@@ -129,8 +129,8 @@ STATISTICS = {
     "mean": lambda x_NT: x_NT.mean(1), "std": lambda x_NT: x_NT.std(1), "min": lambda x_NT: x_NT.min(1),
     "max": lambda x_NT: x_NT.max(1), "first": lambda x_NT: x_NT[:, 0], "last": lambda x_NT: x_NT[:, -1],
 }
-LEAST_FRAMES = 4  # below which acceleration has no second value and a track tells nothing but its absence
-AXES = "xyz"
+_LEAST_FRAMES = 4  # below which acceleration has no second value and a track tells nothing but its absence
+_AXES = "xyz"
 
 
 def track_features(
@@ -152,13 +152,13 @@ def track_features(
         divides by them, for their direction is noise.
     """
     track_NTD = np.asarray(track_NTD, np.float64)
-    if track_NTD.ndim != 3 or track_NTD.shape[1] < LEAST_FRAMES or track_NTD.shape[2] not in (2, 3):
-        raise ValueError(f"Tracks are (N, T, 2) or (N, T, 3) with T of {LEAST_FRAMES} at least; found "
+    if track_NTD.ndim != 3 or track_NTD.shape[1] < _LEAST_FRAMES or track_NTD.shape[2] not in (2, 3):
+        raise ValueError(f"Tracks are (N, T, 2) or (N, T, 3) with T of {_LEAST_FRAMES} at least; found "
                          f"{track_NTD.shape}.")
     if radius_NT is not None and np.shape(radius_NT) != track_NTD.shape[:2]:
         raise ValueError(f"Radii of tracks {track_NTD.shape} are {track_NTD.shape[:2]}; found {np.shape(radius_NT)}.")
     found_NT = np.isfinite(track_NTD).all(-1)
-    told_N = found_NT.sum(1) >= LEAST_FRAMES
+    told_N = found_NT.sum(1) >= _LEAST_FRAMES
     place = _filled(track_NTD, found_NT & told_N[:, None])
     series = _series(place, fps, resolution)
     if radius_NT is not None:
@@ -182,7 +182,7 @@ def _series(place_NTD: np.ndarray, fps: float, resolution: float) -> dict[str, n
     across = np.sqrt(np.maximum((pace * force) ** 2 - along**2, 0.0))
     series = {"speed": speed, "acceleration": force, "curvature": across / np.maximum(pace, resolution * fps) ** 3}
     for name, vector in (("position", place_NTD), ("velocity", velocity), ("acceleration", acceleration)):
-        series |= {f"{name}/{AXES[axis]}": vector[..., axis] for axis in range(vector.shape[-1])}
+        series |= {f"{name}/{_AXES[axis]}": vector[..., axis] for axis in range(vector.shape[-1])}
     return series
 
 

@@ -33,7 +33,7 @@ def below(name, leaves):
 
 
 def tree_of_tokenizer(fields=SMALL_TOKENIZER):
-    return tokenizer_shapes(networks.VideoTokenizer(**frozen(fields)))
+    return tokenizer_shapes(networks.TokenizerNetwork(**frozen(fields)))
 
 
 def tree_of_transformer(side=16, fields=SMALL_TRANSFORMER, vocabulary=32 + CLASSES + 1):
@@ -194,7 +194,7 @@ def test_a_folder_of_pictures_becomes_a_data_set_of_codes(folder, tmp_path, caps
 def test_a_3d_network_begins_as_the_tokenizer(tokenizer, folder):
     """Inflated at the centre, clips in which nothing moves become frame by frame what the pictures do."""
     fields = {**SMALL_TOKENIZER, "conv": "3d", "temporal_downsample": [True, False]}
-    model = networks.VideoTokenizer(**frozen(fields))
+    model = networks.TokenizerNetwork(**frozen(fields))
     random = random_leaves(tokenizer_shapes(model), seed=5)
     tree = unflatten_dict(random, sep="/")
     state = TrainState.create(params={"generator": tree}, opt={}, ema={"generator": tree})

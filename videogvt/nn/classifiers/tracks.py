@@ -8,7 +8,7 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 
-KINDS = ("linear", "boosting")
+TRACK_MODELS = ("linear", "boosting")
 
 
 @dataclasses.dataclass
@@ -35,8 +35,8 @@ class TrackModel:
     least_samples: int = 5
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(unknown_name("kind of track model", self.kind, KINDS))
+        if self.kind not in TRACK_MODELS:
+            raise ValueError(unknown_name("kind of track model", self.kind, TRACK_MODELS))
         self._names, self._told_F, self._classes = (), np.zeros(0, bool), np.zeros(0, np.int64)
         self._classifier = self._regressor = None
 
