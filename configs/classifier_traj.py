@@ -85,7 +85,7 @@ def _rows() -> dict[str, dict]:
         row = {"recipe": "classifier", "batch_size": 4, "controls": controls, "examples": {"input": given},
                "tokenizer": {"run": "traj64", "step": "best"}, "classifier": {"network": network, **fields},
                "optimizer": {"learning_rate": rate, "muon": True, "b1": 0.9, "weight_decay": 0.1}}
-        return row | ({"init_from": {"words": "codebook"}} if given == "codes" else {})
+        return row | ({"init_from": {"token_embeddings": "codebook"}} if given == "codes" else {})
 
     def pixels(network: str, rate: float, muon: bool = False, **fields) -> dict:
         return {"recipe": "classifier", "batch_size": 8, "controls": (), "examples": {"input": "pixels"},
@@ -98,7 +98,7 @@ def _rows() -> dict[str, dict]:
     local = codes("attention_pooling", 1e-3, CONTROLS, queries=2, values=2)  # chosen on validation, with 200 labels
     local["tokenizer"]["run"] = "local64_8x4x4"
     local["examples"]["mirrored"] = True
-    local["init_from"]["words"] = "decoded"  # what is where in its cell only the index of a local code says
+    local["init_from"]["token_embeddings"] = "decoded"  # what is where in its cell only the index of a local code says
     return {
         "codes": codes("attention_pooling", 1e-3, CONTROLS), "linear_probe": codes("linear_probe", 3e-3),
         "mlp": codes("mlp", 1e-3), "code_transformer": codes("code_transformer", 1e-3),

@@ -42,7 +42,7 @@ TOKENIZER = TokenizerNetwork(
 GRID = TOKENIZER.latent_shape((WORLD.num_frames, WORLD.height, WORLD.width))
 N = int(np.prod(GRID))
 
-# Stage 2. A BERT over [class, 64 codes]; its words are the codes, the classes, "no class" and MASK.
+# Stage 2. A BERT over [class, 64 codes]; its tokens are the codes, the classes, "no class" and MASK.
 VOCABULARY = Vocabulary(TOKENIZER.num_codes, len(WORLD.families))
 TRANSFORMER = MaskedTransformer(
     VOCABULARY.size, VOCABULARY.prefix_length + N, layers=2, hidden=64, heads=4, mlp=256, dropout=0.0,

@@ -115,7 +115,7 @@ def test_missing_weights_name_what_to_do(tmp_path, run):
 
 def test_a_judge_starts_from_no_words(tmp_path, data_dir):
     config = variant("classifier_traj", "judge_tiny")
-    config.init_from = {"words": "codebook"}
+    config.init_from = {"token_embeddings": "codebook"}
     with pytest.raises(ValueError, match="the inputs are no codes of a tokenizer. Ask for codes"):
         jobs.build(config, tmp_path, data_dir)
 

@@ -96,7 +96,8 @@ def test_files_of_codes_train_and_what_is_generated_is_decoded_by_their_own_code
 
 def test_a_codec_reads_videos_for_every_task_and_decodes_what_is_made(home, own, clips):
     config = module("maskgvt_traj").get_config("tiny")
-    config.tokenizer.run, config.transformer.codebook_embeddings, config.init_from.words = CODEC, False, "random"
+    config.tokenizer.run, config.transformer.codebook_embeddings = CODEC, False
+    config.init_from.token_embeddings = "random"
     data_dir, workdir = home / "data", home / "videos"
     with pytest.raises(ValueError, match="config.evals.generation decodes"):
         jobs.build(config, workdir, data_dir)
@@ -133,7 +134,7 @@ def test_a_run_knows_its_codec_again(home, own, monkeypatch):
 @pytest.mark.parametrize("keys, message", [
     ({"tasks.names": ("CG", "FP:4")}, "has FP:4, which are given pixels.*config.data has codes alone"),
     ({"transformer.codebook_embeddings": True}, "outside the compiled program.*codebook_embeddings"),
-    ({"init_from.words": "codebook"}, "has no vectors of its codes"),
+    ({"init_from.token_embeddings": "codebook"}, "has no vectors of its codes"),
 ])
 def test_what_codes_alone_are_not_enough_for_says_so(keys, message, home, files):
     config = imported("tiny", home, files, None)

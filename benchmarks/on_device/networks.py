@@ -38,7 +38,8 @@ def tokenizer_recipe(settings: Settings, gan: bool = True) -> TokenizerRecipe:
 
 
 def transformer_recipe(settings: Settings, network: Settings, clip: tuple[int, int, int], classes: int):
-    """How the sections ``transformer``, ``tasks``, ``masking``, ``losses`` and ``optimizer`` train, from random words.
+    """How the sections ``transformer``, ``tasks``, ``masking``, ``losses`` and ``optimizer`` train, from random token
+    embeddings.
 
     Args:
       settings: the sections, ``decoding`` and ``train.steps``.

@@ -25,7 +25,7 @@ def params_of(model, deviation: float = 0.3):
 
 
 def without_codebook(params, words: str, rows_KD):
-    """The parameters of a network that is told nothing, whose word table has what the told one reads."""
+    """The parameters of a network that is told nothing, whose token embeddings have what the told one reads."""
     flat = {path: leaf for path, leaf in flatten_dict(params, sep="/").items() if "codebook" not in path}
     table = np.array(flat[words])
     table[: len(rows_KD)] += rows_KD

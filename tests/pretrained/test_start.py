@@ -16,7 +16,7 @@ from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.pretrained import bundle
-from videogvt.pretrained.start import CodebookWords, Start, code_pictures, look_vectors
+from videogvt.pretrained.start import CodebookEmbeddings, Start, code_pictures, look_vectors
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.checkpoint import Checkpoints
@@ -100,12 +100,12 @@ def test_refusals(images, tmp_path):
         Start(folder, "none")(state_of(recipe("2d", filters=16)))
 
 
-def test_words_of_like_codes_begin_alike():
+def test_embeddings_of_like_codes_begin_alike():
     recipe = masked_recipe(losses={"ema_decay": 0.9}, hidden=64)
     vectors_KD = np.random.default_rng(0).normal(size=(CODES, 4)).astype(np.float32)
     vectors_KD[:2] = (2, -2, 2, 2)
     before = state_of_stage(recipe)
-    after = dataclasses.replace(recipe, start=CodebookWords(vectors_KD)).warm_start(before)
+    after = dataclasses.replace(recipe, start=CodebookEmbeddings(vectors_KD)).warm_start(before)
     path = ("transformer", "BertEmbed_0", "word_embeddings", "embedding")
     old, new, average = (functools.reduce(lambda tree, key: tree[key], path, tree)
                          for tree in (before.params, after.params, after.ema))
@@ -120,7 +120,7 @@ def test_words_of_like_codes_begin_alike():
         jax.tree_util.tree_leaves_with_path(before.params), jax.tree.leaves(after.params)) if (a != b).any()]
     assert len(changed) == 1 and "word_embeddings" in changed[0]
     with pytest.raises(ValueError, match="found no table 'codes' among"):
-        CodebookWords(vectors_KD, table="codes")(before)
+        CodebookEmbeddings(vectors_KD, table="codes")(before)
 
 
 def test_what_ships_is_a_start_like_a_run():

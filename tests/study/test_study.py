@@ -137,7 +137,7 @@ def test_a_study_trains_measures_and_reports(done):
 def test_a_start_in_words_needs_codes(done):
     workdir, config, data_dir = done
     cnn = next(member for member in protocol.members(config) if member.row == "cnn3d")
-    wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"words": "codebook"}})
+    wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"token_embeddings": "codebook"}})
     with pytest.raises(ValueError, match="the inputs are no codes"):
         wrong.build(workdir, data_dir)
     wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"workdir": "runs/x"}})

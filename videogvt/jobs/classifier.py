@@ -24,7 +24,7 @@ from videogvt.train.contracts import Evaluator, Plan, When
 _FIELDS = ("video", "label", "id")
 """What evaluators read, as far as the data have it."""
 
-_WORDS = {"share": 1.0, "deviation": 1.0, "table": "codes"}
+_EMBEDDINGS = {"share": 1.0, "deviation": 1.0, "table": "codes"}
 """Of a table that begins with the vectors of codes: as inputs alone they may be alike."""
 
 
@@ -87,9 +87,9 @@ def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Classi
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
     }
     coder = data.examples.coder if isinstance(data, ExampleData) and data.examples.input == "codes" else None
-    check_keys("init_from", config.get("init_from", {}), ("words",))
+    check_keys("init_from", config.get("init_from", {}), ("token_embeddings",))
     codes_Bthw = data.first_batch["codes"] if coder is not None else None
-    _, words = experiment.words_of(config, coder, codes_Bthw, **_WORDS)
+    _, start = experiment.embeddings_of(config, coder, codes_Bthw, **_EMBEDDINGS)
     if not isinstance(data, ExampleData):
         return ClassifierRecipe(model=make_classifier(config["classifier"], len(classes)), **common)
     examples, section, frozen_params = data.examples, dict(config["classifier"]), {}
@@ -109,5 +109,5 @@ def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Classi
         frozen_params = {"tokenizer": jax.device_get(examples.coder.params)}
     return ClassifierRecipe(
         model=model, field=examples.field, tokenizer=examples.coder.network if latents else None,
-        frozen=frozen_params, start=words, **common,
+        frozen=frozen_params, start=start, **common,
     )

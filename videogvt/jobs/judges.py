@@ -4,7 +4,6 @@ A judge is a classifier of clips that was trained here. It names the classes of 
 network of the tokenizer; the other one is an ImageNet ResNet-50.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import flax.linen as nn
 import jax
 from etils import epath
 
-from videogvt.core.registry import configure, unknown_name
+from videogvt.core.registry import configure, stored_config, unknown_name
 from videogvt.evals.published import DigitReader, EvaluationClassifier
 from videogvt.inputs.digits import NAMES
 from videogvt.nn.classifiers import make_classifier
@@ -53,7 +52,7 @@ def load_trained_judge(
         found = "a run that is not finished" if (workdir / "config.json").exists() else "no run"
         raise FileNotFoundError(f"{section} is to be the trained classifier of {workdir}, which holds {found}. "
                                 f"Train it first: {command} --workdir={workdir}")
-    config = json.loads((workdir / "config.json").read_text())
+    config = stored_config(workdir / "config.json")
     found = config["classifier"].get("network") if config["recipe"] == "classifier" else config["recipe"]
     if found != "judge":
         raise ValueError(f"{section} is {workdir}, which holds a {found}; expected a judge, as {command} "

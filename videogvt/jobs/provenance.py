@@ -16,7 +16,7 @@ from typing import Any
 from etils import epath
 
 from videogvt.core.keys import REQUIRED, Key, Section
-from videogvt.core.registry import refuse_dropped_config
+from videogvt.core.registry import refuse_dropped_config, stored_config
 from videogvt.core.trees import flat
 from videogvt.jobs.schema import schema_of
 from videogvt.train import journal
@@ -58,7 +58,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
     path = epath.Path(workdir) / "config.json"
     if not path.exists():
         return None
-    config = json.loads(path.read_text())
+    config = stored_config(path)
     refuse_dropped_config(config, workdir)
     return config
 

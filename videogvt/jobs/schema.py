@@ -5,13 +5,13 @@ Here stands which object goes with which section, and in which limits numbers ar
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
 from videogvt.core.keys import Key, Limits, Section, check, keys_of
-from videogvt.core.registry import refuse_dropped_config, unknown_name
+from videogvt.core.registry import refuse_dropped_config, refuse_earlier_key, unknown_name
 from videogvt.decode import SAMPLERS, AutoregressiveDecoding
 from videogvt.inputs.images import ImageFolderConfig
 from videogvt.inputs.imports import IMPORTED_LAYOUTS, Cut
@@ -93,7 +93,16 @@ def check_config(config: Config) -> None:
       ValueError: see ``core.keys.check`` and ``core.registry``.
     """
     refuse_dropped_config(config, "The config")
+    for key in _keys(config):
+        refuse_earlier_key(key)
     check(schema_of(config), config)
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys of a config."""
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        yield f"{prefix}{name}"
+        yield from _keys(value, f"{prefix}{name}.")
 
 
 def schema_of(config: Config) -> Section:
@@ -269,9 +278,9 @@ def _sampler(config: Config) -> Section:
 
 
 def _transformer(config: Config) -> dict[str, Section]:
-    words = Key(Literal["random", "codebook"], "random", "what the table of codes begins as")
+    table = Key(Literal["random", "codebook"], "random", "what the token embeddings of codes begin as")
     return _stage(config, "transformer", MaskedTransformer, _sampler(config), "sequence_length", "grid") | {
-        "masking": _section("masking", Masking), "init_from": _start("grow", "inflation", words=words),
+        "masking": _section("masking", Masking), "init_from": _start("grow", "inflation", token_embeddings=table),
     }
 
 
@@ -284,7 +293,7 @@ def _lm(config: Config) -> dict[str, Section]:
 
 def _classifier(config: Config) -> dict[str, Section]:
     sections = _common(config, ClassifierLosses) | {
-        "classifier": _network(_part(config, "classifier"), "config.classifier"), "init_from": _class_words(),
+        "classifier": _network(_part(config, "classifier"), "config.classifier"), "init_from": _class_embeddings(),
         "examples": dataclasses.replace(_examples(), required=False),
     }
     if "examples" in config:  # which are made of clips as they are, maybe with a tokenizer
@@ -299,9 +308,9 @@ def _network(section: Any, path: str) -> Section:
     return Section({"network": Key(Literal[kinds], doc="which network"), **_limited("classifier", fields)})
 
 
-def _class_words() -> Section:
-    words = Key(Literal["random", "codebook", "decoded"], doc="what the table of codes begins as")
-    return Section({"words": words}, required=False)
+def _class_embeddings() -> Section:
+    table = Key(Literal["random", "codebook", "decoded"], doc="what the token embeddings of codes begin as")
+    return Section({"token_embeddings": table}, required=False)
 
 
 def _examples(*without: str) -> Section:
@@ -340,7 +349,7 @@ def _row(row: Any, path: str) -> Section:
             "tokenizer": dataclasses.replace(_coder(), required=False),
             "classifier": _network(_part(row, "classifier"), f"{path}.classifier"),
             "optimizer": _section("optimizer", Adam, "total_steps"),
-            "losses": _section("losses", ClassifierLosses, required=False), "init_from": _class_words(),
+            "losses": _section("losses", ClassifierLosses, required=False), "init_from": _class_embeddings(),
         }
     elif recipe == "tracks":
         keys["track_model"] = _section("track_model", TrackModel, "num_classes", "seed")

@@ -113,11 +113,11 @@ def _check_codes_are_enough(tasks: TaskTable) -> None:
 
 def _masked(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:
     generation = masked_generation(config, *_stage_of(data))
-    config, words = experiment.words_of(config, data.tokenizer)
+    config, embeddings = experiment.embeddings_of(config, data.tokenizer)
     learning = _learning(config, plan, data, generation)
     return TransformerRecipe(
         generation=generation, masking=configure(Masking, "masking", config["masking"]),
-        **{**learning, "start": learning["start"] or words},  # another run's words are better ones
+        **{**learning, "start": learning["start"] or embeddings},  # another run's are better ones
     )
 
 

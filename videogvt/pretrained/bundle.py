@@ -21,7 +21,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from videogvt.core.arrays import Damaged, read_npz
-from videogvt.core.registry import refuse_dropped_config
+from videogvt.core.registry import refuse_dropped_config, with_present_keys
 
 HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
@@ -91,7 +91,7 @@ def _config(folder: pathlib.Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text())
         if {WEIGHTS, GOLDEN} <= config["sha256"].keys():
-            return config
+            return config | ({"run": with_present_keys(config["run"])} if "run" in config else {})
         why = "it has no SHA-256 sums of both files"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"

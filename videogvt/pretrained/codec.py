@@ -140,7 +140,8 @@ class OwnTokenizer:
 
     def embed(self, codes_Bthw) -> np.ndarray:
         """Always an error: what is in a codec is its own."""
-        raise ValueError(f"The codec {self.hash!r} has no vectors of its codes. Set init_from.words = 'random'.")
+        raise ValueError(
+            f"The codec {self.hash!r} has no vectors of its codes. Set init_from.token_embeddings = 'random'.")
 
     def _array(self, made: Any) -> np.ndarray:
         try:

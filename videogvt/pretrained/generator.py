@@ -1,7 +1,6 @@
 """A trained generator in two lines: videos by class, or from the given part of a video."""
 
 import functools
-import json
 import os
 import pathlib
 import warnings
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core.registry import refuse_dropped
+from videogvt.core.registry import refuse_dropped, stored_config
 from videogvt.decode import extend
 from videogvt.models.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.ops.video import as_float
@@ -120,7 +119,7 @@ class VideoGenerator:
                 f"There is no generator {str(source)!r}: expected the directory of a run (with config.json), an "
                 f"exported folder, the name of a shipped generator ({names}), {OTHER_WEIGHTS}."
             )
-        config = json.loads((folder / "config.json").read_text())
+        config = stored_config(folder / "config.json")
         check_kind(config)
         from videogvt.pretrained.runs import generator_of_run  # its checkpoints and data, which a bundle does without
 

@@ -31,7 +31,7 @@ def _float16(path: str, leaf: np.ndarray) -> np.ndarray:
 
 
 def _int8(path: str, leaf: np.ndarray) -> np.ndarray | Eighth:
-    """Kernels by output channel and tables of words by row; a codebook stays, for it says what the codes are."""
+    """Kernels by output channel and token embeddings by row; a codebook stays, for it says what the codes are."""
     if leaf.ndim < 2 or leaf.size < _SMALL or not path.endswith(("kernel", "embedding", "embeddings")):
         return leaf
     axes = tuple(range(leaf.ndim - 1)) if path.endswith("kernel") else (leaf.ndim - 1,)

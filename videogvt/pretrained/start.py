@@ -1,5 +1,5 @@
 """Where a run starts: at the weights of another, of the same networks, of per-frame ones that are inflated, or of a
-transformer of one task that grows into one of many; or at a word table that knows what codes stand for.
+transformer of one task that grows into one of many; or at a token embedding table that knows what codes stand for.
 
 The vector of a code says to the tokenizer's own decoder where in its cell something stands; to a network that learns
 from few labels it does not. Codes that draw much the same in much the same place have pictures that overlap once they
@@ -9,7 +9,6 @@ Nothing here knows what a clip shows; labels have no part in it.
 
 import dataclasses
 import functools
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from etils import epath
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from videogvt.core.registry import refuse_dropped, refuse_dropped_config, unknown_name
+from videogvt.core.registry import refuse_dropped, refuse_dropped_config, stored_config, unknown_name
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.inflation import INFLATIONS, inflate
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
@@ -92,7 +91,7 @@ class Start:
             folder = ships[str(self.workdir)]
         if not is_bundle(folder):
             path = folder / "config.json"
-            refuse_dropped_config(json.loads(path.read_text()) if path.exists() else {}, folder)
+            refuse_dropped_config(stored_config(path) if path.exists() else {}, folder)
             self._check_codes(read_meta(folder, choose_step(folder, self.step)).get("frozen", {}).get("tokenizer"))
             return load_weights(folder, self.step, ("params", "ema"))
         if self.step != "best":
@@ -140,9 +139,9 @@ class Start:
 class Growth:
     """Makes room in a transformer of one task for the tokens that a multi-task vocabulary adds (``models.vocabulary``).
 
-    Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
-    token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
-    token, begins as the class's. The rows of the special tokens that are new stay random.
+    Codes, classes and the unconditional class keep their rows of the token embedding table and of the head's bias, and
+    the mask token takes its row along to the end. Class and codes keep their positions; the position before them, of
+    the task token, begins as the class's. The rows of the special tokens that are new stay random.
 
     Attributes:
       vocabulary: the grown one.
@@ -174,7 +173,7 @@ class Growth:
 
 
 @dataclasses.dataclass(frozen=True)
-class CodebookWords:
+class CodebookEmbeddings:
     """Starts a network's table of codes from what its tokenizer's codes stand for; a recipe's ``start``.
 
     The rows of codes become a random projection of the codes' vectors less their mean, with a part of the random row
@@ -202,8 +201,9 @@ class CodebookWords:
         paths = [jax.tree_util.keystr(path, simple=True, separator="/")
                  for path, _ in jax.tree_util.tree_leaves_with_path(state.params)]
         if not any(f"{self.table}/embedding" in path for path in paths):
-            raise ValueError(f"init_from.words: found no table {self.table!r} among {len(paths)} parameters, such as "
-                             f"{paths[0]}; expected a network that embeds codes. Leave init_from.words out.")
+            raise ValueError(
+                f"init_from.token_embeddings: found no table {self.table!r} among {len(paths)} parameters, such as "
+                f"{paths[0]}; expected a network that embeds codes. Leave init_from.token_embeddings out.")
         fill = functools.partial(jax.tree_util.tree_map_with_path, self._filled)
         return state.replace(params=fill(state.params), ema=fill(state.ema))
 

@@ -57,7 +57,7 @@ class ClassifierRecipe:
       field: of the batch that it sees: "video", in [0, 1], or "codes".
       tokenizer: looks up the latents of codes, where the network sees those; None where it sees what ``field`` says.
       frozen: {"tokenizer": its parameters} where there is one.
-      start: fills in weights before the first step, such as a ``start.CodebookWords``; None for random ones.
+      start: fills in weights before the first step, such as a ``start.CodebookEmbeddings``; None for random ones.
     """
 
     model: nn.Module

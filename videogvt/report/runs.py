@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.registry import stored_config
 from videogvt.train import journal
 
 Arrays = dict[str, np.ndarray]
@@ -93,7 +94,7 @@ def read_run(workdir: pathlib.Path | str) -> Run:
         files.setdefault(path.parent.name, {})[path.stem] = read_texts(path)
     environment = workdir / "environment.json"
     return Run(
-        workdir=workdir, config=json.loads((workdir / "config.json").read_text()),
+        workdir=workdir, config=stored_config(workdir / "config.json"),
         environment=json.loads(environment.read_text()) if environment.exists() else {},
         rows=journal.read_rows(workdir), about=about, numbers=final, files=files,
     )

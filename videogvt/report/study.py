@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from videogvt.core.registry import stored_config
 from videogvt.ops.quality import calibration, coverage
 from videogvt.report import page, study_figures
 from videogvt.report.grids import as_text
@@ -46,7 +47,7 @@ def write_study_report(workdir: pathlib.Path | str) -> Report:
     found = journal.read_eval(workdir)
     if found is None:
         raise FileNotFoundError(f"{workdir} holds no study with an eval.json; train it first.")
-    config = ConfigDict(json.loads((workdir / "config.json").read_text()))
+    config = ConfigDict(stored_config(workdir / "config.json"))
     about = found.pop("about")
     path = page.write_page(workdir / "report.html", study_page(workdir, config, found, about))
     tables = [f"{split}\n{as_text(*study_table(found, about, split))}"

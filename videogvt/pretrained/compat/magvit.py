@@ -198,17 +198,17 @@ def _count(shapes: Shapes, name: str, most: int) -> int:
 
 def _transformer_fields(path: pathlib.Path, shapes: Shapes) -> tuple[dict[str, Any], Vocabulary]:
     """Fields of ``nn.transformer.MaskedTransformer`` that a tree's shapes tell, and its vocabulary."""
-    words, hidden = _known(path, shapes, "BertEmbed_0/word_embeddings/embedding", 2)
+    tokens, hidden = _known(path, shapes, "BertEmbed_0/word_embeddings/embedding", 2)
     length = _known(path, shapes, "BertEmbed_0/position_embeddings/embedding", 2)[0]
     heads = _known(path, shapes, "BertLayer_0/BertAttention_0/self_attention/query/kernel", 3)[1]
     mlp = _known(path, shapes, "BertLayer_0/BertMlp_0/intermediate_output/kernel", 2)[1]
-    prefix, codes = length - int(np.prod(GRID)), CODES[words > CODES[1]]
+    prefix, codes = length - int(np.prod(GRID)), CODES[tokens > CODES[1]]
     special = {1: 2, 2: 17}.get(prefix)
-    if special is None or words < codes + special:
-        raise ValueError(f"{path} holds no transformer of MAGVIT's: {length} places and {words} words are those of no "
-                         f"prefix, grid {GRID} and vocabulary of its.")
+    if special is None or tokens < codes + special:
+        raise ValueError(f"{path} holds no transformer of MAGVIT's: {length} places and {tokens} tokens are those of "
+                         f"no prefix, grid {GRID} and vocabulary of its.")
     fields = {"layers": _count(shapes, "BertLayer_{}/BertMlp_0/layer_output/bias", MOST_LAYERS), "hidden": hidden,
               "heads": heads, "mlp": mlp}
     if "BertEmbed_0/segment_embeddings/embedding" in shapes:
         fields["segment_embeddings"] = True
-    return fields, Vocabulary(codes, words - codes - special, multitask=prefix == 2)
+    return fields, Vocabulary(codes, tokens - codes - special, multitask=prefix == 2)
