@@ -182,7 +182,7 @@ def table_of_predictions(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], 
     for row in rows:
         found = row["predicted"]
         errors = (f"{found[f'{task}/track_error_px']:.2f}" + "*" * (found[f"{task}/margin_px"] > 0) for task in tasks)
-        lines.append([row["name"], *errors, f"{found.get('error_vs_trivial', float('nan')):.2f}"])
+        lines.append([row["name"], *errors, f"{found.get('error_vs_baseline', float('nan')):.2f}"])
     return ["sampler", *tasks, "error over the best baseline's, mean"], lines
 
 

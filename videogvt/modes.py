@@ -156,7 +156,7 @@ def import_data(config: ConfigDict, workdir: str | None, data_dir: str | None) -
 
 def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Writes the codes of all clips of the config's data set, by the run's tokenizer, as a data set and as text."""
-    from videogvt.evals.trivial import spread_over
+    from videogvt.evals.baselines import spread_over
     from videogvt.jobs.experiment import default_workdir, open_for_evaluation
     from videogvt.jobs.provenance import check_network
     from videogvt.pretrained import VideoTokenizer

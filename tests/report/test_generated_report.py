@@ -73,7 +73,7 @@ def test_page_shows_everything(report):
 def test_verdict_is_the_first_thing_said(report):
     assert "maskgvt_traj: It generates" in report.text
     assert "100.0% of 30 clips show exactly one persistent object" in report.text and "by chance" in report.text
-    assert "It beats the trivial answer in 5 of 5 tasks." in report.text
+    assert "It beats the baseline in 5 of 5 tasks." in report.text
     assert "real clips" in report.text and "constant velocity, px" in report.text
 
 
@@ -165,9 +165,9 @@ def test_a_run_with_published_figures_alone_has_a_report(tmp_path):
 
 
 def test_predictions_that_lose_are_named():
-    lost = {"": {"tasks_beating_trivial": 1.0, "tasks": 2.0}, "FP": {"error_vs_trivial": 0.5, "frames": 3.0},
-            "OPC": {"error_vs_trivial": 1.5, "frames": 3.0}}
-    assert prediction.sentence(lost) == "It beats the trivial answer in 1 of 2 tasks; not in OPC."
+    lost = {"": {"tasks_beating_baselines": 1.0, "tasks": 2.0}, "FP": {"error_vs_baseline": 0.5, "frames": 3.0},
+            "OPC": {"error_vs_baseline": 1.5, "frames": 3.0}}
+    assert prediction.sentence(lost) == "It beats the baseline in 1 of 2 tasks; not in OPC."
 
 
 def test_decoding_table_by_hand():

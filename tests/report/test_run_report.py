@@ -88,7 +88,7 @@ def test_page_is_self_contained_and_small(finished):
 
 def test_page_says_what_was_found(finished):
     html = finished.page.read_text()
-    assert "It beats the trivial answers and meets 4 of 7 marks" in html
+    assert "It beats the baselines and meets 4 of 7 marks" in html
     assert "Missed: median track error at most 0.5 px (0.70 px); one code for at least 99.9 %" in html
     assert "seed 3, commit abc123" in html and "Trained for 1.5 minutes on 80 clips" in html
     assert "Adversarial loss off, perceptual loss off" in html and "split 0123456789ab" in html
@@ -100,7 +100,7 @@ def test_page_says_what_was_found(finished):
 
 
 def test_text_holds_the_verdict_and_the_tables(finished):
-    assert "vqvae_traj-tiny: It beats the trivial answers" in finished.text
+    assert "vqvae_traj-tiny: It beats the baselines" in finished.text
     assert "\ntest\n" in finished.text and "\nood\n" in finished.text and "\nvalidation\n" not in finished.text
     assert finished.text.endswith(f"Report: {finished.page}")
 

@@ -33,10 +33,10 @@ def test_each_mark_can_be_missed_alone(figure, value):
     assert "meets 9 of 10 marks" in verdict.sentence and "Missed: " in verdict.sentence
 
 
-def test_a_tokenizer_below_a_trivial_answer_is_said_to_be():
+def test_a_tokenizer_below_a_baseline_is_said_to_be():
     verdict = reconstruction_verdict(
         {"": {**GOOD, "psnr": 26.0}, "background": BACKGROUND, "untrained": {"psnr": 20.0}})
-    assert not verdict.good and verdict.sentence.startswith("It does not beat the trivial answers (all background)")
+    assert not verdict.good and verdict.sentence.startswith("It does not beat the baselines (all background)")
 
 
 def test_without_truth_only_the_marks_that_apply_are_checked():
@@ -44,7 +44,7 @@ def test_without_truth_only_the_marks_that_apply_are_checked():
     grid = {"": {"clips": 10.0, "psnr": 30.0}, "background": {"psnr": 20.0}, "mean_frame": {"psnr": 25.0}}
     verdict = reconstruction_verdict(grid)
     assert verdict.good and verdict.marks == ()
-    assert verdict.sentence == ("It beats the trivial answers: on 10 clips of test, at 30.0 dB PSNR against 25.0 dB of "
+    assert verdict.sentence == ("It beats the baselines: on 10 clips of test, at 30.0 dB PSNR against 25.0 dB of "
                                 "the clip's mean frame.")
     assert not reconstruction_verdict(grid | {"mean_frame": {"psnr": 31.0}}).good
     codes = {name: value for name, value in CODES.items() if name != "empty_share"}  # there are no blank cells

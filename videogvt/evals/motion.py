@@ -9,10 +9,10 @@ import dataclasses
 
 import numpy as np
 
-from videogvt.evals import trivial
+from videogvt.evals import baselines
+from videogvt.evals.baselines import name_families
 from videogvt.evals.looks import look_columns
 from videogvt.evals.rows import Columns
-from videogvt.evals.trivial import name_families
 from videogvt.inputs.sources import ClipSource
 from videogvt.world import oracle, tracker
 
@@ -43,7 +43,7 @@ def motionless_background(video_BTHWC: np.ndarray) -> np.ndarray:
     """What stands still behind the object, uint8, broadcasting to the clips.
 
     Of a plain scene, one whose border has the border's median colour in nine of ten pixels, it is that colour: a stain
-    that never moves is then an object too. Of any other scene it is the still picture of ``trivial.background``.
+    that never moves is then an object too. Of any other scene it is the still picture of ``baselines.background``.
     """
     colour_B111C = tracker.border_colour(video_BTHWC)
     edges = (video_BTHWC[:, :, 0], video_BTHWC[:, :, -1], video_BTHWC[:, :, :, 0], video_BTHWC[:, :, :, -1])
@@ -52,7 +52,7 @@ def motionless_background(video_BTHWC: np.ndarray) -> np.ndarray:
     busy_B = near_BTX.mean(axis=(1, 2)) < 0.9
     still = np.broadcast_to(colour_B111C, (len(video_BTHWC), 1, *video_BTHWC.shape[2:])).copy()
     if busy_B.any():
-        still[busy_B] = trivial.background(video_BTHWC[busy_B])[:, :1]
+        still[busy_B] = baselines.background(video_BTHWC[busy_B])[:, :1]
     return still
 
 
@@ -268,7 +268,7 @@ def spread_px(track_BT2: np.ndarray, shape_alone: bool = False) -> float:
 
 
 def mean_tracks(training: Training) -> tuple[Columns, np.ndarray]:
-    """The trivial answer: for every class the mean of its training tracks, twice, and the labels."""
+    """The baseline: for every class the mean of its training tracks, twice, and the labels."""
     labels = np.unique(training.label_N)
     of_class = [{name: column[training.label_N == label] for name, column in training.columns.items()}
                 for label in labels]

@@ -1,4 +1,4 @@
-"""Final numbers as tables: a column for the run and for every trivial answer, a line for each figure."""
+"""Final numbers as tables: a column for the run and for every baseline, a line for each figure."""
 
 from collections.abc import Mapping, Sequence
 

@@ -14,6 +14,24 @@ from videogvt.train import journal
 Arrays = dict[str, np.ndarray]
 Grid = dict[str, dict[str, float]]
 
+RENAMED_FIGURES = {
+    "tasks_beating_trivial": "tasks_beating_baselines", "error_vs_trivial": "error_vs_baseline",
+    "rivals_beaten": "baselines_beaten",
+}
+"""Earlier and present names of figures, with which ranges (``..._low``, ``..._high``) go, and of columns of tables."""
+
+
+def present_figure(name: str) -> str:
+    """The present name of a figure, full or not; the same where it was not renamed."""
+    row, slash, figure = name.rpartition("/")
+    ending = next((ending for ending in ("_low", "_high") if figure.endswith(ending)), "")
+    figure = figure.removesuffix(ending)
+    return f"{row}{slash}{RENAMED_FIGURES.get(figure, figure)}{ending}"
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {present_figure(name): value for name, value in values.items()}
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -77,8 +95,8 @@ def read_texts(path: pathlib.Path) -> Arrays:
         arrays = read_npz(path)
     except Damaged as error:
         raise ValueError(f"{path} is damaged: {error}. Evaluate the run again: --mode=eval.") from error
-    return arrays | {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
-                     if array.dtype.kind == "S"}
+    return _present(arrays | {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
+                              if array.dtype.kind == "S"})
 
 
 def read_run(workdir: pathlib.Path | str) -> Run:
@@ -96,5 +114,5 @@ def read_run(workdir: pathlib.Path | str) -> Run:
     return Run(
         workdir=workdir, config=stored_config(workdir / "config.json"),
         environment=json.loads(environment.read_text()) if environment.exists() else {},
-        rows=journal.read_rows(workdir), about=about, numbers=final, files=files,
+        rows=[*map(_present, journal.read_rows(workdir))], about=about, numbers=_present(final), files=files,
     )

@@ -1,4 +1,4 @@
-"""The verdict on a tokenizer, in a sentence and by rule, from its figures and those of the trivial answers."""
+"""The verdict on a tokenizer, in a sentence and by rule, from its figures and those of the baselines."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ MARKS = (
 """There is none for the codes used and their perplexity over all positions: both grow when cells that show nothing get
 many codes, which are the harder to model."""
 
-_ANSWERS = ("background", "mean_frame", "nearest_clip", "untrained")
+_BASELINES = ("background", "mean_frame", "nearest_clip", "untrained")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Verdict:
     """What the figures say.
 
     Attributes:
-      good: whether every mark that applies is met and the trivial answers are beaten.
+      good: whether every mark that applies is met and the baselines are beaten.
       sentence: in words.
       marks: (text, value, whether met) of every mark that applies.
     """
@@ -67,21 +67,21 @@ def reconstruction_verdict(grid: _Grid, split: str = "test") -> Verdict:
     """The verdict on the figures of one split: ``grid[row][figure]``, row "" being the tokenizer, row "modelability"
     what was found about its codes.
 
-    The rule: it beats the trivial answers if its PSNR is above each of theirs and, where objects are tracked, it finds
+    The rule: it beats the baselines if its PSNR is above each of theirs and, where objects are tracked, it finds
     the object in more frames than any of them. Then every mark whose figures are there is checked.
     """
-    own, answers = grid[""], {name: grid[name] for name in _ANSWERS if name in grid}
-    lost = [name for name, figures in answers.items() if not _beats(own, figures)]
+    own, others = grid[""], {name: grid[name] for name in _BASELINES if name in grid}
+    lost = [name for name, figures in others.items() if not _beats(own, figures)]
     marks = tuple(checked(mark, grid) for mark in MARKS if _applies(mark, grid))
     missed = [f"{text} ({value})" for text, value, met in marks if not met]
     facts = _facts(grid, split)
     if lost:
-        sentence = f"It does not beat the trivial answers ({', '.join(map(plain_name, lost))}): {facts}."
+        sentence = f"It does not beat the baselines ({', '.join(map(plain_name, lost))}): {facts}."
     elif missed:
-        sentence = f"It beats the trivial answers and meets {len(marks) - len(missed)} of {len(marks)} marks: {facts}. "
+        sentence = f"It beats the baselines and meets {len(marks) - len(missed)} of {len(marks)} marks: {facts}. "
         sentence += f"Missed: {'; '.join(missed)}."
     elif not marks:
-        sentence = f"It beats the trivial answers: {facts}."
+        sentence = f"It beats the baselines: {facts}."
     else:
         met = f"All {len(marks)} marks are met" if len(marks) > 1 else "The only mark is met"
         sentence = f"It keeps what matters in the video: {facts}. {met}."

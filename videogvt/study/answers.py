@@ -14,9 +14,9 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.evals import trivial
+from videogvt.evals import baselines
+from videogvt.evals.baselines import extrapolated
 from videogvt.evals.classification import Target
-from videogvt.evals.trivial import extrapolated
 from videogvt.jobs.classifier import examples_of
 from videogvt.jobs.examples import Examples
 from videogvt.ops.video import as_bytes
@@ -126,7 +126,7 @@ def _truth(rows: _Rows, target: Target) -> np.ndarray:
 def _points(rows: _Rows, target: Target, changed: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Points (B, T, 3) as tracked in changed videos, and where they are found (B, T)."""
     videos = [rows["video"], *np.moveaxis(rows["views"], 1, 0)] if target.views > 1 else [rows["video"]]
-    tracks = [track(changed(video), trivial.background(video)[:, :1]) for video in videos]
+    tracks = [track(changed(video), baselines.background(video)[:, :1]) for video in videos]
     found_BT = np.logical_and.reduce([one.found_T for one in tracks])
     if target.axes == 2:
         radius_BT = np.sqrt(tracks[0].area_T / np.pi)

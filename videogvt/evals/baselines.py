@@ -8,7 +8,7 @@ What PSNR cannot see: whether the object is there, where it is, and whether it s
 Positions are pixels, x right and y down, pixel centres at integers. An object is what differs from the background by at
 least 0.15; the background is the original's own (``background``), for an answer as for the original.
 
-Trivial answers to where an object is while it cannot be seen, from its track where it can.
+Baselines to where an object is while it cannot be seen, from its track where it can.
 
 ``given_BT`` tells in which frames of a track (B, T, 2) the position is known; no answer looks at the others. A
 polynomial may leave the picture: ``clamped`` puts it back, since the object never leaves it.
@@ -23,7 +23,7 @@ import numpy as np
 
 from videogvt.world import oracle, tracker
 
-Answer = Callable[[np.ndarray], np.ndarray]
+Baseline = Callable[[np.ndarray], np.ndarray]
 
 
 class TrainingClips(Protocol):
