@@ -1,4 +1,4 @@
-"""The project keeps its own rules: lint, floors, installable README commands, links that lead somewhere."""
+"""The project keeps its own rules: lint, layers, installable README commands, links that lead somewhere."""
 
 import pathlib
 import re

@@ -147,7 +147,7 @@ def test_published_figures_stand_beside_those_of_real_clips():
     assert generation.applies(alone) and generation.generation_verdict(alone).sentence == said
     headings, lines = generation.table(alone)
     assert headings == ["", "generated", "real clips"]
-    assert lines[0] == ["FVD (real clips: the floor)", "159.0", "12.5"] and lines[2][1:] == ["100", "50"]
+    assert lines[0] == ["FVD (real clips: the control)", "159.0", "12.5"] and lines[2][1:] == ["100", "50"]
 
 
 def test_a_run_with_published_figures_alone_has_a_report(tmp_path):

@@ -24,7 +24,7 @@ def count(name):
 
 def test_the_default_is_three_rows_and_the_oracle_with_controls_for_codes():
     found, kinds = count("default")
-    assert kinds == {True: 3 * 2 * 3 + 1, False: (3 + 2 * 2) * 3}  # floors with every number of labels
+    assert kinds == {True: 3 * 2 * 3 + 1, False: (3 + 2 * 2) * 3}  # controls to beat with every number of labels
     assert [member.name for member in found if member.row == "oracle"] == ["oracle-0-seed0"]
     assert not any(member.config["examples"]["also"] for member in found)
     assert {(member.control is None, *member.config["examples"]["also"]) for member in count("all")[0]} == {

@@ -2,8 +2,8 @@
 
 Every row is measured alike: the generator's clips; ``copy``, the last given frame over and over; ``constant_velocity``,
 the true digits carried on and reflected (it knows all but who is in front); ``other_pair``, another clip of the split,
-the floor; the clips ``reconstructed`` by the tokenizer, the ceiling; and the ``real`` ones, which show what the measure
-itself makes of truth. How things are counted stands in ``digit_figures``.
+the control; the clips ``reconstructed`` by the tokenizer, the ceiling; and the ``real`` ones, which show what the
+measure itself makes of truth. How things are counted stands in ``digit_figures``.
 """
 
 import dataclasses

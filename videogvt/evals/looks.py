@@ -60,7 +60,7 @@ def distances(table: Columns, others: Columns) -> dict[str, float]:
 
     ``hue_distance_deg`` (around the circle), ``radius_distance_px``, ``place_distance_px`` (of the clips' mean places,
     the mean of x and y) and ``speed_distance_px``; of clips that have the measure. Two halves of real clips are not 0
-    apart: that is the floor.
+    apart: that is the control.
     """
     places = [np.nanmean(_tracked(part), axis=1) for part in (table, others)]
     numbers = {

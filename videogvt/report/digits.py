@@ -20,7 +20,7 @@ _NOTE = (
     "frames and both digits; a digit that is not found counts as half the picture's diagonal. Right: which digit it "
     "is, as a classifier of single digits reads it in the last frames where the true ones do not overlap; pairs are "
     "clips with both right. In front: whether the true digit is, where they overlap and the order can be told; half is "
-    "chance where no given frame shows it. Constant velocity knows all but the order; another clip is the floor, the "
+    "chance where no given frame shows it. Constant velocity knows all but the order; another clip is the control, the "
     "clips reconstructed by the tokenizer the ceiling, and the real ones show what the measure makes of truth."
 )
 

@@ -20,7 +20,7 @@ FIGURES = {
     "oracle_agreement": ("class named by the oracle", "{:.1%}"),
     "oracle_agreement_least": ("the same, in the worst class", "{:.1%}"),
     "judge_agreement": ("class named by the classifier", "{:.1%}"),
-    "frechet_traj": ("frechet_traj (real clips: the floor)", "{:.4g}"),
+    "frechet_traj": ("frechet_traj (real clips: the control)", "{:.4g}"),
     "fit_residual_px": ("misfit of the claimed family, px", "{:.3f}"),
     "acceleration_px": ("acceleration, px a frame²", "{:.3f}"),
     "jerk_px": ("jerk, px a frame³", "{:.3f}"),
@@ -40,7 +40,7 @@ FIGURES = {
     "nearest_train_px": ("distance to the nearest training track, px", "{:.2f}"),
     "memory_vs_real": ("the same, against real", "{:.2f}"),
     "clips": ("clips", "{:,.0f}"),
-    "fvd": ("FVD (real clips: the floor)", "{:.1f}"),
+    "fvd": ("FVD (real clips: the control)", "{:.1f}"),
     "fvd_std": ("its deviation over folds", "{:.1f}"),
     "fvd_clips": ("clips of a fold of the FVD", "{:,.0f}"),
     "inception_score": ("Inception Score", "{:.2f}"),
@@ -52,7 +52,7 @@ _NOTE = (
     "training clip of the class in the same place. Medians of clips: misfit, acceleration, jerk, changes, distance to "
     "training. Without a track a clip is named by nobody, is not plausible, adds nothing to the spread, its misfit is "
     "half the picture's diagonal; its hue drifts by 180 degrees. Distances of distributions (Wasserstein-1) are to "
-    "other real clips than those of the column 'real clips', which is the floor. Speed and radius are as in training "
+    "other real clips than those of the column 'real clips', which is the control. Speed and radius are as in training "
     "between the 1st and the 99th percentile of the training clips of the class. frechet_traj is a Fréchet distance on "
     "our own classifier's features, no FVD."
 )
@@ -201,7 +201,7 @@ def _protocol(facts: Mapping[str, Any]) -> str:
     same = "" if (facts["folds"], facts["fold_clips"]) == PUBLISHED_FOLDS else (
         f" Published figures have {folds} folds of {clips:,} clips; of other numbers they do not compare.")
     return (f"{networks}. {facts['folds']} folds of {facts['fold_clips']:,} clips, of the classes of as many training "
-            f"clips and against these; the floor is between training clips that differ.{same}")
+            f"clips and against these; the control is between training clips that differ.{same}")
 
 
 def _samples(samples: Arrays) -> Iterator[str]:

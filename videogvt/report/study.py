@@ -179,7 +179,7 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
         if group["control"] is None:
             continue
         row = group["row"]
-        control = about.get("controls", {}).get(group["control"], {"lands": "floor", "text": group["control"]})
+        control = about.get("controls", {}).get(group["control"], {"lands": "below", "text": group["control"]})
         figures = {name: numbers.get(f"test/{row}+{group['control']}/{group['labels']}/{name}")
                    for name in ("accuracy", "accuracy_low", "accuracy_high")}
         own, low = (numbers[f"test/{row}/{group['labels']}/accuracy{end}"] for end in ("", "_low"))

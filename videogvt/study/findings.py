@@ -185,7 +185,7 @@ def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[i
 
 def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
     """Of all rows, beside chance and their controls. With fewer labels than the most a row may have learned nothing
-    yet, or no more than its floor; below chance it must not be."""
+    yet, or no more than its control; below chance it must not be."""
     broken, most = [], max((labels for _, _, labels in tests), default=0)
     for (row, control, labels), own in tests.items():
         if control is None:

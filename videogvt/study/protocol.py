@@ -2,10 +2,10 @@
 
 A *row* is a way to classify. Every row learns from the same clips, for the same number of passes over them, with the
 same seeds; its *controls* (``study.controls``) learn with something taken away: those that must land on chance from the
-largest number of labels, floors from every number. Each row, number of labels and seed is a *member* with a directory
-of its own, which ``experiment`` or ``study.track_run`` trains. A member that is finished is left as it is, so that a
-study goes on where it was stopped. The oracle is a row of a single member, which learns from no label. Rows are also
-asked about the test splits of ``study.also``, other worlds.
+largest number of labels, those that a row must beat from every number. Each row, number of labels and seed is a
+*member* with a directory of its own, which ``experiment`` or ``study.track_run`` trains. A member that is finished is
+left as it is, so that a study goes on where it was stopped. The oracle is a row of a single member, which learns from
+no label. Rows are also asked about the test splits of ``study.also``, other worlds.
 
 Where there are ``study.rates``, every row that learns first tries them, as factors of its learning rate (of the linear
 model of tracks: of its penalty), on ``study.rate_labels`` clips of the first seed. These *trials* are measured on
@@ -153,7 +153,7 @@ def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[M
         found += [_member(plain, row, control, labels, epochs, seed, factor, also=())
                   for control in section["controls"]
                   for labels, epochs in zip(study["labels"], study["epochs"], strict=True)
-                  if CONTROLS[control].lands == "floor" or labels == max(study["labels"]) for seed in seeds]
+                  if CONTROLS[control].lands == "below" or labels == max(study["labels"]) for seed in seeds]
     return found
 
 
