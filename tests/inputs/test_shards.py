@@ -1,4 +1,4 @@
-"""Shards: the plan covers every example once; records are TFDS's, the same every time, and checked at the door."""
+"""Shards: the plan covers every example once; records are TFDS's, the same every time, and checked as they come in."""
 
 import numpy as np
 import pytest

@@ -325,7 +325,7 @@ def test_without_pyav_the_extra_is_named(monkeypatch, ucf):
 
 def test_the_tfds_command_line_builds_a_folder(ucf, tmp_path):
     config = json.dumps({"folder": str(ucf), "num_frames": 4, "max_unreadable": 0.2, "shares": [["train", 1.0]]})
-    door = pathlib.Path(__file__).parents[2] / "data" / "videos"
-    tfds_build = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main", "build", str(door)]
+    entry_point = pathlib.Path(__file__).parents[2] / "data" / "videos"
+    tfds_build = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main", "build", str(entry_point)]
     subprocess.run([*tfds_build, "--config", config, "--data_dir", str(tmp_path)], check=True)
     assert len(list(tmp_path.glob("videos/in-4x64x64-*/1.1.0/dataset_info.json"))) == 1

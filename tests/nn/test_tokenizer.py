@@ -44,7 +44,7 @@ def loss(model, params, video):
 
 @pytest.fixture(scope="module", params=sorted(VARIANTS))
 def case(request):
-    """A model, its parameters, a video, and the outcome of all its doors and of a training pass."""
+    """A model, its parameters, a video, and the outcome of all its methods and of a training pass."""
     model = TokenizerNetwork(**SMALL, **VARIANTS[request.param])
     video = random_video(SHAPE)
     params = random_params(model, SHAPE)
@@ -58,22 +58,22 @@ def case(request):
         codes = call(video, method="codes")
         latents = call(codes, method="embed")
         pixels = call(call(latents, method="decode_features"), method="decode_pixels")
-        doors = {"codes": codes, "latents": latents, "video": call(codes, method="video"), "staged": pixels}
-        return recon, quantized, doors, jax.grad(lambda p: loss(model, p, video)[0])(params)
+        methods = {"codes": codes, "latents": latents, "video": call(codes, method="video"), "staged": pixels}
+        return recon, quantized, methods, jax.grad(lambda p: loss(model, p, video)[0])(params)
 
     return model, params, video, run(params, video)
 
 
 def test_doors_agree_with_each_other(case):
-    model, _, video, (recon, quantized, doors, _) = case
+    model, _, video, (recon, quantized, methods, _) = case
     grid = model.latent_shape(SHAPE[1:4])
     assert recon.shape == video.shape
-    assert doors["codes"].shape == (2, *grid) and doors["codes"].dtype == jnp.int32
-    assert doors["codes"].min() >= 0 and doors["codes"].max() < model.num_codes == quantized.stats["usage"].size
-    np.testing.assert_array_equal(doors["codes"], quantized.codes_Bthw)
-    np.testing.assert_array_equal(doors["latents"], quantized.latents_BthwD)
-    np.testing.assert_allclose(doors["video"], jnp.clip(recon, 0, 1), atol=1e-5)
-    np.testing.assert_allclose(doors["staged"], recon, atol=1e-5)
+    assert methods["codes"].shape == (2, *grid) and methods["codes"].dtype == jnp.int32
+    assert methods["codes"].min() >= 0 and methods["codes"].max() < model.num_codes == quantized.stats["usage"].size
+    np.testing.assert_array_equal(methods["codes"], quantized.codes_Bthw)
+    np.testing.assert_array_equal(methods["latents"], quantized.latents_BthwD)
+    np.testing.assert_allclose(methods["video"], jnp.clip(recon, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(methods["staged"], recon, atol=1e-5)
 
 
 def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(case):

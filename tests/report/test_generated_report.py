@@ -101,14 +101,14 @@ def grid(**own: float) -> dict[str, dict[str, float]]:
 
 def test_verdict_by_rule():
     good = generation.generation_verdict(grid())
-    assert good.good and len(good.marks) == 5
+    assert good.good and len(good.targets) == 5
     assert good.sentence.startswith("It generates what it is asked for: 95.0% of")
-    assert good.sentence.endswith("All 5 marks are met.")
+    assert good.sentence.endswith("All 5 targets are met.")
     short = generation.generation_verdict(grid(one_object_share=0.75))
     assert not short.good and "Missed: exactly one persistent object in at least 80% of clips (75.0%)" in short.sentence
     for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_least": 0.3}):
         verdict = generation.generation_verdict(grid(**missed))
-        assert not verdict.good and sum(not met for _, _, met in verdict.marks) == 1
+        assert not verdict.good and sum(not met for _, _, met in verdict.targets) == 1
     poor = generation.generation_verdict(grid(oracle_agreement=0.2))
     assert "no more of the class asked for than chance" in poor.sentence
 
@@ -118,17 +118,17 @@ def test_marks_against_codes_drawn_independently_and_reconstructed_clips():
     table["independent"] = {"one_object_share": 0.4, "oracle_agreement": 0.3}
     table["reconstructed"] = {"oracle_agreement": 0.9, "hue_drift_deg": 4.0, "radius_drift": 0.03}
     good = generation.generation_verdict(table)
-    assert good.good and len(good.marks) == 9
+    assert good.good and len(good.targets) == 9
     for row, figure, value in (("independent", "one_object_share", 0.5), ("independent", "oracle_agreement", 0.36),
                                ("reconstructed", "hue_drift_deg", 2.9), ("reconstructed", "radius_drift", 0.02)):
         worse = {name: dict(numbers) for name, numbers in table.items()}
         worse[row][figure] = value
-        assert sum(not met for _, _, met in generation.generation_verdict(worse).marks) == 1, figure
+        assert sum(not met for _, _, met in generation.generation_verdict(worse).targets) == 1, figure
     table["reconstructed"]["hue_drift_deg"] = table[""]["hue_drift_deg"] = 180.0  # grey balls keep no hue
-    missed = [text for text, _, met in generation.generation_verdict(table).marks if not met]
+    missed = [text for text, _, met in generation.generation_verdict(table).targets if not met]
     assert missed[0].startswith("hue within a clip")
     table[""]["one_object_share"] = table["independent"]["one_object_share"] = 0.0  # no more than nothing
-    missed = [text for text, _, met in generation.generation_verdict(table).marks if not met]
+    missed = [text for text, _, met in generation.generation_verdict(table).targets if not met]
     assert sum("persistent object" in text for text in missed) == 2
 
 
@@ -142,7 +142,7 @@ def test_published_figures_stand_beside_those_of_real_clips():
     with_rule = grid(**SCORES)
     with_rule["real"] |= real
     judged = generation.generation_verdict(with_rule)
-    assert judged.good and judged.sentence.endswith(f"All 5 marks are met. {said}")
+    assert judged.good and judged.sentence.endswith(f"All 5 targets are met. {said}")
     alone = {"": SCORES, "real": real}
     assert generation.applies(alone) and generation.generation_verdict(alone).sentence == said
     headings, lines = generation.table(alone)

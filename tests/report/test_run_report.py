@@ -88,7 +88,7 @@ def test_page_is_self_contained_and_small(finished):
 
 def test_page_says_what_was_found(finished):
     html = finished.page.read_text()
-    assert "It beats the baselines and meets 4 of 7 marks" in html
+    assert "It beats the baselines and meets 4 of 7 targets" in html
     assert "Missed: median track error at most 0.5 px (0.70 px); one code for at least 99.9 %" in html
     assert "seed 3, commit abc123" in html and "Trained for 1.5 minutes on 80 clips" in html
     assert "Adversarial loss off, perceptual loss off" in html and "split 0123456789ab" in html
@@ -128,7 +128,7 @@ def test_codes_of_a_split_are_judged_with_that_split_alone(tmp_path):
     assert modelability.beside(run, "ood") == {}
     facts = {**run.about["evaluators"], "modelability": {"split": "validation"}}
     run = dataclasses.replace(run, about={**run.about, "evaluators": facts})
-    assert run_verdict(run).sentence.count("meets 2 of 3 marks") == 1
+    assert run_verdict(run).sentence.count("meets 2 of 3 targets") == 1
 
 
 def test_picture_shows_originals_and_reconstructions(finished):
@@ -148,7 +148,7 @@ def test_videos_without_truth_have_no_tracks(tmp_path):
     write_run(tmp_path, truth=False)
     report = write_report(tmp_path)
     html = report.page.read_text()
-    assert "Track errors" not in html and "px off" not in html and "meets 2 of 3 marks" in html
+    assert "Track errors" not in html and "px off" not in html and "meets 2 of 3 targets" in html
     assert report.picture.exists()
 
 

@@ -9,7 +9,7 @@ from videogvt.report import page
 from videogvt.report.grids import Table
 from videogvt.report.images import GAP, animation, edged, enlarge, merged, spread, strip, webp
 from videogvt.report.runs import Arrays, Grid, Run
-from videogvt.report.verdict import Mark, Verdict, checked
+from videogvt.report.verdict import QualityTarget, Verdict, checked
 
 _ROWS = {"": "generated", "independent": "codes drawn independently", "real": "real clips",
         "reconstructed": "real, through the tokenizer", "shuffled": "real, labels shuffled",
@@ -72,43 +72,44 @@ def applies(grid: Grid) -> bool:
 
 
 def generation_verdict(grid: Grid) -> Verdict:
-    """The verdict on generated clips: better than chance at all, and which marks are met.
+    """The verdict on generated clips: better than chance at all, and which targets are met.
 
     FVD and Inception Score are said beside those of real clips; there is no rule for them.
     """
     scores = "".join(f" {sentence}" for sentence in _scores(grid))
     if "shuffled" not in grid:
-        return Verdict(good=True, sentence=scores.strip(), marks=())
+        return Verdict(good=True, sentence=scores.strip(), targets=())
     one, named, least = _FLOOR
-    marks = tuple(checked(mark, grid) for mark in (
-        Mark(f"exactly one persistent object in at least {one:.0%} of clips", (("", "one_object_share"),),
+    targets = tuple(checked(target, grid) for target in (
+        QualityTarget(f"exactly one persistent object in at least {one:.0%} of clips", (("", "one_object_share"),),
              lambda x: x >= one, "{:.1%}"),
-        Mark(f"class named by the oracle in at least {named:.0%} of clips", (("", "oracle_agreement"),),
+        QualityTarget(f"class named by the oracle in at least {named:.0%} of clips", (("", "oracle_agreement"),),
              lambda x: x >= named, "{:.1%}"),
-        Mark(f"and in at least {least:.0%} in every class", (("", "oracle_agreement_least"),),
+        QualityTarget(f"and in at least {least:.0%} in every class", (("", "oracle_agreement_least"),),
              lambda x: x >= least, "{:.1%}"),
-        *(Mark(f"{name} in at least twice as many clips as of codes drawn independently",
+        *(QualityTarget(f"{name} in at least twice as many clips as of codes drawn independently",
                (("", figure), ("independent", figure)), lambda x, alone: x > 0 and x >= 2 * alone, "{:.1%}")
           for figure, name in TWICE.items()),
-        *(Mark(f"{name} within a clip can be told, and is at most twice as unsteady as of reconstructed clips",
+        *(QualityTarget(f"{name} within a clip can be told, and is at most twice as unsteady as of reconstructed clips",
                (("", figure), ("reconstructed", figure)),
                lambda x, best, worst=worst: x < worst and x <= 2 * best, form)
           for figure, (name, form, worst) in DRIFTS.items()),
-        Mark("tracks spread within a class at least 70 % as far as real ones", (("", "spread_vs_real"),),
+        QualityTarget("tracks spread within a class at least 70 % as far as real ones", (("", "spread_vs_real"),),
              lambda x: x >= 0.7, "{:.2f}"),
-        Mark("median distance to the nearest training track at least 0.8 times that of real clips",
+        QualityTarget("median distance to the nearest training track at least 0.8 times that of real clips",
              (("", "memory_vs_real"),), lambda x: x >= 0.8, "{:.2f}"),
-    ) if all(figure in grid.get(row, ()) for row, figure in mark.figures))
+    ) if all(figure in grid.get(row, ()) for row, figure in target.figures))
     by = "oracle" if "oracle_agreement" in grid[""] else "classifier"
     figure = "oracle_agreement" if by == "oracle" else "judge_agreement"
     chance = grid["shuffled"][figure]
-    missed = [f"{text} ({value})" for text, value, met in marks if not met]
+    missed = [f"{text} ({value})" for text, value, met in targets if not met]
     better = grid[""][figure] > chance
     sentence = "It generates what it is asked for" if better and not missed else (
         "It generates clips of their class, not everything as it should be" if better else
         "Its clips are no more of the class asked for than chance")
-    return Verdict(good=better and not missed, marks=marks, sentence=f"{sentence}: {_facts(grid, by, figure)}. " + (
-        f"Missed: {'; '.join(missed)}." if missed else f"All {len(marks)} marks are met." if marks else "").strip()
+    return Verdict(good=better and not missed, targets=targets, sentence=f"{sentence}: {_facts(grid, by, figure)}. " + (
+        f"Missed: {'; '.join(missed)}." if missed else f"All {len(targets)} targets are met." if targets else ""
+    ).strip()
         + scores)
 
 

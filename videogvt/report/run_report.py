@@ -92,9 +92,9 @@ def run_page(run: Run, clips: int) -> str:
     kind = "verdict" if judged is None or judged.good else "verdict short"
     blocks = [page.paragraph(headline(run), kind), page.paragraph(_provenance(run), "note")]
     blocks += _differences(run)
-    if judged and judged.marks:
-        blocks.append(page.html_table(["mark", "value", "met"], [[text, value, "yes" if met else "no"]
-                                                            for text, value, met in judged.marks]))
+    if judged and judged.targets:
+        blocks.append(page.html_table(["target", "value", "met"], [[text, value, "yes" if met else "no"]
+                                                            for text, value, met in judged.targets]))
     for name in run.evaluators:
         own = _own_sections(run, name)
         blocks += own.sections(run, name) if own else _tables(run, name)

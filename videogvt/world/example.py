@@ -1,4 +1,4 @@
-"""The i-th example of a world: the one door through which everything else sees it."""
+"""The i-th example of a world: the one entry point through which everything else sees it."""
 
 import json
 from collections.abc import Mapping
