@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CLASSES, clips, masked_recipe, state_of
+from tests.recipes.token_models import CLASSES, clips, masked_recipe, state_of
 from videogvt.models.generation import MaskedGeneration
-from videogvt.models.stage import Stage
 from videogvt.models.tasks import TaskTable
+from videogvt.models.token_model import TokenModel
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
@@ -72,15 +72,15 @@ def test_conditions_of_local_codes_are_those_of_whole_clips_where_cells_are_give
     names = ("FP:4", "FI:2,2", "OPC", "OPD", "IPC", "IPD", "CG")
     tasks = TaskTable.build(names, video_shape=(8, 16, 16), latent_shape=(4, 4, 4), vocabulary=Vocabulary(64, 5, True))
     assert [name for name, part in zip(names, tasks.in_part_n) if part] == ["OPD", "IPD"]
-    stage = Stage(tokenizer, tasks.vocabulary, tasks, MaskedTransformer(vocab_size=90, sequence_length=66))
+    model = TokenModel(tokenizer, tasks.vocabulary, tasks, MaskedTransformer(vocab_size=90, sequence_length=66))
     video = np.random.default_rng(0).random((2, 8, 16, 16, 3), np.float32)
     params = tokenizer.init(jax.random.key(0), video)["params"]
-    codes = stage.codes(params, video)
+    codes = model.codes(params, video)
     assert len(np.unique(codes)) > 10
-    condition = jax.jit(stage.condition)
+    condition = jax.jit(model.condition)
     for task in range(len(names)):
         task_B = np.full(2, task, np.int32)
-        visible = np.asarray(stage.tasks.visible(task_B))
+        visible = np.asarray(model.tasks.visible(task_B))
         known, encoded = condition(params, video, task_B, codes), condition(params, video, task_B)
         np.testing.assert_array_equal(np.asarray(known)[visible], np.asarray(encoded)[visible])
         if not tasks.in_part_n[task]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from tests.recipes.stages import CODES, masked_recipe
-from tests.recipes.stages import state_of as state_of_stage
+from tests.recipes.token_models import CODES, masked_recipe
+from tests.recipes.token_models import state_of as state_of_stage
 from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import TokenizerNetwork

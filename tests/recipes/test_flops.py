@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CLASSES, CODES, VIDEO, causal_recipe, masked_recipe
+from tests.recipes.token_models import CLASSES, CODES, VIDEO, causal_recipe, masked_recipe
 from videogvt.core.trees import frozen
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.discriminator import Discriminator

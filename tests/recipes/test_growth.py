@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, MANY, masked_recipe, state_of
+from tests.recipes.token_models import CODES, MANY, masked_recipe, state_of
 from videogvt.pretrained.start import SAME, Growth, Start
 from videogvt.train.checkpoint import Checkpoints
 

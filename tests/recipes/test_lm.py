@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.recipes.stages import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, loss_of, state_of
+from tests.recipes.token_models import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, loss_of, state_of
 from videogvt.models.generation import causal_generation
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_lm.json"

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, GRID, TOKENIZER, clips, masked_recipe
+from tests.recipes.token_models import CODES, GRID, TOKENIZER, clips, masked_recipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.checkpoint import Checkpoints, restore

@@ -10,7 +10,7 @@ import optax
 import optax.contrib
 import pytest
 
-from tests.recipes.stages import CODES, GRID, TOKENIZER, clips, masked_recipe
+from tests.recipes.token_models import CODES, GRID, TOKENIZER, clips, masked_recipe
 from videogvt.recipes.optimizer import Adam, Found, gradients, orthogonalised
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 

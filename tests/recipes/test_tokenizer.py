@@ -15,7 +15,7 @@ from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.state import TrainState
 

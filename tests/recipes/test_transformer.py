@@ -12,9 +12,19 @@ import numpy as np
 import optax
 import pytest
 
-from tests.recipes.stages import CODES, GRID, MANY, clip_data, clips, loss_of, masked_recipe, state_of, tokenizer_params
+from tests.recipes.token_models import (
+    CODES,
+    GRID,
+    MANY,
+    clip_data,
+    clips,
+    loss_of,
+    masked_recipe,
+    state_of,
+    tokenizer_params,
+)
 from videogvt.evals.tokens import TokenEval
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.train.contracts import Plan, When
 from videogvt.train.lock import Stopped
 from videogvt.train.loop import fit

@@ -33,7 +33,7 @@ from videogvt.ops.masking import Masking
 from videogvt.pretrained.start import Start
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape

@@ -19,8 +19,8 @@ from videogvt.jobs.experiment import Experiment
 from videogvt.jobs.judges import load_judge, load_reader
 from videogvt.jobs.token_data import TokenData
 from videogvt.models.generation import causal_generation, masked_generation
-from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.models.tasks import TaskTable
+from videogvt.models.token_model import Outside, TokenModel, vocabulary_and_tasks
 from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.codec import holds_videos, tokenizer_of
@@ -28,7 +28,7 @@ from videogvt.pretrained.codes import independent_codes
 from videogvt.pretrained.start import SAME, Growth
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import StageRecipe, TransformerLosses
+from videogvt.recipes.token_model import TokenModelRecipe, TransformerLosses
 from videogvt.recipes.transformer import TransformerRecipe
 from videogvt.train.contracts import Evaluator, Plan
 
@@ -46,7 +46,7 @@ def build_causal(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath
     return _build(_causal, config, workdir, data_dir)
 
 
-def _build(recipe_of: Callable[..., StageRecipe], config: Mapping[str, Any], workdir, data_dir) -> Experiment:
+def _build(recipe_of: Callable[..., TokenModelRecipe], config: Mapping[str, Any], workdir, data_dir) -> Experiment:
     data = _data(config, experiment.training_data(config, data_dir), data_dir)
     config = _with_empty_code(config, data)
     plan = experiment.plan_of(config, data)
@@ -136,7 +136,7 @@ def _stage_of(data: TokenData) -> tuple[TokenizerNetwork, tuple[int, int, int], 
     return data.tokenizer.network, data.video_shape, len(data.source.class_names)
 
 
-def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation: Stage) -> dict[str, Any]:
+def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation: TokenModel) -> dict[str, Any]:
     """What both recipes of the second stage learn with."""
     params = jax.device_get(data.tokenizer.params)
     return {
@@ -149,7 +149,7 @@ def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation
 
 
 def _generated(
-    config: Mapping[str, Any], recipe: StageRecipe, data: TokenData, opened: Callable
+    config: Mapping[str, Any], recipe: TokenModelRecipe, data: TokenData, opened: Callable
 ) -> Mapping[str, Evaluator]:
     """Evaluators of what a transformer generates and predicts, at the end, where ``config.evals.generation`` is."""
     evals = config["evals"]

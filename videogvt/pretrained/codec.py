@@ -30,7 +30,7 @@ import numpy as np
 
 from videogvt.inputs.coded import digits_of
 from videogvt.inputs.contracts import ClipSource
-from videogvt.models.stage import Outside
+from videogvt.models.token_model import Outside
 from videogvt.ops.layout import check_shape
 from videogvt.ops.video import Pace, as_float, as_pixels
 from videogvt.pretrained.tokenizer import VideoTokenizer

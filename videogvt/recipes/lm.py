@@ -8,20 +8,20 @@ import jax.numpy as jnp
 from videogvt.models.generation import CausalGeneration
 from videogvt.ops.losses import weighted_mean
 from videogvt.recipes.optimizer import Found
-from videogvt.recipes.stage import StageRecipe
+from videogvt.recipes.token_model import TokenModelRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LanguageRecipe(StageRecipe):
+class LanguageRecipe(TokenModelRecipe):
     """How to train a ``CausalTransformer``: every token, the class included, from those before it.
 
     As in the released code, the loss counts every position and any token of the vocabulary may be the answer.
 
     Attributes:
       generation: a ``CausalGeneration``.
-      (others: see ``StageRecipe``)
+      (others: see ``TokenModelRecipe``)
     """
 
     generation: CausalGeneration

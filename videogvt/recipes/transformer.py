@@ -12,7 +12,7 @@ from videogvt.ops.attention import between_times
 from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
 from videogvt.recipes.optimizer import Found
-from videogvt.recipes.stage import StageRecipe
+from videogvt.recipes.token_model import TokenModelRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
 
@@ -21,13 +21,13 @@ RATIOS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TransformerRecipe(StageRecipe):
+class TransformerRecipe(TokenModelRecipe):
     """How to train a ``MaskedTransformer``: tasks drawn, condition and target encoded, tokens masked and named.
 
     Attributes:
       generation: a ``MaskedGeneration``.
       masking: which tokens are hidden.
-      (others: see ``StageRecipe``)
+      (others: see ``TokenModelRecipe``)
     """
 
     generation: MaskedGeneration

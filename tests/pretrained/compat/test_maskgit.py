@@ -125,14 +125,14 @@ def test_latents_codes_and_pictures_are_those_of_an_independent_tokenizer(tokeni
 def test_logits_are_those_of_an_independent_transformer(folder, leaves):
     torch_maskgit = pytest.importorskip(TORCH, reason="needs torch", exc_type=ImportError)
     generator = VideoGenerator.load(f"maskgit:{folder}/maskgit_imagenet256_checkpoint")
-    stage, tokens_BL = generator.generation, np.random.default_rng(2).integers(0, 32, (2, 257)).astype(np.int32)
-    assert stage.vocabulary.size == 63 and stage.vocabulary.mask == 62  # codes, classes, and nothing between
+    model, tokens_BL = generator.generation, np.random.default_rng(2).integers(0, 32, (2, 257)).astype(np.int32)
+    assert model.vocabulary.size == 63 and model.vocabulary.mask == 62  # codes, classes, and nothing between
     tokens_BL[:, 0], tokens_BL[:, 5:90] = (32, 61), 62
-    found = jax.jit(lambda tokens: stage.transformer.apply({"params": generator.params}, tokens))(tokens_BL)
+    found = jax.jit(lambda tokens: model.transformer.apply({"params": generator.params}, tokens))(tokens_BL)
     expected = torch_maskgit.logits(tokens_BL, leaves[1], layers=2, heads=4).numpy()
     assert expected.std() > 0.5
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    prefix_B1 = stage.tasks.prefix(np.zeros(2, np.int32), np.array([0, 29]))
+    prefix_B1 = model.tasks.prefix(np.zeros(2, np.int32), np.array([0, 29]))
     np.testing.assert_array_equal(prefix_B1, [[32], [61]])
 
 

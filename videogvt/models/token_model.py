@@ -1,4 +1,4 @@
-"""What the second stages have in common: a tokenizer, a vocabulary, tasks and a transformer of its codes.
+"""What token models have in common: a tokenizer, a vocabulary, tasks and a transformer of its codes.
 
 A tokenizer may lie outside compiled programs, which then know numbers alone of it. Anybody's codec is one; see
 ``pretrained.codec``.
@@ -31,7 +31,7 @@ _ASKED = {
 
 @dataclasses.dataclass(frozen=True)
 class Outside:
-    """Stands where a stage expects the network of a tokenizer, and answers nothing but what it is.
+    """Stands where a token model expects the network of a tokenizer, and answers nothing but what it is.
 
     Attributes:
       strides: frames, rows and columns of a video per code.
@@ -69,11 +69,11 @@ class Outside:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """What the second stages have in common.
+class TokenModel:
+    """What both token models have in common: they say codes of clips.
 
     Attributes:
-      tokenizer: the first stage's network; where it lies outside, numbers alone. Clips are then codes, going in and
+      tokenizer: the tokenizer's network; where it lies outside, numbers alone. Clips are then codes, going in and
         coming out, and so are the conditions of tasks.
       vocabulary: what the transformer's tokens mean.
       tasks: which it is trained on, for clips of one shape.

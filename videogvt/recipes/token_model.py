@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from videogvt.decode import changed
-from videogvt.models.stage import Stage
+from videogvt.models.token_model import TokenModel
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.recipes import flops
 from videogvt.recipes.optimizer import Adam, Found, gradients
@@ -61,8 +61,8 @@ class TransformerLosses:
 
 
 @dataclasses.dataclass(frozen=True)
-class StageRecipe:
-    """What the recipes of the second stage have in common; the loop's socket, see ``train.contracts.Recipe``.
+class TokenModelRecipe:
+    """What the recipes of token models have in common; the loop's socket, see ``train.contracts.Recipe``.
 
     Batches have ``video``, or ``codes`` where no task is given pixels, and ``label`` where the data have classes. All
     that is random in a step (tasks, masks, withheld classes, dropout) comes from its key and number.
@@ -75,7 +75,7 @@ class StageRecipe:
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
-    generation: Stage
+    generation: TokenModel
     losses: TransformerLosses
     optimizer: Adam
     frozen: Mapping[str, Any]
@@ -96,7 +96,7 @@ class StageRecipe:
         return {"generate": self._generate, "loss": self._judge, "codes": self._codes, "video": self._video,
                 "reconstruct": self._reconstruct}
 
-    def with_decoding(self, **changes: Any) -> "StageRecipe":
+    def with_decoding(self, **changes: Any) -> "TokenModelRecipe":
         """The same recipe with other fields of ``generation.decoding``, or another sampler; see ``decode.changed``."""
         decoding = changed(self.generation.decoding, changes)
         return dataclasses.replace(self, generation=dataclasses.replace(self.generation, decoding=decoding))

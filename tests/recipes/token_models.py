@@ -14,7 +14,7 @@ from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.transformer import TransformerRecipe
 
 VIDEO, GRID, CODES, CLASSES = (4, 16, 16), (2, 4, 4), 32, 3
