@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from videogvt.models.generation import CausalGeneration
 from videogvt.ops.losses import weighted_mean
-from videogvt.recipes.optimizer import Found
+from videogvt.recipes.optimizer import Aux
 from videogvt.recipes.token_model import TokenModelRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
@@ -37,7 +37,7 @@ class LanguageRecipe(TokenModelRecipe):
         del condition_Bthw  # there is none
         return (codes_Bthw, task_B, label_B), key
 
-    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Aux]:
         logits_BLV, targets_BL = self._answers(params, *rows, codebook_KC, train=True, rngs={"dropout": key})
         entropy_BL = self._entropy(logits_BLV, targets_BL, codebook_KC)
         loss_B = weighted_mean(entropy_BL, self._emphasis(targets_BL))
@@ -45,7 +45,7 @@ class LanguageRecipe(TokenModelRecipe):
         numbers = {"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])}
         if self.losses.empty is not None:
             numbers["speaking_loss"] = Mean.of(entropy_BL[:, 1:], targets_BL[:, 1:] != self.losses.empty)
-        return loss_B.mean(), Found(sums=numbers)
+        return loss_B.mean(), Aux(sums=numbers)
 
     def _judge(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy of each clip's codes, without label smoothing, weights and dropout.

@@ -13,7 +13,7 @@ from videogvt.decode import changed
 from videogvt.models.token_model import TokenModel
 from videogvt.ops.losses import neighbours, token_cross_entropy, weighted_mean
 from videogvt.recipes import flops
-from videogvt.recipes.optimizer import Adam, Found, gradients
+from videogvt.recipes.optimizer import Adam, Aux, gradients
 from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState
@@ -146,7 +146,7 @@ class TokenModelRecipe:
         """What the network is given, drawn for the whole batch, and the key of what is drawn inside the network."""
         raise NotImplementedError
 
-    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Aux]:
         raise NotImplementedError
 
     def _entropy(self, logits_BNK, targets_BN, codebook_KC):

@@ -11,7 +11,7 @@ from videogvt.models.generation import MaskedGeneration
 from videogvt.ops.attention import between_times
 from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
-from videogvt.recipes.optimizer import Found
+from videogvt.recipes.optimizer import Aux
 from videogvt.recipes.token_model import TokenModelRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
@@ -106,7 +106,7 @@ class TransformerRecipe(TokenModelRecipe):
         flat = lambda grid_Bthw: grid_Bthw.reshape(len(grid_Bthw), -1)  # noqa: E731
         return self.generation.ahead(flat(condition_Bthw), flat(visible_Bthw))
 
-    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Aux]:
         masked, ahead_BN, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
@@ -128,7 +128,7 @@ class TransformerRecipe(TokenModelRecipe):
         if self.losses.empty is not None:
             speaking_BN = masked.masked_BN & (masked.targets_BN != self.losses.empty)
             numbers["speaking_loss"] = Mean.of(entropy_BN, speaking_BN)
-        return loss_B.mean(), Found(sums=numbers | self._by_task(loss_B, task_B))
+        return loss_B.mean(), Aux(sums=numbers | self._by_task(loss_B, task_B))
 
     def _by_share(self, masked: Masked):
         """One over the share of a frame's codes, or a clip's, that is hidden, at its hidden codes; 0 at others."""
