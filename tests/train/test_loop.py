@@ -64,9 +64,10 @@ def test_the_order_of_the_loop(tmp_path, monkeypatch):
 
     record(loop.Checkpoints, "save", lambda self, step, *_: f"save@{step}")
     record(Program, "step", lambda *_: "step")
-    record(loop._Run, "settle", lambda run: f"numbers of {run.held.step}" if run.held else "nothing held")
+    record(loop._Run, "flush_metrics",
+           lambda run: f"numbers of {run.pending.step}" if run.pending else "nothing pending")
     fit(*toy_run(4, recipe=recipe, data=data, evaluators=evaluators, save_every=3), tmp_path / "run")
-    assert [call for call in calls if call != "nothing held"] == [
+    assert [call for call in calls if call != "nothing pending"] == [
         "fetch",  # a look at the shapes
         "warm_start",
         "fetch", "step",
