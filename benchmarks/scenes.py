@@ -3,9 +3,9 @@
     python benchmarks/scenes.py [--split=validation] [--clips=100] [--only TEXT ...] [--output=FILE]
 
 A row for each disturbance and strength, a line for each tracker: the worlds ``hard64`` and ``moving64`` (by how far the
-camera orbits), ``hard64`` with more of each of its disturbances, ``mono64`` spoilt by ``study.stress``, and balls
-before photographs (``world.photographs``), those of validation and of test being others. Thresholds were chosen on
-validation. The figures:
+camera orbits), ``hard64`` with more of each of its disturbances, ``mono64`` corrupted by ``study.corrupted_clips``, and
+balls before photographs (``world.photographs``), those of validation and of test being others. Thresholds were chosen
+on validation. The figures:
 
 - told: share of frames for which a place is told, the bridged ones of the new tracker too;
 - within 2 px: share of all frames told within 2 px of the truth, whether the ball can be seen or not;
@@ -25,7 +25,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from videogvt.study.stress import CORRUPTIONS
+from videogvt.study.robustness import CORRUPTIONS
 from videogvt.world import oracle
 from videogvt.world.example import example
 from videogvt.world.photographs import PHOTOGRAPHS, photographed
@@ -46,7 +46,7 @@ VARIANTS = {
     "blur of all the interval": {"motion_blur": 1.0}, "8 distractors": {"distractors": 8}, "3 posts": {"occluders": 3},
     "6 posts": {"occluders": 6}, "texture": {"background": "texture"},
 }
-SPOILT = {"noise": (0.05, 0.1, 0.2), "blur": (1.0, 2.0), "occlusion": (0.05, 0.1, 0.25)}
+CORRUPTED = {"noise": (0.05, 0.1, 0.2), "blur": (1.0, 2.0), "occlusion": (0.05, 0.1, 0.25)}
 PANS = ({}, {"noise": 0.05}, {"pan": 0.5}, {"pan": 1.0}, {"pan": 2.0}, {"pan": 3.0}, {"pan": 1.0, "zoom": 0.1},
         {"pan": 1.0, "noise": 0.05})
 
@@ -62,8 +62,8 @@ def of_world(spec: WorldSpec, split: str, indices: Sequence[int]) -> Clips:
             "family": np.array([row["family"] for row in rows])}
 
 
-def spoilt(name: str, level: float, split: str, indices: Sequence[int]) -> Clips:
-    """Examples of ``mono64``, spoilt; of those that are occluded it is not known where the ball is hidden."""
+def corrupted(name: str, level: float, split: str, indices: Sequence[int]) -> Clips:
+    """Examples of ``mono64``, corrupted; of those that are occluded it is not known where the ball is hidden."""
     clips = of_world(MONO, split, indices)
     return clips | {"video": CORRUPTIONS[name](clips["video"], level, list(indices))}
 
@@ -84,9 +84,9 @@ def conditions() -> Iterator[tuple[str, Callable[[str, Sequence[int]], Clips], t
     yield "moving64", lambda *at: of_world(SPECS["moving64"], *at), (0.2, 0.4), "orbit, rad"
     for name, change in VARIANTS.items():
         yield f"hard64, {name}", lambda *at, change=change: of_world(replace(HARD, **change), *at), (), ""
-    for name, levels in SPOILT.items():
+    for name, levels in CORRUPTED.items():
         for level in levels:
-            yield f"mono64, {name} {level}", lambda *at, own=(name, level): spoilt(*own, *at), (), ""
+            yield f"mono64, {name} {level}", lambda *at, own=(name, level): corrupted(*own, *at), (), ""
     for options in PANS:
         told = ", ".join(f"{name} {value}" for name, value in options.items()) or "still"
         yield (f"photographs, {told}", lambda *at, options=options: before_photographs(options, *at),

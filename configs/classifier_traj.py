@@ -126,7 +126,7 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: in
     config.study.validations = 2  # turns of validation in each training
     config.study.subject = "codes" if "codes" in names else names[0]  # the row that the verdict is about
     config.study.also = ()  # worlds whose test splits the rows are asked about too
-    config.study.stress = 0  # test clips that are spoilt by noise, blur and occlusion; 0 for none
+    config.study.corrupted_clips = 0  # test clips that are corrupted by noise, blur and occlusion; 0 for none
 
     config.data = ConfigDict({"source": "trajectories", "options": {"config": "mono64"}})
     config.rows = ConfigDict({name: row for name, row in _rows().items() if name in names})
@@ -152,7 +152,7 @@ def _all() -> ConfigDict:
     config = _study(tuple(name for name in _rows() if name != "local_codes"), (8000, 1200, 200, 50), (2, 8, 20, 40))
     config.study.rates = (0.3, 1, 3)
     config.study.also = ("hard64",)
-    config.study.stress = 200
+    config.study.corrupted_clips = 200
     config.evals.splits = ("test", "ood")
     return config
 
@@ -214,7 +214,7 @@ def _tiny() -> ConfigDict:
     config = _study(DEFAULT, (40, 20), (1, 1), 1)
     config.data.options.config = "tiny"
     config.study.validations = 1
-    config.study.stress = 6
+    config.study.corrupted_clips = 6
     config.evals.splits = ("test", "ood")
     config.rows.codes.controls = ("shuffled_labels", "start_position")
     config.rows.codes.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})

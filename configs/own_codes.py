@@ -115,7 +115,7 @@ def _classes() -> ConfigDict:
     config.study.validations = 2
     config.study.subject = "attention_pooling"
     config.study.also = ()
-    config.study.stress = 0  # there are no pixels to spoil
+    config.study.corrupted_clips = 0  # there are no pixels to corrupt
 
     config.data = _data()
     config.rows = ConfigDict({

@@ -19,7 +19,7 @@ def config():
     config.rows.rolled.examples.edit = "rolled_labels"
     config.rows.tracks.controls = ("shuffled_labels", "first_frame")
     config.study.labels, config.study.epochs, config.study.seeds, config.study.subject = (40,), (1,), 3, "tracks"
-    config.study.stress = 0
+    config.study.corrupted_clips = 0
     config.study.rates, config.study.rate_labels = (30.0, 1.0), 40
     return config
 

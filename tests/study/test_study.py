@@ -129,7 +129,7 @@ def test_a_study_trains_measures_and_reports(done):
     page = (workdir / "report.html").read_text()
     assert "Rows: tiny" in page and "oracle" in about["verdict"][0]
     sections = "Controls", "Labels that it takes", "How sure it is", "Confusions", "Where it looks"
-    assert set(json.loads((workdir / "stress.json").read_text())) == {"codes", "cnn3d", "tracks", "oracle"}
+    assert set(json.loads((workdir / "robustness.json").read_text())) == {"codes", "cnn3d", "tracks", "oracle"}
     for words in ("95 % interval", "beside codes", "none was tried", "milliseconds a clip", *sections):
         assert words in page
 

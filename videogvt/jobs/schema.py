@@ -68,7 +68,7 @@ class Study:
       rates: factors of each row's learning rate that are tried first; () for none.
       rate_labels: labels they are tried on, one of ``labels``.
       validations: turns of validation in each training.
-      stress: test clips that are spoilt by noise, blur and occlusion; 0 for none.
+      corrupted_clips: test clips that are corrupted by noise, blur and occlusion; 0 for none.
       also: worlds whose test splits the rows are asked about too.
     """
 
@@ -79,7 +79,7 @@ class Study:
     rates: Sequence[float]
     rate_labels: int
     validations: int
-    stress: int
+    corrupted_clips: int
     also: Sequence[str]
 
 

@@ -19,7 +19,7 @@ from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
 _ENSEMBLE = "ensemble"  # the row of all rows' mean probabilities
-STRESS, _SAMPLES = "stress.json", "media/samples.npz"  # files of a study
+_ROBUSTNESS, _SAMPLES = ("robustness.json", "stress.json"), "media/samples.npz"  # files of a study, and an earlier name
 
 
 class _Member(NamedTuple):
@@ -68,7 +68,7 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
             rows = page.html_table(*study_table(numbers, about, split), strong=2)
             blocks.append(page.section(f"Rows: {split}", rows))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
-               *_confusions(done, about["class_names"]), *_stress(workdir, about), *_clips(workdir), *_rates(about)]
+               *_confusions(done, about["class_names"]), *_robustness(workdir, about), *_clips(workdir), *_rates(about)]
     rows = [[one["name"], _count(one["parameters"]), f"{one['step']:,}",
              f"{one['seconds']:,.0f}", f"{one['examples']:,}"] for one in about["members"]]
     headings = ["training", "parameters", "chosen step", "seconds", "clips seen"]
@@ -258,14 +258,13 @@ def _confusions(done: Sequence[_Member], names: Sequence[str]) -> Iterator[str]:
         yield page.section("Confusions", page.paragraph(note, "note"), *blocks)
 
 
-def _stress(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
+def _robustness(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
     """Curves of robustness, and a table of what an answer costs."""
-    if not (workdir / STRESS).exists():
-        return
-    rows = json.loads((workdir / STRESS).read_text())
+    path = next((workdir / name for name in _ROBUSTNESS if (workdir / name).exists()), None)
+    rows = json.loads(path.read_text()) if path else {}
     if rows:
         clips = max(row["clips"] for row in rows.values())
-        note = (f"Accuracy on {clips:,} test clips that were spoilt, which no row was trained for: noise by its "
+        note = (f"Accuracy on {clips:,} test clips that were corrupted, which no row was trained for: noise by its "
                 "standard deviation, blur by its width in pixels of a picture of 64, occlusion by the share that a "
                 "grey square hides. The cost is from pixels, codes included, in batches, on the device that is named; "
                 "the parameters are those of the row's network, without a tokenizer.")
@@ -274,7 +273,7 @@ def _stress(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
         lines = [[name, f"{row['milliseconds']:.1f}", row["device"], _count(sizes[row["member"]])]
                  for name, row in rows.items() if row["member"] in sizes]
         yield page.section(
-            "Spoilt clips, and what an answer costs", page.paragraph(note, "note"),
+            "Corrupted clips, and what an answer costs", page.paragraph(note, "note"),
             page.html_picture(as_png(chart), "accuracy over corruption", frame=False),
             page.html_table(["row", "milliseconds a clip", "on", "parameters"], lines))
 

@@ -6,14 +6,14 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.study import answers, findings, protocol, stress
+from videogvt.study import answers, findings, protocol, robustness
 
 
 def run_study(
     config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None,
     again: bool = False, tell: Callable[[str], None] = print,
 ) -> None:
-    """Trains the members that are not trained yet, then writes ``eval.json``, ``stress.json`` and clips to look at.
+    """Trains the members that are not trained yet, then writes ``eval.json``, ``robustness.json`` and clips to look at.
 
     Args:
       config: of the study.
@@ -33,8 +33,8 @@ def run_study(
         tell(f"{place}/{count}  {name}")
     answers.write_answers(config, workdir, data_dir)
     findings.write_findings(config, workdir)
-    stress.write_showcase(config, workdir, data_dir)
-    stress.write_stress(config, workdir, data_dir)
+    robustness.write_showcase(config, workdir, data_dir)
+    robustness.write_robustness(config, workdir, data_dir)
 
 
 def plan_study(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> str:

@@ -11,7 +11,7 @@ Where there are ``study.rates``, every row that learns first tries them, as fact
 model of tracks: of its penalty), on ``study.rate_labels`` clips of the first seed. These *trials* are measured on
 validation alone, and by that the factor of all of the row's members is chosen.
 
-    <workdir>/config.json  eval.json  stress.json  report.html
+    <workdir>/config.json  eval.json  robustness.json  report.html
               members/<row>[+<control>|+rate<factor>]-<labels>-seed<seed>/    the runs
               media/samples.npz                                 clips with attention, and the worst mistakes
 """

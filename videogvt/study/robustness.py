@@ -1,4 +1,5 @@
-"""What is left of a row's accuracy when videos are spoilt, what an answer costs, and clips that are worth looking at.
+"""What is left of a row's accuracy when videos are corrupted, what an answer costs, and clips that are worth looking
+at.
 
 The latter are those where a row's attention can be shown, and its worst mistakes.
 """
@@ -25,35 +26,35 @@ _Rows = dict[str, np.ndarray]
 
 def noise(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
     """Normal noise of this standard deviation, in units of full scale."""
-    spoilt = video_BTHWC.astype(np.float32)
-    for clip, index in zip(spoilt, indices, strict=True):
+    corrupted = video_BTHWC.astype(np.float32)
+    for clip, index in zip(corrupted, indices, strict=True):
         clip += 255 * level * np.random.default_rng(int(index)).standard_normal(clip.shape, np.float32)
-    return np.round(np.clip(spoilt, 0, 255)).astype(np.uint8)
+    return np.round(np.clip(corrupted, 0, 255)).astype(np.uint8)
 
 
 def blur(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
     """A Gaussian of this standard deviation over every frame, in reference pixels (64 on the short side)."""
     height, width = video_BTHWC.shape[2:4]
     sigma = level * min(height, width) / 64
-    spoilt = video_BTHWC.astype(np.float32)
+    corrupted = video_BTHWC.astype(np.float32)
     for axis, size in ((2, height), (3, width)):
         place = np.arange(size)
         weight = np.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)  # near the edge, of what there is
         weight = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
-        spoilt = np.moveaxis(np.tensordot(weight, spoilt, (1, axis)), 0, axis)
-    return np.round(spoilt).astype(np.uint8)
+        corrupted = np.moveaxis(np.tensordot(weight, corrupted, (1, axis)), 0, axis)
+    return np.round(corrupted).astype(np.uint8)
 
 
 def occlusion(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
     """A grey square that stands still somewhere and hides this share of every frame."""
     height, width = video_BTHWC.shape[2:4]
     side = [max(1, round(level**0.5 * size)) for size in (height, width)]
-    spoilt = video_BTHWC.copy()
-    for clip, index in zip(spoilt, indices, strict=True):
+    corrupted = video_BTHWC.copy()
+    for clip, index in zip(corrupted, indices, strict=True):
         stream = np.random.default_rng(int(index))
         top, left = stream.integers(height - side[0] + 1), stream.integers(width - side[1] + 1)
         clip[:, top : top + side[0], left : left + side[1]] = 128
-    return spoilt
+    return corrupted
 
 
 CORRUPTIONS: Mapping[str, Callable[[np.ndarray, float, Sequence[int]], np.ndarray]] = {
@@ -62,7 +63,7 @@ CORRUPTIONS: Mapping[str, Callable[[np.ndarray, float, Sequence[int]], np.ndarra
 
 
 def corruption(name: str, level: float) -> Callable[[_Rows, Sequence[int]], _Rows]:
-    """What ``jobs.tables.EditedSource`` wants: videos, uint8, spoilt; the same every time.
+    """What ``jobs.tables.EditedSource`` wants: videos, uint8, corrupted; the same every time.
 
     Raises:
       ValueError: the name is unknown, or the level is no strength.
@@ -74,19 +75,20 @@ def corruption(name: str, level: float) -> Callable[[_Rows, Sequence[int]], _Row
     return lambda rows, indices: rows | {"video": CORRUPTIONS[name](rows["video"], level, indices)}
 
 
-_FILE = "stress.json"
+_FILE = "robustness.json"
 _LEVELS: Mapping[str, tuple[float, ...]] = {
     "noise": (0.05, 0.1, 0.2), "blur": (0.5, 1.0, 2.0), "occlusion": (0.05, 0.1, 0.2),
 }
-"""See ``study.stress``; no row has seen spoilt videos."""
+"""See ``study.corrupted_clips``; no row was trained on corrupted videos."""
 
 _BATCH = 32
 _Answer = Callable[[np.ndarray], np.ndarray]
 
 
-def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
-    """Writes ``stress.json``: by row, its accuracy on the first ``config.study.stress`` test clips, spoilt by name and
-    level, 0 being the clips as they are, and ``milliseconds`` a clip, from pixels, on the machine that ran it.
+def write_robustness(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
+    """Writes ``robustness.json``: by row, its accuracy on the first ``config.study.corrupted_clips`` test clips,
+    corrupted by name and level, 0 being the clips as they are, and ``milliseconds`` a clip, from pixels, on the machine
+    that ran it.
 
     Of each row the member with the most labels and the first seed is asked; rows that tell no class or see several
     cameras are left out. What is in the file already stays.
@@ -95,7 +97,7 @@ def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.Pa
     known = json.loads(path.read_text()) if path.exists() else {}
     for row, one in _asked(config, workdir).items():
         facts = {"member": one.member.name, "config_hash": one.numbers["about"]["config_hash"],
-                 "clips": min(config.study.stress, len(one.tables["test"]["label"]))}
+                 "clips": min(config.study.corrupted_clips, len(one.tables["test"]["label"]))}
         if facts["clips"] and (row not in known or any(known[row][name] != value for name, value in facts.items())):
             known[row] = facts | _measured(one, workdir, data_dir, facts["clips"])
             path.write_text(json.dumps(known, indent=2))
