@@ -134,7 +134,7 @@ def draw(number: int, seed: int = 0) -> Edit:
         value = rng.choice([value for value in VALUES if not fits(key.kind, value)] or ["many"])
     else:
         path, key = rng.choice([(path, key) for path, key in keys if fits(key.kind, 1) or fits(key.kind, (1, 1, 1))])
-        value = rng.choice((-1, 0, 3, 7, -0.5, 1.5, float("nan"), 10**12 if key.limits and key.limits.most else 2))
+        value = rng.choice((-1, 0, 3, 7, -0.5, 1.5, float("nan"), 10**12 if key.limits and key.limits.maximum else 2))
         value = (value,) * 3 if not fits(key.kind, 1) else value
     return Edit(config, kind, path, value, rng.random() < 0.5)
 

@@ -62,8 +62,8 @@ SETTINGS: tuple[Mapping[str, Any], ...] = (
     {"sampler": "draft_and_revise", "steps": 16, "nucleus": 0.0, "temperature": 0.7},
     {"sampler": "remasking"}, {"sampler": "remasking", "eta": 0.2, "temperature": 1.0},
 )
-SHOWN = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "spread_vs_real",
-         "spread_vs_real_least", "hue_distance_deg")
+SHOWN = ("one_object_share", "oracle_agreement", "oracle_agreement_min", "judge_agreement", "spread_vs_real",
+         "spread_vs_real_min", "hue_distance_deg")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,7 +71,7 @@ def test_figures_by_class(perfect):
     numbers, _ = perfect
     of_class = [numbers[f"by_class/{name}/oracle_agreement"] for name in bank.FAMILIES]
     assert np.mean(of_class) == pytest.approx(numbers["oracle_agreement"])
-    assert min(of_class) == numbers["oracle_agreement_least"]
+    assert min(of_class) == numbers["oracle_agreement_min"]
     assert sum(numbers[f"by_class/{name}/clips"] for name in bank.FAMILIES) == 60
     assert all(f"real/by_class/{name}/spread_vs_real" in numbers for name in bank.FAMILIES)
 
@@ -90,7 +90,7 @@ def test_files(perfect):
 def test_a_white_clip_shows_nothing():
     numbers, _ = run(bank.white, judge=bank.judge())
     for figure in ("one_object_share", "object_found_share", "oracle_agreement", "speed_plausible", "radius_plausible",
-                   "spread_px", "spread_vs_real", "shape_spread_vs_real", "spread_vs_real_least"):
+                   "spread_px", "spread_vs_real", "shape_spread_vs_real", "spread_vs_real_min"):
         assert numbers[figure] == 0.0, figure
     assert numbers["fit_residual_px"] == pytest.approx(np.hypot(32, 32) / 2)
     assert numbers["judge_agreement"] == pytest.approx(0.2)  # it names one class for all

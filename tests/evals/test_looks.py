@@ -15,7 +15,7 @@ def colours(*hues: float, saturation: float = 0.9, value: float = 0.8) -> np.nda
 
 def look(colour_BT3, radius_BT=None):
     radius_BT = np.full(colour_BT3.shape[:2], 3.0) if radius_BT is None else np.asarray(radius_BT)
-    return looks.look_columns(colour_BT3, radius_BT, least_frames=3)
+    return looks.look_columns(colour_BT3, radius_BT, min_frames=3)
 
 
 @pytest.mark.parametrize("hue", [0.0, 45.0, 120.0, 240.0, 350.0])

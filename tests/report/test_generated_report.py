@@ -94,7 +94,7 @@ def test_tables_hold_every_row(workdir):
 
 
 def grid(**own: float) -> dict[str, dict[str, float]]:
-    figures = {"one_object_share": 0.95, "oracle_agreement": 0.7, "oracle_agreement_least": 0.5, "clips": 500.0,
+    figures = {"one_object_share": 0.95, "oracle_agreement": 0.7, "oracle_agreement_min": 0.5, "clips": 500.0,
                "spread_vs_real": 0.9, "memory_vs_real": 1.0}
     return {"": figures | own, "shuffled": {"oracle_agreement": 0.2}, "real": {"oracle_agreement": 0.98}}
 
@@ -106,7 +106,7 @@ def test_verdict_by_rule():
     assert good.sentence.endswith("All 5 targets are met.")
     short = generation.generation_verdict(grid(one_object_share=0.75))
     assert not short.good and "Missed: exactly one persistent object in at least 80% of clips (75.0%)" in short.sentence
-    for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_least": 0.3}):
+    for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_min": 0.3}):
         verdict = generation.generation_verdict(grid(**missed))
         assert not verdict.good and sum(not met for _, _, met in verdict.targets) == 1
     poor = generation.generation_verdict(grid(oracle_agreement=0.2))

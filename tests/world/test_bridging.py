@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from videogvt.world.bridging import LEAST_SEEN, Candidates, bridged, chosen
+from videogvt.world.bridging import MIN_SEEN, Candidates, bridged, chosen
 
 TIME = np.arange(16.0)
 LINE = np.stack([8 + 3 * TIME, 50 - 2 * TIME], axis=-1)
@@ -71,7 +71,7 @@ def test_noise_of_the_stated_strength_is_believed_and_smoothed():
 
 
 def test_too_little_is_no_path():
-    place_T2, spread_T, believed_T = bridged(hidden(LINE, *range(LEAST_SEEN - 1, 16)), EXACT)
+    place_T2, spread_T, believed_T = bridged(hidden(LINE, *range(MIN_SEEN - 1, 16)), EXACT)
     assert np.isnan(place_T2).all() and np.isinf(spread_T).all() and not believed_T.any()
 
 

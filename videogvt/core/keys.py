@@ -28,24 +28,24 @@ Values = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Which numbers are legal: from ``least`` to ``most``, None for no limit, without an end that is ``open``."""
+    """Which numbers are legal: from ``minimum`` to ``maximum``, None for no limit, without an end that is ``open``."""
 
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     above: bool = False
     below: bool = False
 
     def hold(self, number: float) -> bool:
         """Whether a number is legal."""
-        low = self.least is None or (number > self.least if self.above else number >= self.least)
-        return low and (self.most is None or (number < self.most if self.below else number <= self.most))
+        low = self.minimum is None or (number > self.minimum if self.above else number >= self.minimum)
+        return low and (self.maximum is None or (number < self.maximum if self.below else number <= self.maximum))
 
     def __str__(self) -> str:
         words = []
-        if self.least is not None:
-            words.append(f"{'more than' if self.above else 'at least'} {self.least:,}")
-        if self.most is not None:
-            words.append(f"{'less than' if self.below else 'at most'} {self.most:,}")
+        if self.minimum is not None:
+            words.append(f"{'more than' if self.above else 'at least'} {self.minimum:,}")
+        if self.maximum is not None:
+            words.append(f"{'less than' if self.below else 'at most'} {self.maximum:,}")
         return " and ".join(words)
 
 

@@ -91,6 +91,7 @@ def configure(kind: Callable, section: str, fields: Mapping[str, Any], **given: 
 
 RENAMED_KEYS = {
     "study.stress": "study.corrupted_clips",
+    "rows.*.track_model.least_samples": "rows.*.track_model.min_samples",
     "init_from.words": "init_from.token_embeddings",
     "rows.*.init_from.words": "rows.*.init_from.token_embeddings",
 }

@@ -23,17 +23,17 @@ def colourfulness(colour):
     return red - (green + blue) / 2 + 1j * np.sqrt(0.75) * (green - blue)
 
 
-def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, least_frames: int) -> Columns:
+def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, min_frames: int) -> Columns:
     """A row for each clip: ``hue`` (the mean one), ``hue_drift`` (root mean square of the angle to it, degrees) and
     ``radius_drift`` (standard deviation over mean).
 
-    Where fewer than ``least_frames`` frames have a hue, or a radius, the drift is the worst there is: ``WORST_HUE``, or
+    Where fewer than ``min_frames`` frames have a hue, or a radius, the drift is the worst there is: ``WORST_HUE``, or
     infinity.
 
     Args:
       colour_BT3: of the object, bytes' scale; NaN where there is none.
       radius_BT: of the object; NaN where there is none.
-      least_frames: as said.
+      min_frames: as said.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         colour_BT = colourfulness(colour_BT3)
@@ -50,8 +50,8 @@ def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, least_frames: in
         share_B = np.sqrt(square_BT.sum(axis=1) / count_B1[:, 0]) / middle_B1[:, 0]
     return {
         "hue": np.where(frames_B > 0, np.degrees(np.angle(mean_B)) % 360.0, np.nan),
-        "hue_drift": np.where(frames_B >= least_frames, drift_B, WORST_HUE),
-        "radius_drift": np.where(known_BT.sum(axis=1) >= least_frames, share_B, np.inf),
+        "hue_drift": np.where(frames_B >= min_frames, drift_B, WORST_HUE),
+        "radius_drift": np.where(known_BT.sum(axis=1) >= min_frames, share_B, np.inf),
     }
 
 

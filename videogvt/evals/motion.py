@@ -16,7 +16,7 @@ from videogvt.evals.rows import Columns
 from videogvt.inputs.sources import ClipSource
 from videogvt.world import oracle, tracker
 
-_LEAST_FRAMES = oracle.LEAST_FRAMES
+_MIN_FRAMES = oracle.MIN_TRACK_FRAMES
 """Frames with an object below which a clip counts as having no track."""
 
 BAND = (1.0, 99.0)
@@ -196,7 +196,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
     """The table of clips that are meant to show the classes ``label_B``.
 
     To the given columns it adds, one value for each clip: ``label``; ``one_object``; ``tracked``, whether at least
-    ``_LEAST_FRAMES`` frames have a track; ``speed``, ``radius``, ``acceleration``, ``jerk`` (NaN without a track);
+    ``_MIN_FRAMES`` frames have a track; ``speed``, ``radius``, ``acceleration``, ``jerk`` (NaN without a track);
     ``speed_plausible`` and ``radius_plausible``; ``nearest_train_px``, the distance to the nearest training track of
     any class. Where the oracle knows the classes, ``named`` (an index into the classes, their number standing for
     "unknown"), ``named_right``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
@@ -205,7 +205,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
     track_BT2, known = columns["track"], training.columns
     table = dict(columns) | {
         "label": label_B, "one_object": one_object(columns, training.size, training.longest_step),
-        "tracked": columns["found"].sum(axis=1) >= _LEAST_FRAMES, "speed": mean_speed(track_BT2),
+        "tracked": columns["found"].sum(axis=1) >= _MIN_FRAMES, "speed": mean_speed(track_BT2),
         "radius": mean_radius(columns), "acceleration": roughness(track_BT2, 2), "jerk": roughness(track_BT2, 3),
     }
     table["speed_plausible"] = training.plausible(table["speed"], label_B, mean_speed(known["track"]))
@@ -213,7 +213,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
     nearest_B = nearest_px(track_BT2, known["track"])
     table["nearest_train_px"] = np.where(table["tracked"], nearest_B, np.nan)
     if "colour" in columns:
-        table |= look_columns(columns["colour"], radii(columns), _LEAST_FRAMES)
+        table |= look_columns(columns["colour"], radii(columns), _MIN_FRAMES)
     if training.families:
         names = [*training.families, oracle.UNKNOWN]
         named_B = name_families(track_BT2, np.full(len(label_B), training.fps), training.families, training.size)
@@ -245,7 +245,7 @@ def nearest_px(track_BT2: np.ndarray, known_NT2: np.ndarray) -> np.ndarray:
 
 def spread_px(track_BT2: np.ndarray, shape_alone: bool = False) -> float:
     """How far tracks lie apart: the root-mean-square distance of two tracks over their common frames, the mean over all
-    pairs of clips. A pair with fewer than ``_LEAST_FRAMES`` common frames counts as 0: empty clips are all alike.
+    pairs of clips. A pair with fewer than ``_MIN_FRAMES`` common frames counts as 0: empty clips are all alike.
 
     Args:
       track_BT2: at least two tracks.
@@ -262,7 +262,7 @@ def spread_px(track_BT2: np.ndarray, shape_alone: bool = False) -> float:
         square_BT = ((track_BT2[row] - track_BT2[row + 1 :]) ** 2).sum(axis=-1)
         frames_B = common_BT.sum(axis=1)
         apart_B = np.sqrt(np.where(common_BT, square_BT, 0.0).sum(axis=1) / np.maximum(frames_B, 1))
-        total += apart_B[frames_B >= _LEAST_FRAMES].sum()
+        total += apart_B[frames_B >= _MIN_FRAMES].sum()
         pairs += len(apart_B)
     return total / pairs
 

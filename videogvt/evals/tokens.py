@@ -70,8 +70,8 @@ class TokenEval(SplitEval):
         return self.judge(state, clips, batch["task"], keys_B)
 
 
-QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "frechet_traj",
-           "fit_residual_px", "jerk_vs_real", "spread_vs_real", "spread_vs_real_least", "memory_vs_real",
+QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_min", "judge_agreement", "frechet_traj",
+           "fit_residual_px", "jerk_vs_real", "spread_vs_real", "spread_vs_real_min", "memory_vs_real",
            "hue_drift_deg", "radius_drift", "hue_distance_deg", "clips")
 """The figures of generated clips that stand beside the cost."""
 

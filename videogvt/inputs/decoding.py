@@ -16,7 +16,7 @@ import numpy as np
 from videogvt.inputs.frames import Unusable, on_white, resize_frame
 
 PROMISE = 0.9  # of the frames or seconds that a file promises
-MOST_ASPECT = 10  # of a pixel's sides; more is no camera's
+MAX_ASPECT = 10  # of a pixel's sides; more is no camera's
 CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes and seconds of a tag
 _SLACK = 0.01  # of a matrix's entries, which are rounded
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the alpha channel
@@ -63,13 +63,13 @@ def shown(path: os.PathLike) -> Iterator[Frame]:
 
 
 def timeline(
-    path: os.PathLike, most: int | None = None, tell: Callable[[], None] = lambda: None
+    path: os.PathLike, max_frames: int | None = None, tell: Callable[[], None] = lambda: None
 ) -> tuple[np.ndarray, float | None]:
     """Decodes a whole video: the timestamps of its frames in seconds (NaN for none), and the rate that it states.
 
     Args:
       path: of the file.
-      most: only the first so many frames, whatever becomes of the others.
+      max_frames: only the first so many frames, whatever becomes of the others.
       tell: called after every frame.
 
     Raises:
@@ -90,7 +90,7 @@ def timeline(
                 layouts.add(frame.layout)
             times.append(frame.time)
             last = frame.decoded.duration * float(frame.decoded.time_base or 0)
-            if len(times) == most:
+            if len(times) == max_frames:
                 return np.array(times), None
         if not decoded:
             raise Unusable("it holds no frame")
@@ -241,8 +241,8 @@ def upright(
 
 def with_square_pixels(picture_HWC: np.ndarray, aspect: Fraction) -> np.ndarray:
     """A picture whose pixels are ``aspect`` times as wide as high, stretched until they are square."""
-    if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
-        raise Unusable(f"its pixels are {float(aspect):g} times as wide as high; at most {MOST_ASPECT} times either "
+    if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        raise Unusable(f"its pixels are {float(aspect):g} times as wide as high; at most {MAX_ASPECT} times either "
                        "way is done")
     height, width = picture_HWC.shape[:2]
     height, width = (height, round(width * aspect)) if aspect > 1 else (round(height / aspect), width)

@@ -155,7 +155,7 @@ class FolderConfig(tfds.core.BuilderConfig):
         if self.split_lists:
             return f"Name {self.kind} in `split_lists` that can be read and are long enough, or leave the split out."
         need = len(self.shares)
-        longer = f", or fewer that have {splitting.least(need)} clips or more" if self.num_frames > 1 < need else ""
+        longer = f", or fewer that have {splitting.min_clips(need)} clips or more" if self.num_frames > 1 < need else ""
         return (f"Needed are {need} or more {self.kind} that can be read and have a clip{longer}; or name fewer splits "
                 "in `shares`, each with a share above 0.")
 

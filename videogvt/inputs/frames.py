@@ -9,7 +9,7 @@ from PIL import Image
 
 CROPS = ("center", "random")
 _ROWS = 64  # that are floats at once
-MOST_SCALED = 2**26  # pixels of a frame that is scaled whole; a strip of 65,535 x 1 would become a giant
+MAX_SCALED = 2**26  # pixels of a frame that is scaled whole; a strip of 65,535 x 1 would become a giant
 
 
 class Unusable(Exception):
@@ -73,7 +73,7 @@ class Framing:
         """The frame, ``height`` x ``width``, cropped at the place."""
         rows, columns = frame_HWC.shape[:2]
         scale = max(self.height / rows, self.width / columns)
-        if rows * scale * columns * scale > MOST_SCALED:
+        if rows * scale * columns * scale > MAX_SCALED:
             needed = min(rows, math.ceil(self.height / scale)), min(columns, math.ceil(self.width / scale))
             top, left = int(place[0] * (rows - needed[0])), int(place[1] * (columns - needed[1]))
             frame_HWC = frame_HWC[top : top + needed[0], left : left + needed[1]]

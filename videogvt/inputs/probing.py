@@ -39,13 +39,13 @@ class Prober:
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
-    def timeline(self, path: os.PathLike, most: int | None = None) -> tuple[np.ndarray, float | None]:
+    def timeline(self, path: os.PathLike, max_frames: int | None = None) -> tuple[np.ndarray, float | None]:
         """What ``decoding.timeline`` says of a file; ``Unusable`` too where the decoder came to no end."""
         if self._process is None:
             self._start()
         try:
             where = os.path.abspath(path)  # the child may have been started in another folder
-            self._pipe.send_bytes(json.dumps([where, most]).encode())
+            self._pipe.send_bytes(json.dumps([where, max_frames]).encode())
             said = self._answer()
         except _GONE:
             said = {"reason": f"its decoder crashed ({self._end()})"}
@@ -117,10 +117,10 @@ def probing(processes: int) -> Iterator[Callable[..., tuple[np.ndarray, float | 
     for prober in probers:
         idle.put(prober)
 
-    def ask(path: os.PathLike, most: int | None = None) -> tuple[np.ndarray, float | None]:
+    def ask(path: os.PathLike, max_frames: int | None = None) -> tuple[np.ndarray, float | None]:
         prober = idle.get()
         try:
-            return prober.timeline(path, most)
+            return prober.timeline(path, max_frames)
         finally:
             idle.put(prober)
 
@@ -152,7 +152,7 @@ def serve_attempts(handle: int, memory: int) -> None:
     pipe = Connection(handle)
     with contextlib.suppress(*_GONE):
         while True:
-            (path, most), last = json.loads(pipe.recv_bytes()), time.monotonic()
+            (path, max_frames), last = json.loads(pipe.recv_bytes()), time.monotonic()
 
             def beat() -> None:
                 nonlocal last
@@ -160,13 +160,13 @@ def serve_attempts(handle: int, memory: int) -> None:
                     pipe.send_bytes(b"{}")
                     last = time.monotonic()
 
-            pipe.send_bytes(json.dumps(_tried(path, most, beat, memory)).encode())
+            pipe.send_bytes(json.dumps(_tried(path, max_frames, beat, memory)).encode())
 
 
-def _tried(path: str, most: int | None, beat: Callable[[], None], memory: int) -> dict[str, object]:
+def _tried(path: str, max_frames: int | None, beat: Callable[[], None], memory: int) -> dict[str, object]:
     """The answer about a file. Whatever goes wrong here, with PyAV at hand, the file is to blame."""
     try:
-        times_N, rate = timeline(path, most, beat)
+        times_N, rate = timeline(path, max_frames, beat)
     except _GONE:
         raise
     except MemoryError:

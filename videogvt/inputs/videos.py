@@ -36,8 +36,8 @@ from videogvt.inputs.probing import probing
 _SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 SHORT = ("drop", "repeat")
 GRACE = 0.25  # of the mean interval between frames
-MOST_MOMENTS = 10**7  # of a video; some 90 hours, while a damaged timestamp may be a thousand years off
-MOST_REPEATS = 1000  # of a frame on average, for the same reason
+MAX_MOMENTS = 10**7  # of a video; some 90 hours, while a damaged timestamp may be a thousand years off
+MAX_REPEATS = 1000  # of a frame on average, for the same reason
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -134,7 +134,7 @@ def sample(times_N: np.ndarray, stated_rate: float | None, fps: float | None) ->
     rate = fps or mean_rate
     grace = GRACE / mean_rate
     moments = (times_N[-1] + grace) * rate
-    if not moments < min(MOST_MOMENTS, MOST_REPEATS * count):
+    if not moments < min(MAX_MOMENTS, MAX_REPEATS * count):
         raise Unusable(f"by its timestamps its {count} frames last {times_N[-1]:.3g} s, which {rate:g} frames a second "
                        f"make {moments:.3g} frames; if that is so, ask for a lower fps")
     moments_M = np.arange(int(moments) + 1) / rate

@@ -152,10 +152,10 @@ def _title(source: _Clips, batch: dict[str, np.ndarray], row: int, index: int) -
 def _card(batch: dict[str, np.ndarray], row: int) -> str:
     video = batch["video"][row]
     fps = float(batch["fps"][row]) if "fps" in batch else FPS
-    clip = animation([video], fps, max(1, 256 // video.shape[2]), slow=1.0, most=300_000)
+    clip = animation([video], fps, max(1, 256 // video.shape[2]), slow=1.0, max_bytes=300_000)
     frames = strip([video], spread(len(video), 8), max(1, 128 // video.shape[2]))
     return page.row(page.html_picture(clip, "the clip, animated")) + page.html_picture(
-        webp(frames, most=200_000), "frames of the clip", frame=False)
+        webp(frames, max_bytes=200_000), "frames of the clip", frame=False)
 
 
 SAMPLE_FPS = 12.0

@@ -38,9 +38,9 @@ def all_views(example: Example) -> list[np.ndarray]:
     return [example["video"], *example.get("views", ())]
 
 
-def frames_picture(example: Example, count: int = 6, width: int = 128, most_views: int = 4) -> np.ndarray:
+def frames_picture(example: Example, count: int = 6, width: int = 128, max_views: int = 4) -> np.ndarray:
     """Frames spread over the clip, side by side, one row for each camera, each about ``width`` pixels wide."""
-    videos = all_views(example)[:most_views]
+    videos = all_views(example)[:max_views]
     scale = max(1, width // videos[0].shape[2])
     colours = [tuple(round(255 * part) for part in to_rgb(colour)) for colour in CAMERA_COLOURS[: len(videos)]]
     return strip(videos, spread(len(videos[0]), count), scale, colours if len(videos) > 1 else ())

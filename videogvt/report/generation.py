@@ -18,7 +18,7 @@ FIGURES = {
     "one_object_share": ("exactly one object persists", "{:.1%}"),
     "object_found_share": ("object found, of frames", "{:.1%}"),
     "oracle_agreement": ("class named by the oracle", "{:.1%}"),
-    "oracle_agreement_least": ("the same, in the worst class", "{:.1%}"),
+    "oracle_agreement_min": ("the same, in the worst class", "{:.1%}"),
     "judge_agreement": ("class named by the classifier", "{:.1%}"),
     "frechet_traj": ("frechet_traj (real clips: the control)", "{:.4g}"),
     "fit_residual_px": ("misfit of the claimed family, px", "{:.3f}"),
@@ -35,7 +35,7 @@ FIGURES = {
     "speed_distance_px": ("speeds, distance to other real clips, px a frame", "{:.3f}"),
     "spread_px": ("spread within a class, px", "{:.2f}"),
     "spread_vs_real": ("spread, against real", "{:.2f}"),
-    "spread_vs_real_least": ("the same, in the worst class", "{:.2f}"),
+    "spread_vs_real_min": ("the same, in the worst class", "{:.2f}"),
     "shape_spread_vs_real": ("spread of shapes, against real", "{:.2f}"),
     "nearest_train_px": ("distance to the nearest training track, px", "{:.2f}"),
     "memory_vs_real": ("the same, against real", "{:.2f}"),
@@ -85,7 +85,7 @@ def generation_verdict(grid: Grid) -> Verdict:
              lambda x: x >= one, "{:.1%}"),
         QualityTarget(f"class named by the oracle in at least {named:.0%} of clips", (("", "oracle_agreement"),),
              lambda x: x >= named, "{:.1%}"),
-        QualityTarget(f"and in at least {least:.0%} in every class", (("", "oracle_agreement_least"),),
+        QualityTarget(f"and in at least {least:.0%} in every class", (("", "oracle_agreement_min"),),
              lambda x: x >= least, "{:.1%}"),
         *(QualityTarget(f"{name} in at least twice as many clips as of codes drawn independently",
                (("", figure), ("independent", figure)), lambda x, alone: x > 0 and x >= 2 * alone, "{:.1%}")
@@ -221,8 +221,8 @@ def _samples(samples: Arrays) -> Iterator[str]:
             heading += f": the oracle says {', '.join(named)}"
         yield page.heading(heading)
         pairs = ((samples["video"][own], "generated"), (samples["real"][real], "real"))
-        yield page.row(*(page.html_picture(animation(videos, fps, scale, most=300_000), f"{kind} clips of {name}", kind)
-                         for videos, kind in pairs if len(videos)))
+        clips = [(animation(videos, fps, scale, max_bytes=300_000), kind) for videos, kind in pairs if len(videos)]
+        yield page.row(*(page.html_picture(clip, f"{kind} clips of {name}", kind) for clip, kind in clips))
 
 
 def _unfolded(unfolded: Arrays) -> Iterator[str]:
@@ -239,7 +239,7 @@ def _unfolded(unfolded: Arrays) -> Iterator[str]:
         grey = grey.repeat(size[0] // grey.shape[1], axis=1).repeat(size[1] // grey.shape[2], axis=2)
         cells = strip([pictures, grey], steps, max(1, 96 // size[1]))
         yield page.heading(f"{unfolded['class_names'][label]}: {videos_NSTHWC.shape[1]} steps")
-        yield page.html_picture(webp(cells, most=150_000), "decoding steps", frame=False)
+        yield page.html_picture(webp(cells, max_bytes=150_000), "decoding steps", frame=False)
 
 
 def _attended(unfolded: Arrays) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _attended(unfolded: Arrays) -> Iterator[str]:
         "note")
     size = max(6, 96 // maps_NASS.shape[-1])
     rows = [np.concatenate([_square(map_SS, size) for map_SS in layer_ASS], axis=1) for layer_ASS in maps_NASS]
-    yield page.html_picture(webp(np.concatenate(rows), most=150_000), "attention from time to time", frame=False)
+    yield page.html_picture(webp(np.concatenate(rows), max_bytes=150_000), "attention from time to time", frame=False)
 
 
 def _square(map_SS: np.ndarray, size: int) -> np.ndarray:

@@ -70,13 +70,13 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def webp(image: np.ndarray, most: int | None = None) -> bytes:
-    """An image uint8 (H, W, 3) as the bytes of a WebP file: lossless, or lossy where that would pass ``most`` bytes."""
-    return _encode([Image.fromarray(image)], most)
+def webp(image: np.ndarray, max_bytes: int | None = None) -> bytes:
+    """An image uint8 (H, W, 3) as the bytes of a WebP file: lossless, or lossy where that would pass ``max_bytes``."""
+    return _encode([Image.fromarray(image)], max_bytes)
 
 
 def animation(
-    videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0, most: int | None = None
+    videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0, max_bytes: int | None = None
 ) -> bytes:
     """Clips side by side as the bytes of one endless animated WebP.
 
@@ -85,25 +85,25 @@ def animation(
       fps: frames a second at which the clips were made.
       scale: how many pixels wide a pixel of the clip becomes.
       slow: how many times slower than life the animation runs; 16 frames at 24 a second are over too soon to see.
-      most: bytes beyond which it is not lossless.
+      max_bytes: bytes beyond which it is not lossless.
     """
     large = [edged(enlarge(as_bytes(video), scale)) for video in videos]
     spaced = [np.pad(video, ((0, 0), (0, 0), (0, 2 * GAP), (0, 0)), constant_values=255) for video in large]
     joined = np.concatenate(spaced, axis=2)[:, :, : -2 * GAP]
     durations = [round(1000 * slow / fps)] * len(joined)
     durations[-1] += 600  # a rest before it starts again
-    return _encode([Image.fromarray(frame) for frame in joined], most, duration=durations, loop=0)
+    return _encode([Image.fromarray(frame) for frame in joined], max_bytes, duration=durations, loop=0)
 
 
-def _encode(frames: Sequence[Image.Image], most: int | None, **options) -> bytes:
+def _encode(frames: Sequence[Image.Image], max_bytes: int | None, **options) -> bytes:
     if len(frames) > 1:
         options |= {"save_all": True, "append_images": frames[1:]}
     rough = len(frames) * len(zlib.compress(frames[0].tobytes(), 1))  # lossless WebP takes a fifth of it or more
     qualities = ({"lossless": True}, {"quality": 80, "method": 2}, {"quality": 40, "method": 2})
-    for quality in qualities if most is None or rough <= 5 * most else qualities[1:]:
+    for quality in qualities if max_bytes is None or rough <= 5 * max_bytes else qualities[1:]:
         buffer = io.BytesIO()
         frames[0].save(buffer, "WEBP", **quality, **options)
-        if most is None or buffer.tell() <= most:
+        if max_bytes is None or buffer.tell() <= max_bytes:
             break
     return buffer.getvalue()
 

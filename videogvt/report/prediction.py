@@ -153,5 +153,5 @@ def shown_samples(samples: Arrays) -> Iterator[str]:
             given = np.where(samples["shown"][place][..., None], original, np.uint8(205))
             strips.append(strip([original, given, made], spread(len(original), 8), scale))
         yield page.heading(task)
-        pictures = [webp(cells, most=60_000) for cells in strips]
+        pictures = [webp(cells, max_bytes=60_000) for cells in strips]
         yield page.row(*(page.html_picture(each, f"clips of {task}", frame=False) for each in pictures))

@@ -78,10 +78,10 @@ def _card(samples: Arrays, row: int) -> str:
     videos = [original, reconstruction, difference(original, reconstruction, GAIN)]
     size = original.shape[2]
     fps = float(samples["fps"][row]) if "fps" in samples else 12.0
-    clip = animation(videos, fps, max(1, 208 // size), most=250_000)
+    clip = animation(videos, fps, max(1, 208 // size), max_bytes=250_000)
     blocks = [page.html_picture(clip, "original, reconstruction and difference, animated")]
     if "original_track" in samples:
         overlay = images.track_overlay(original, samples["original_track"][row], samples["track"][row], 2.1)
         blocks.append(page.html_picture(images.as_png(overlay), "tracks of original and reconstruction"))
     frames = strip(videos, spread(len(original), 8), max(1, 128 // size))
-    return page.row(*blocks) + page.html_picture(webp(frames, most=150_000), "frames of the three", frame=False)
+    return page.row(*blocks) + page.html_picture(webp(frames, max_bytes=150_000), "frames of the three", frame=False)

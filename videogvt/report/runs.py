@@ -16,7 +16,8 @@ Grid = dict[str, dict[str, float]]
 
 RENAMED_FIGURES = {
     "tasks_beating_trivial": "tasks_beating_baselines", "error_vs_trivial": "error_vs_baseline",
-    "rivals_beaten": "baselines_beaten",
+    "rivals_beaten": "baselines_beaten", "oracle_agreement_least": "oracle_agreement_min",
+    "spread_vs_real_least": "spread_vs_real_min",
 }
 """Earlier and present names of figures, with which ranges (``..._low``, ``..._high``) go, and of columns of tables."""
 

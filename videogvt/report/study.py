@@ -228,7 +228,7 @@ def _confidence(done: Sequence[_Member]) -> Iterator[str]:
     covered = {row: coverage(*pair) for row, pair in told.items()}
     note = ("Left: of the clips where a row is so sure, how many it names right; on the diagonal it knows what it "
             "knows. Right: accuracy where it answers only for the clips it is surest of.")
-    lines = [[row, f"{error:.3f}", *(_answered(covered[row], least) for least in (0.95, 0.99))]
+    lines = [[row, f"{error:.3f}", *(_answered(covered[row], minimum) for minimum in (0.95, 0.99))]
              for row, (error, _) in reliable.items()]
     chart = study_figures.confidence({row: bins for row, (_, bins) in reliable.items()}, covered)
     yield page.section(
@@ -238,9 +238,9 @@ def _confidence(done: Sequence[_Member]) -> Iterator[str]:
             ["row", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
 
 
-def _answered(curve: Mapping[str, np.ndarray], least: float) -> str:
+def _answered(curve: Mapping[str, np.ndarray], minimum: float) -> str:
     """The largest share of clips that can be answered at this accuracy, and the confidence that it takes."""
-    good = np.flatnonzero(curve["accuracy"] >= least)
+    good = np.flatnonzero(curve["accuracy"] >= minimum)
     return f"{curve['coverage'][good[-1]]:.1%} (sure by {curve['threshold'][good[-1]]:.2f})" if len(good) else "none"
 
 
@@ -297,7 +297,7 @@ def _clips(workdir: pathlib.Path) -> Iterator[str]:
                 clips.append(study_figures.lit(video, samples["attention"][row]))
             words = (f"{samples['id'][row]}: {names[samples['label'][row]]}, named "
                      f"{names[samples['prediction'][row]]} with {samples['probability'][row]:.1%}")
-            clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), most=200_000)
+            clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), max_bytes=200_000)
             cards.append(page.html_picture(clip, words, words))
         if cards:
             note = "The clip and, where the network can say, the clip lit where it looks, in the mean over its queries."

@@ -21,7 +21,7 @@ from videogvt.train import journal
 from videogvt.train.contracts import Media
 from videogvt.world.families import FAMILIES
 
-_LEAST = 1e-7  # probability of a class that a model rules out
+_MIN_PROBABILITY = 1e-7  # probability of a class that a model rules out
 
 
 class OracleModel:
@@ -129,7 +129,7 @@ class TrackRun:
         known = source.read(range(len(source)))
         table = {"id": known["id"].astype(str), "index": np.arange(len(source)), "label": known["label"]}
         if self.examples.classes:
-            share_NK = np.maximum(self.model.predict_proba(features), _LEAST)
+            share_NK = np.maximum(self.model.predict_proba(features), _MIN_PROBABILITY)
             table |= named(np.log(share_NK / share_NK.sum(1, keepdims=True)), known["label"])
         if self.examples.target is not None:
             table |= told(self.model.predict_position(features), known)

@@ -33,7 +33,7 @@ RULES: Rules = (
 """Of every recipe. The transformers' heads and the width inside their MLPs are split along ``model``, so that a layer
 needs two sums over that axis; all else, convolutions included, is whole on every device."""
 
-FSDP_LEAST = 1024
+FSDP_MIN_SIZE = 1024
 """Numbers that a parameter has at least if ``fsdp`` splits it: gathering smaller ones costs more than it saves."""
 
 
@@ -115,7 +115,7 @@ def split_along_data(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) ->
     """The spec with the largest dimension that is whole, and that the data axis divides, split along it."""
     parts, ways = [*spec, *[None] * (len(shape) - len(spec))], mesh.shape["data"]
     free = [place for place, part in enumerate(parts) if part is None and shape[place] % ways == 0]
-    if not free or np.prod(shape) < FSDP_LEAST:
+    if not free or np.prod(shape) < FSDP_MIN_SIZE:
         return spec
     parts[max(free, key=lambda place: shape[place])] = "data"
     return PartitionSpec(*parts)

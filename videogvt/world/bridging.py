@@ -24,7 +24,7 @@ KICKS = {1: (0.05, 0.3, 1.0, 2.5), 2: (0.05, 0.3, 1.0, 2.5)}
 
 PRIOR = (20.0, 2.5, 1.2)  # px, px/frame, px/frame^2: of place, velocity and acceleration before anything is seen
 GATE = 16.0  # squared deviations off the path from which a place is not believed; by chance 1 of 3,000
-LEAST_SEEN = 4  # frames; below, there is no path
+MIN_SEEN = 4  # frames; below, there is no path
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def bridged(position_T2: np.ndarray, deviation_T: np.ndarray, unit: float = 1.0)
 
     Returns:
       places (T, 2) in px, their standard deviation (T,) along an axis, and which of the given places were believed
-      (T,); NaN and infinite, if fewer than ``LEAST_SEEN`` are.
+      (T,); NaN and infinite, if fewer than ``MIN_SEEN`` are.
     """
     seen_T = np.isfinite(position_T2).all(axis=-1)
-    while seen_T.sum() >= LEAST_SEEN:
+    while seen_T.sum() >= MIN_SEEN:
         place_T2, spread_T = _smoothed(position_T2 / unit, deviation_T / unit, seen_T)
         left_T = np.sum((position_T2 / unit - place_T2) ** 2, axis=-1)
         expected_T = np.maximum((deviation_T / unit) ** 2 - spread_T**2, 0.1 * (deviation_T / unit) ** 2)

@@ -56,9 +56,9 @@ def locate(grey_THW: np.ndarray, sprites: tuple[Sprite, Sprite]) -> Located:
             rest_THW, seen_THW = grey_THW - drawn[0], 1.0 - drawn[1]
             total_TYX = (rest_THW**2).sum(axis=(1, 2))[:, None, None] + _misfit(rest_THW, seen_THW, behind)
             at_T2 = _argmin(total_TYX)
-            least_T = total_TYX[np.arange(frames), at_T2[:, 0], at_T2[:, 1]]
-            better_T = least_T < best_T
-            best_T = np.where(better_T, least_T, best_T)
+            min_T = total_TYX[np.arange(frames), at_T2[:, 0], at_T2[:, 1]]
+            better_T = min_T < best_T
+            best_T = np.where(better_T, min_T, best_T)
             for sprite, own, found_T2 in ((ahead, front, first_T2), (behind, 1 - front, _between(total_TYX, at_T2))):
                 corner_T2 = found_T2 - np.array(sprite.ink_hw.shape) + 1
                 there_T2 = corner_T2[:, ::-1] + np.array(sprite.centre)

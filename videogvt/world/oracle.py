@@ -16,7 +16,7 @@ from videogvt.world.scene import DRAWS, HELD_OUT
 MODELS = Registry("oracle model")  # family name -> function(track_BN2, time_N, duration, unit) -> (residual_B, count)
 _FLOOR = 0.32  # px at 64 on the short side: misfit below this does not count
 _SLACK = 1.15  # how far beyond its stated range a parameter may be fitted
-LEAST_FRAMES = 8
+MIN_TRACK_FRAMES = 8
 UNKNOWN = "unknown"
 
 
@@ -71,7 +71,7 @@ def _fits(track_T2, fps, families, size) -> dict[str, tuple[np.ndarray, int]]:
     for name in families:
         rms, free = np.full(len(tracks), np.inf), 0
         for p, frames in enumerate(patterns):
-            if frames.sum() >= LEAST_FRAMES:
+            if frames.sum() >= MIN_TRACK_FRAMES:
                 rows = np.flatnonzero(pattern_of.reshape(-1) == p)
                 rms[rows], free = MODELS[name](tracks[rows][:, frames], time[frames], duration, size / 64.0)
         fits[name] = (rms.reshape(lead), free)

@@ -18,7 +18,7 @@ from videogvt.world.tracker import PLAUSIBLE_AREA
 
 SEEN, BRIDGED, LOST = 0, 1, 2
 _SOFT = 0.8  # px at 64 on the short side: blur of the differences, about half the smallest ball's radius
-_LEAST = 0.04  # of full scale: no smaller difference is an object
+_MIN_CONTRAST = 0.04  # of full scale: no smaller difference is an object
 OVER_NOISE = 4.0  # deviations of a pixel's own noise that a difference must reach
 MOST = 6  # candidates per frame, the largest ones
 EXACT = 0.1  # px: how exact a whole object's centre is at best
@@ -92,10 +92,10 @@ def _tracked(video_THWC: np.ndarray) -> tuple[np.ndarray, ...]:
 def stand_out(video_THWC: np.ndarray, motion: Motion) -> Candidates:
     """What differs from the background in the frames of a clip (T, H, W, 3), uint8.
 
-    A pixel differs if its blurred difference in some channel is ``_LEAST`` of full scale and ``OVER_NOISE`` deviations
-    of that pixel's own noise over time: so the edges of a scene that is not quite aligned are not believed. 8-connected
-    pixels are a candidate. Its centre is that of the ball's share of every pixel, read off between the colours behind
-    and of the candidate, so that neither a bright nor a dark scene behind it draws it aside.
+    A pixel differs if its blurred difference in some channel is ``_MIN_CONTRAST`` of full scale and ``OVER_NOISE``
+    deviations of that pixel's own noise over time: so the edges of a scene that is not quite aligned are not believed.
+    8-connected pixels are a candidate. Its centre is that of the ball's share of every pixel, read off between the
+    colours behind and of the candidate, so that neither a bright nor a dark scene behind it draws it aside.
     """
     num_frames, height, width = video_THWC.shape[:3]
     unit = min(height, width) / 64.0
@@ -105,7 +105,7 @@ def stand_out(video_THWC: np.ndarray, motion: Motion) -> Candidates:
     soft_THW = np.abs(ndimage.gaussian_filter(apart_THWC, (0, _SOFT * unit, _SOFT * unit, 0))).max(axis=-1)
     noise_THW = 1.48 * np.nan_to_num(behind(soft_THW[..., None], motion)[..., 0], nan=1.0)  # 1.48: median to deviation
     noise_THW = ndimage.maximum_filter(noise_THW, (1, 3, 3))
-    over_THW = soft_THW > np.maximum(_LEAST, OVER_NOISE * noise_THW)
+    over_THW = soft_THW > np.maximum(_MIN_CONTRAST, OVER_NOISE * noise_THW)
     grown = np.zeros((3, 3, 3), bool)
     grown[1] = True  # no pixel touches another frame's
     labels_THW, count = ndimage.label(over_THW, grown)
@@ -131,7 +131,7 @@ def _measured(seen_hwC, behind_hwC, soft_hw, own_hw, near_hw, noise: float) -> t
     colour_C = np.median(seen_hwC[core_hw], axis=0)
     across_hwC = colour_C - behind_hwC
     square_hw = np.sum(across_hwC**2, axis=-1)
-    contrast = max(float(np.sqrt(np.median(square_hw[core_hw]))), _LEAST)
+    contrast = max(float(np.sqrt(np.median(square_hw[core_hw]))), _MIN_CONTRAST)
     floor = 0.1 * contrast**2  # where the scene has the candidate's colour, nothing is told
     share_hw = np.sum((seen_hwC - behind_hwC) * across_hwC, axis=-1) / np.maximum(square_hw, floor)
     share_hw = np.where(near_hw, np.clip(share_hw, -0.5, 1.0), 0.0)

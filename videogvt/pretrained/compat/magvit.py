@@ -40,7 +40,7 @@ HOMES = {
 JUDGES = (("d_params",), ("d_optimizer", "target"))
 _PARTS = ("encoder", "decoder", "quantizer")
 GRID = (4, 16, 16)
-_MOST_LEVELS, _MOST_BLOCKS, MOST_LAYERS = 8, 64, 128
+_MAX_LEVELS, _MAX_BLOCKS, MAX_LAYERS = 8, 64, 128
 CODES = (1024, 4096)
 """Of the paper's B and L, and of H."""
 
@@ -174,8 +174,8 @@ def _tokenizer_fields(path: pathlib.Path, shapes: Shapes) -> dict[str, Any]:
     """Fields of ``nn.tokenizer.TokenizerNetwork`` that a tree's shapes tell."""
     codebook = _known(path, shapes, "quantizer/codebook", 2)
     kernel = _known(path, shapes, "encoder/Conv_0/kernel", 4, 5)
-    levels = _count(shapes, "decoder/Conv_{}/kernel", _MOST_LEVELS + 1) - 1
-    blocks = {part: _count(shapes, part + "/ResBlock_{}/Conv_0/kernel", _MOST_BLOCKS) for part in _PARTS[:2]}
+    levels = _count(shapes, "decoder/Conv_{}/kernel", _MAX_LEVELS + 1) - 1
+    blocks = {part: _count(shapes, part + "/ResBlock_{}/Conv_0/kernel", _MAX_BLOCKS) for part in _PARTS[:2]}
     if levels < 1 or any(number % (levels + 1) for number in blocks.values()):
         raise ValueError(f"{path} holds no tokenizer of MAGVIT's: {blocks} residual blocks do not divide into "
                          f"{levels} levels and the extra ones.")
@@ -207,7 +207,7 @@ def _transformer_fields(path: pathlib.Path, shapes: Shapes) -> tuple[dict[str, A
     if special is None or tokens < codes + special:
         raise ValueError(f"{path} holds no transformer of MAGVIT's: {length} places and {tokens} tokens are those of "
                          f"no prefix, grid {GRID} and vocabulary of its.")
-    fields = {"layers": _count(shapes, "BertLayer_{}/BertMlp_0/layer_output/bias", MOST_LAYERS), "hidden": hidden,
+    fields = {"layers": _count(shapes, "BertLayer_{}/BertMlp_0/layer_output/bias", MAX_LAYERS), "hidden": hidden,
               "heads": heads, "mlp": mlp}
     if "BertEmbed_0/segment_embeddings/embedding" in shapes:
         fields["segment_embeddings"] = True

@@ -56,7 +56,7 @@ OTHERS = {
 }
 """What a file may hold besides the network and its average, and patterns of the names."""
 
-_MOST_LEVELS, _MOST_BLOCKS = 8, 32
+_MAX_LEVELS, _MAX_BLOCKS = 8, 32
 
 ENDS = {"encoder": {"Conv_0": "conv_in.conv_1", "GroupNorm_0": "norm_out", "Conv_1": "conv_out.conv_1"},
         "decoder": {"Conv_0": "conv_in.conv_1", "GroupNorm_0": "norm_out"}}
@@ -132,14 +132,14 @@ def config_of(shapes: Mapping[str, tuple[int, ...]], stored_name: Callable[[str]
         return sum(1 for _ in found)
 
     filters, bits = convolution("conv_in")[0], convolution("conv_out")[0]
-    levels = count("down.{}.block.0.norm1.weight", _MOST_LEVELS)
+    levels = count("down.{}.block.0.norm1.weight", _MAX_LEVELS)
     widths = [convolution(f"down.{level}.block.0.conv1")[0] for level in range(levels)]
     odd = not filters or not widths or any(width < filters or width % filters for width in widths)
     if odd or not 1 <= bits <= MAX_BITS:
         raise ValueError(f"These are not the weights of {NETWORK}: found widths {widths} of {filters} filters and "
                          f"{bits} bits, expected multiples of the filters and 1 to {MAX_BITS} bits.")
     multipliers = [width // filters for width in widths]
-    blocks = count("down.0.block.{}.norm1.weight", _MOST_BLOCKS)
+    blocks = count("down.0.block.{}.norm1.weight", _MAX_BLOCKS)
     return {
         **COMMON, "filters": filters, "channel_multipliers": multipliers, "encoder_blocks": blocks,
         "decoder_blocks": blocks, "temporal_downsample": [multiplier != 1 for multiplier in multipliers[:-1]],
