@@ -32,7 +32,7 @@ from videogvt.report.grids import as_text  # noqa: E402
 
 FIGURES = {  # of a window: heading and form
     "one_object": ("one object", "{:.1%}"), "found": ("found, of frames", "{:.1%}"),
-    "named_right": ("oracle", "{:.1%}"), "fit_px": ("misfit of the family, px, median", "{:.2f}"),
+    "correct": ("oracle", "{:.1%}"), "fit_px": ("misfit of the family, px, median", "{:.2f}"),
     "speed": ("speed, px a frame, median", "{:.2f}"), "radius": ("radius, px, median", "{:.2f}"),
 }
 
@@ -40,7 +40,7 @@ FIGURES = {  # of a window: heading and form
 def window_figures(video_BTHWC: np.ndarray, label_B: np.ndarray, training: Training) -> dict[str, float]:
     """The figures of clips, uint8, that are meant to be of these classes."""
     table = describe_motion(motion_columns(video_BTHWC), label_B, training)
-    shares = {name: float(np.mean(table[name])) for name in ("one_object", "found", "named_right")}
+    shares = {name: float(np.mean(table[name])) for name in ("one_object", "found", "correct")}
     known = {name: table[name][~np.isnan(table[name])] for name in ("fit_px", "speed", "radius")}
     return shares | {name: float(np.median(values)) if len(values) else np.nan for name, values in known.items()}
 

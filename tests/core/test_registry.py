@@ -7,7 +7,7 @@ import pytest
 from tests.test_configs import module
 from videogvt.command import override
 from videogvt.core import registry
-from videogvt.core.registry import present_key, stored_config, with_present_keys
+from videogvt.core.registry import present_figure, present_figures, present_key, stored_config, with_present_keys
 from videogvt.jobs.schema import check_config
 from videogvt.pretrained import bundle
 
@@ -44,3 +44,11 @@ def test_an_earlier_name_is_refused_with_the_present_one():
 def test_what_ships_is_read_under_present_names(folder):
     run = bundle.read_bundle(folder).config.get("run", {})
     assert with_present_keys(run) == run
+
+
+@pytest.mark.parametrize("earlier, present", [
+    ("eval/prediction/FP:8/error_vs_trivial", "eval/prediction/FP:8/error_vs_baseline"),
+    ("oracle_agreement_least_low", "oracle_agreement_min_low"), ("named_right", "correct"), ("psnr", "psnr"),
+    ("train/loss/CG", "train/loss/CG")])
+def test_figures_and_columns_are_read_under_present_names(earlier, present):
+    assert present_figure(earlier) == present and present_figures({earlier: 1}) == {present: 1}

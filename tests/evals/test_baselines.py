@@ -77,7 +77,7 @@ def test_the_original_itself_has_no_error(batch, originals):
     columns = object_columns(batch["video"], originals)
     assert columns["found"].all()
     np.testing.assert_array_equal(columns["track_error_px"], 0.0)
-    assert columns["named_right"].mean() >= 0.9
+    assert columns["correct"].mean() >= 0.9
 
 
 def shifted(batch: dict[str, np.ndarray], pixels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +103,7 @@ def test_beyond_three_pixels_the_object_is_tracked_but_not_found(batch, original
 
 def test_a_lost_object_is_as_far_off_as_can_be(batch, originals):
     columns = object_columns(np.full_like(batch["video"], 255), originals)
-    assert not columns["found"].any() and not columns["named_right"].any()
+    assert not columns["found"].any() and not columns["correct"].any()
     np.testing.assert_allclose(columns["track_error_px"], np.hypot(32, 32), rtol=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_frames_without_a_track_in_the_original_have_no_error(batch):
 
 
 def test_classes_the_oracle_does_not_know_are_not_named(batch):
-    assert "named_right" not in object_columns(batch["video"], Originals.of(batch, ()))
+    assert "correct" not in object_columns(batch["video"], Originals.of(batch, ()))
 
 
 TIME = np.arange(8.0)

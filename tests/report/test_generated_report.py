@@ -22,7 +22,7 @@ ROWS.append({"name": "autoregressive", "passes": 32, "oracle_agreement": 0.8, "c
              "gflop/1": 2.0})
 
 
-def unfold(state, task_B, label_B, video_BTHWC, keys_B):
+def decode_in_steps(state, task_B, label_B, video_BTHWC, keys_B):
     video = bank.real(state, task_B, label_B, video_BTHWC, keys_B)["video"]
     steps = np.array([1.0, 0.5, 0.0])
     masked = np.broadcast_to((steps > 0)[None, :, None, None, None], (len(label_B), 3, 2, 4, 4))
@@ -36,7 +36,7 @@ def workdir(tmp_path_factory):
     clips = GenerationEval(
         source=bank.source("test", 100), train=bank.source("train", 100), split="test", seed=0, weights="ema",
         generate=bank.real, when=When(end=True), batch_size=16, per_class=6, samples=2, judge=bank.judge(),
-        unfold=unfold, settings={"steps": 3, "temperature": 1.0})
+        trajectory=decode_in_steps, settings={"steps": 3, "temperature": 1.0})
     numbers, media, facts = {}, {}, {}
     for name, evaluator in (("generation", clips), ("prediction", make_prediction(truth, samples=2))):
         facts[name] = evaluator.facts

@@ -34,7 +34,7 @@ def samples(truth: bool, size: int = 1) -> dict[str, np.ndarray]:
     if truth:
         track = np.stack([item["pixel_position"][0] for item in items])
         arrays |= {"track": track + 0.5, "original_track": track, "found": np.ones(track.shape[:2], bool),
-                   "track_error_px": np.full(track.shape[:2], 0.7), "named_right": np.ones(8, bool),
+                   "track_error_px": np.full(track.shape[:2], 0.7), "correct": np.ones(8, bool),
                    "label": np.arange(8) % 5, "fps": np.full(8, 12.0)}
     return arrays
 
@@ -215,7 +215,7 @@ def test_report_of_a_classifier(tmp_path):
     journal.claim_workdir(tmp_path, {"name": "classifier_traj", "classifier": {}, "losses": {}})
     numbers = {"accuracy": 0.9, "loss": 0.3, "clips": 10.0, "by_class/line": 1.0, "by_class/circle": 0.8,
                "chance/accuracy": 0.5}
-    table = {"label": np.arange(10) % 2, "named_right": np.arange(10) > 0}
+    table = {"label": np.arange(10) % 2, "correct": np.arange(10) > 0}
     counts_KK = np.array([[5, 0], [1, 4]])
     journal.keep_media(tmp_path, 20, {
         "eval/test/table": Media.arrays(**table),

@@ -2,9 +2,9 @@
 
 Besides, sections of a config as keywords of the objects they configure, and what was dropped or has another name now.
 
-An object's fields are its section's schema. What a run or an exported folder stored under an earlier name of a key is
-read under the present one; who gives an earlier name is told the present one. Who asks for what the package had and
-dropped is told the last version with
+An object's fields are its section's schema. What a run or an exported folder stored under an earlier name of a key or
+a figure is read under the present one; who gives an earlier name is told the present one. Who asks for what the package
+had and dropped is told the last version with
 it, and what takes its place: codes of whole motions were a model of motion built by hand, not a learned one;
 docs/record.md has what they came to.
 """
@@ -141,6 +141,27 @@ class Readable(Protocol):
 def stored_config(path: Readable) -> Any:
     """The ``config.json`` of a run, under the present names of its keys."""
     return with_present_keys(json.loads(path.read_text()))
+
+
+RENAMED_FIGURES = {
+    "tasks_beating_trivial": "tasks_beating_baselines", "error_vs_trivial": "error_vs_baseline",
+    "rivals_beaten": "baselines_beaten", "oracle_agreement_least": "oracle_agreement_min",
+    "spread_vs_real_least": "spread_vs_real_min", "named_right": "correct", "judged_right": "judged_correct",
+}
+"""Earlier and present names of figures, with which ranges (``..._low``, ``..._high``) go, and of columns of tables."""
+
+
+def present_figure(name: str) -> str:
+    """The present name of a figure, full or not; the same where it was not renamed."""
+    row, slash, figure = name.rpartition("/")
+    ending = next((ending for ending in ("_low", "_high") if figure.endswith(ending)), "")
+    figure = figure.removesuffix(ending)
+    return f"{row}{slash}{RENAMED_FIGURES.get(figure, figure)}{ending}"
+
+
+def present_figures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored figures, or columns of a stored table, under their present names."""
+    return {present_figure(name): value for name, value in values.items()}
 
 
 LAST_WITH = "which videogvt dropped after commit 6d2a26d"

@@ -134,12 +134,12 @@ class Originals:
 
 
 def object_columns(video_BTHWC: np.ndarray, originals: Originals) -> dict[str, np.ndarray]:
-    """A row for each clip: ``found`` (B, T), ``track_error_px`` (B, T), ``track`` (B, T, 2) and ``named_right`` (B).
+    """A row for each clip: ``found`` (B, T), ``track_error_px`` (B, T), ``track`` (B, T, 2) and ``correct`` (B).
 
     ``found`` is exactly one component that differs from the background by 0.15, of half to twice the true area, centred
     within 3 px of the true centre. ``track_error_px`` is the distance to the object as tracked in the original: NaN
     where the original has no track, and the diagonal of the frame, the most there can be, where only the clip has none,
-    so that to lose the object is never better than to misplace it. ``named_right`` tells whether the kinematic oracle
+    so that to lose the object is never better than to misplace it. ``correct`` tells whether the kinematic oracle
     names the true family from this track; it is missing without families.
 
     Args:
@@ -157,7 +157,7 @@ def object_columns(video_BTHWC: np.ndarray, originals: Originals) -> dict[str, n
     }
     if originals.families:
         named_B = name_families(track.position_T2, originals.fps_B, originals.families, min(height, width))
-        columns["named_right"] = named_B == np.array(originals.families)[originals.label_B]
+        columns["correct"] = named_B == np.array(originals.families)[originals.label_B]
     return columns
 
 

@@ -203,7 +203,7 @@ def named(log_BK: np.ndarray, label_B: np.ndarray) -> Columns:
     prediction_B = log_BK.argmax(-1)
     return {
         "prediction": prediction_B, "probability": np.exp(log_BK.max(-1)), "log_probability": log_BK,
-        "loss": -np.take_along_axis(log_BK, label_B[:, None], axis=1)[:, 0], "named_right": prediction_B == label_B,
+        "loss": -np.take_along_axis(log_BK, label_B[:, None], axis=1)[:, 0], "correct": prediction_B == label_B,
     }
 
 

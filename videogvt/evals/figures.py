@@ -10,8 +10,8 @@ from videogvt.evals.rows import Columns
 MEDIANS = {"acceleration_px": "acceleration", "jerk_px": "jerk", "nearest_train_px": "nearest_train_px",
            "hue_drift_deg": "hue_drift", "radius_drift": "radius_drift"}
 _SHARES = {
-    "one_object_share": "one_object", "object_found_share": "found", "oracle_agreement": "named_right",
-    "judge_agreement": "judged_right", "speed_plausible": "speed_plausible", "radius_plausible": "radius_plausible",
+    "one_object_share": "one_object", "object_found_share": "found", "oracle_agreement": "correct",
+    "judge_agreement": "judged_correct", "speed_plausible": "speed_plausible", "radius_plausible": "radius_plausible",
 }
 OF_CLASS = ("oracle_agreement", "judge_agreement", "one_object_share", "fit_residual_px", "spread_vs_real",
             "jerk_vs_real", "clips")

@@ -60,7 +60,7 @@ class GenerationEval(SplitEval):
       published: measures FVD and Inception Score against ``train``; or None for neither.
       independent: makes, when it is first needed, a function like ``generate`` whose codes know nothing of each other;
         or None for no such row.
-      unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
+      trajectory: ``generate`` for looking on, see ``decoding_trajectory``; or None for no such file.
       samples: clips of each class to keep for the report.
       settings: of the decoding; among the facts alone.
       train_limit: only so many training clips; or None for all.
@@ -75,7 +75,7 @@ class GenerationEval(SplitEval):
     judge: EvaluationClassifier | None = None
     published: Published | None = None
     independent: Callable[[], Generate] | None = None
-    unfold: Generate | None = None
+    trajectory: Generate | None = None
     seeds: tuple[int, ...] | None = None
     samples: int = 4
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -119,7 +119,7 @@ class GenerationEval(SplitEval):
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip), ``real`` (the same of real clips),
-        ``confusion_oracle`` and ``confusion_judge``, ``samples``, and ``unfolded`` where ``unfold`` is given."""
+        ``confusion_oracle`` and ``confusion_judge``, ``samples``, and ``trajectory`` where ``trajectory`` is given."""
         if self.published:
             yield from self._published_figures(state)
         tables = self._tables(state)
@@ -127,8 +127,8 @@ class GenerationEval(SplitEval):
             yield from self._looked_at(tables, self._of_further_seeds(state))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(state, tables))
-        if self.unfold:
-            yield "unfolded", Media.arrays(**self._unfolded(state))
+        if self.trajectory:
+            yield "trajectory", Media.arrays(**self._trajectory(state))
 
     def _tables(self, state: TrainState) -> dict[str, Columns]:
         """A table for every row; labels alone where nothing looks at clips."""
@@ -186,7 +186,7 @@ class GenerationEval(SplitEval):
 
     def asking(self, generate: Generate, task: int = 0) -> "GenerationEval":
         """The same evaluator of another generator, for figures alone; what it has measured of real clips stays."""
-        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0, published=None,
+        other = dataclasses.replace(self, generate=generate, task=task, trajectory=None, samples=0, published=None,
                                     independent=None)
         other._training, other._beside, other._others_table = self._training, self._beside, self._others_table
         return other
@@ -228,7 +228,7 @@ class GenerationEval(SplitEval):
 
     def _described(self, columns: Columns, label_N: np.ndarray) -> Columns:
         table = describe_motion(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
-        return table | ({"judged_right": table["judged"] == label_N} if "judged" in table else {})
+        return table | ({"judged_correct": table["judged"] == label_N} if "judged" in table else {})
 
     def _columns(self, clips: _Clips, count: int, look: Callable[[np.ndarray], Columns]) -> Columns:
         """What ``look`` sees in the first ``count`` clips; every host looks at its own rows of every batch."""
@@ -303,7 +303,7 @@ class GenerationEval(SplitEval):
         real = tables["real"]
         chosen = np.concatenate([np.flatnonzero(real["label"] == label)[: self.samples]
                                  for label in range(self.classes)])
-        kept = ("label", "track", "one_object", "named", "named_right", "judged", "fit_px")
+        kept = ("label", "track", "one_object", "named", "correct", "judged", "fit_px")
         samples = {name: tables[""][name][:count] for name in kept if name in tables[""]}
         samples |= {f"real_{name}": real[name][chosen] for name in ("label", "track") if name in real}
         if self.has_tracks:
@@ -311,13 +311,13 @@ class GenerationEval(SplitEval):
         return samples | {"video": videos, "real": self.source.read(self._real[chosen].tolist())["video"],
                           "class_names": np.array(self.source.class_names)}
 
-    def _unfolded(self, state: TrainState) -> Columns:
+    def _trajectory(self, state: TrainState) -> Columns:
         """One clip of every class after each step of its decoding; of the first also who attends to whom."""
-        def unfold(state, batch):
-            looked = self.unfold(state, *self.inputs(batch["place"]))
+        def decode_in_steps(state, batch):
+            looked = self.trajectory(state, *self.inputs(batch["place"]))
             return looked | {"videos": as_bytes(looked["videos"])}
 
-        forward, parts, count = self.on_rows("unfolded", unfold, state), [], min(self.classes, self.clips)
+        forward, parts, count = self.on_rows("trajectory", decode_in_steps, state), [], min(self.classes, self.clips)
         for place_B in self._places(count):
             parts.append({"index": place_B, "mask": place_B < count} | forward({"place": place_B}))
         columns = whole_table(parts)
@@ -327,7 +327,7 @@ class GenerationEval(SplitEval):
             "class_names": np.array(self.source.class_names)}
 
 
-def unfolding(
+def decoding_trajectory(
     generate: Callable[..., Mapping[str, Any]], video: Callable[..., jax.Array],
     attention: Callable[..., jax.Array] | None = None,
 ) -> Generate:
@@ -345,7 +345,7 @@ def unfolding(
       (B, layers, heads, 1 + t, 1 + t) in the middle of decoding.
     """
 
-    def unfold(state, *inputs):
+    def decode_in_steps(state, *inputs):
         made = generate(state, *inputs, keep_steps=True)
         grid = made["codes"].shape[1:]
         batch, steps = made["steps"].tokens.shape[:2]
@@ -361,4 +361,4 @@ def unfolding(
             looked["attention"] = jax.lax.map(one_by_one, rows)  # maps of a batch are (layers, B, heads, L, L)
         return looked
 
-    return unfold
+    return decode_in_steps

@@ -5,7 +5,7 @@ from typing import Any
 
 from videogvt.evals.digit_figures import DIGIT_TRUTH as DIGITS
 from videogvt.evals.digits import DigitsEval, predictions
-from videogvt.evals.generation import GenerationEval, unfolding
+from videogvt.evals.generation import GenerationEval, decoding_trajectory
 from videogvt.evals.motion import TRUTH, has_tracks
 from videogvt.evals.prediction import PredictionEval
 from videogvt.evals.published import DigitReader, EvaluationClassifier, Published
@@ -69,7 +69,7 @@ def evaluators_of(
         evaluators["generation"] = GenerationEval(
             source=source, train=train, task=alone[0], per_class=per_class, judge=judge, published=published,
             reconstruct=reconstruct, independent=independent,
-            unfold=unfolding(predict_fns["generate"], predict_fns["video"], predict_fns.get("attention"))
+            trajectory=decoding_trajectory(predict_fns["generate"], predict_fns["video"], predict_fns.get("attention"))
             if watch else None, **common)
     if len(alone) < len(table.names) and tracked:
         evaluators["prediction"] = PredictionEval(source=source, table=table, limit=limit, **common)

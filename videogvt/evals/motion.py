@@ -199,7 +199,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
     ``_MIN_FRAMES`` frames have a track; ``speed``, ``radius``, ``acceleration``, ``jerk`` (NaN without a track);
     ``speed_plausible`` and ``radius_plausible``; ``nearest_train_px``, the distance to the nearest training track of
     any class. Where the oracle knows the classes, ``named`` (an index into the classes, their number standing for
-    "unknown"), ``named_right``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
+    "unknown"), ``correct``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
     is a ``colour``, also ``hue``, ``hue_drift`` and ``radius_drift``, see ``looks.look_columns``.
     """
     track_BT2, known = columns["track"], training.columns
@@ -218,7 +218,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
         names = [*training.families, oracle.UNKNOWN]
         named_B = name_families(track_BT2, np.full(len(label_B), training.fps), training.families, training.size)
         table["named"] = np.array([names.index(name) for name in named_B])
-        table["named_right"] = table["named"] == label_B
+        table["correct"] = table["named"] == label_B
         table["fit_px"] = _claimed_fit(track_BT2, label_B, training)
     return table
 

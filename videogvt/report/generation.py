@@ -60,7 +60,7 @@ PUBLISHED_FOLDS = (4, 10_000)
 """Folds and their clips in the figures of UCF-101 (arXiv 2212.05199)."""
 SCORES = {"fvd": "FVD", "inception_score": "Inception Score"}
 _FLOOR = (0.80, 0.60, 0.40)
-"""Least shares of clips with one object, of clips named right, and of those in the worst class."""
+"""Least shares of clips with one object, of clips whose class is correct, and of those in the worst class."""
 TWICE = {"one_object_share": "exactly one persistent object", "oracle_agreement": "class named by the oracle"}
 DRIFTS = {"hue_drift_deg": ("hue", "{:.1f}", 180.0), "radius_drift": ("radius", "{:.3f}", np.inf)}
 """Figures of what changes within a clip: what it is, as text, and what stands for clips in which it cannot be told."""
@@ -188,10 +188,11 @@ def sections(run: Run, name: str) -> Iterator[str]:
     yield page.section(title, *notes, *blocks)
     if "samples" in files and name != "validation":
         yield page.section(f"Samples: {name}", *_samples(files["samples"]))
-    if "unfolded" in files and name != "validation":
-        yield page.section(f"Decoding, step by step: {name}", *_unfolded(files["unfolded"]))
-        if "attention" in files["unfolded"]:
-            yield page.section(f"Attention: {name}", *_attended(files["unfolded"]))
+    shown = "trajectory" if "trajectory" in files else "unfolded"  # as earlier runs call it
+    if shown in files and name != "validation":
+        yield page.section(f"Decoding, step by step: {name}", *_trajectory(files[shown]))
+        if "attention" in files[shown]:
+            yield page.section(f"Attention: {name}", *_attended(files[shown]))
 
 
 def _protocol(facts: Mapping[str, Any]) -> str:
@@ -225,28 +226,29 @@ def _samples(samples: Arrays) -> Iterator[str]:
         yield page.row(*(page.html_picture(clip, f"{kind} clips of {name}", kind) for clip, kind in clips))
 
 
-def _unfolded(unfolded: Arrays) -> Iterator[str]:
+def _trajectory(trajectory: Arrays) -> Iterator[str]:
     """For every class one clip as each step proposes it, all frames in one picture, above what the step hides again."""
-    videos_NSTHWC, masked_NSthw = unfolded["videos"], unfolded["masked"]
+    videos_NSTHWC, masked_NSthw = trajectory["videos"], trajectory["masked"]
     steps = spread(videos_NSTHWC.shape[1], 12)
     size = videos_NSTHWC.shape[3:5]
     yield page.paragraph("From left to right: what all tokens decode to after each step, every frame laid over the "
                          "others; below, in black, the share of tokens over time that the step hides again.", "note")
-    for row, label in enumerate(unfolded["label"]):
+    for row, label in enumerate(trajectory["label"]):
         pictures = np.stack([merged(video) for video in videos_NSTHWC[row]])
         hidden_Shw = np.round(255 * (1.0 - masked_NSthw[row].mean(axis=1))).astype(np.uint8)
         grey = np.repeat(hidden_Shw[..., None], 3, axis=-1)
         grey = grey.repeat(size[0] // grey.shape[1], axis=1).repeat(size[1] // grey.shape[2], axis=2)
         cells = strip([pictures, grey], steps, max(1, 96 // size[1]))
-        yield page.heading(f"{unfolded['class_names'][label]}: {videos_NSTHWC.shape[1]} steps")
+        yield page.heading(f"{trajectory['class_names'][label]}: {videos_NSTHWC.shape[1]} steps")
         yield page.html_picture(webp(cells, max_bytes=150_000), "decoding steps", frame=False)
 
 
-def _attended(unfolded: Arrays) -> Iterator[str]:
+def _attended(trajectory: Arrays) -> Iterator[str]:
     """Who attends to whom in the first clip, half way through its decoding: a square for every layer and head."""
-    maps_NASS = unfolded["attention"].astype(np.float32)
+    maps_NASS = trajectory["attention"].astype(np.float32)
+    name = trajectory["class_names"][trajectory["label"][0]]
     yield page.paragraph(
-        f"The first clip above, {unfolded['class_names'][unfolded['label'][0]]}, half way through its decoding: a row "
+        f"The first clip above, {name}, half way through its decoding: a row "
         "of squares for each layer, a square for each head. In a square rows are what looks and columns what is looked "
         "at: first class and task, then the times of the grid in order. The darker, the more of a row's attention.",
         "note")

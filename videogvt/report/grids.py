@@ -17,7 +17,7 @@ _FIGURES = {
     "track_error_px_median": ("track error, median px", "{:.2f}"),
     "track_error_px_p95": ("track error, 95th percentile px", "{:.2f}"),
     "object_mse": ("object's own pixels, MSE", "{:.4f}"),
-    "oracle_accuracy": ("family named right by the oracle", "{:.1%}"),
+    "oracle_accuracy": ("accuracy of the oracle", "{:.1%}"),
     "oracle_vs_original": ("right, against originals", "{:.1%}"),
     "codes_used": ("codes used", "{:.0f}"),
     "code_usage": ("share of codes", "{:.1%}"),

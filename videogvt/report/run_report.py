@@ -159,7 +159,7 @@ def _tables(run: Run, name: str) -> Iterator[str]:
 def accuracy_by_class(table: Arrays, names: list[str]) -> tuple[list[str], list[list[str]]]:
     """The tokenizer's figures for the clips of every class: headings and rows of text."""
     lines = []
-    means = [("psnr", "PSNR, dB", "{:.2f}"), ("found", "object found", "{:.2%}"), ("named_right", "right", "{:.1%}")]
+    means = [("psnr", "PSNR, dB", "{:.2f}"), ("found", "object found", "{:.2%}"), ("correct", "right", "{:.1%}")]
     shown = [item for item in means if item[0] in table]
     for label, name in enumerate(names):
         rows = table["label"] == label

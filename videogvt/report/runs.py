@@ -8,30 +8,11 @@ from typing import Any
 import numpy as np
 
 from videogvt.core.arrays import Damaged, read_npz
-from videogvt.core.registry import stored_config
+from videogvt.core.registry import present_figures, stored_config
 from videogvt.train import journal
 
 Arrays = dict[str, np.ndarray]
 Grid = dict[str, dict[str, float]]
-
-RENAMED_FIGURES = {
-    "tasks_beating_trivial": "tasks_beating_baselines", "error_vs_trivial": "error_vs_baseline",
-    "rivals_beaten": "baselines_beaten", "oracle_agreement_least": "oracle_agreement_min",
-    "spread_vs_real_least": "spread_vs_real_min",
-}
-"""Earlier and present names of figures, with which ranges (``..._low``, ``..._high``) go, and of columns of tables."""
-
-
-def present_figure(name: str) -> str:
-    """The present name of a figure, full or not; the same where it was not renamed."""
-    row, slash, figure = name.rpartition("/")
-    ending = next((ending for ending in ("_low", "_high") if figure.endswith(ending)), "")
-    figure = figure.removesuffix(ending)
-    return f"{row}{slash}{RENAMED_FIGURES.get(figure, figure)}{ending}"
-
-
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {present_figure(name): value for name, value in values.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +77,9 @@ def read_texts(path: pathlib.Path) -> Arrays:
         arrays = read_npz(path)
     except Damaged as error:
         raise ValueError(f"{path} is damaged: {error}. Evaluate the run again: --mode=eval.") from error
-    return _present(arrays | {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
-                              if array.dtype.kind == "S"})
+    texts = {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
+             if array.dtype.kind == "S"}
+    return present_figures(arrays | texts)
 
 
 def read_run(workdir: pathlib.Path | str) -> Run:
@@ -115,5 +97,6 @@ def read_run(workdir: pathlib.Path | str) -> Run:
     return Run(
         workdir=workdir, config=stored_config(workdir / "config.json"),
         environment=json.loads(environment.read_text()) if environment.exists() else {},
-        rows=[*map(_present, journal.read_rows(workdir))], about=about, numbers=_present(final), files=files,
+        rows=[*map(present_figures, journal.read_rows(workdir))], about=about,
+        numbers=present_figures(final), files=files,
     )

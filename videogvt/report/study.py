@@ -222,7 +222,7 @@ def _confidence(done: Sequence[_Member]) -> Iterator[str]:
     tables = {row: [one.test for one in part] for row, part in _largest(done).items()}
     if not tables:
         return
-    told = {row: tuple(np.concatenate([table[name] for table in part]) for name in ("probability", "named_right"))
+    told = {row: tuple(np.concatenate([table[name] for table in part]) for name in ("probability", "correct"))
             for row, part in tables.items()}
     reliable = {row: calibration(*pair) for row, pair in told.items()}
     covered = {row: coverage(*pair) for row, pair in told.items()}

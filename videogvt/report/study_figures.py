@@ -46,8 +46,8 @@ def confidence(
         colour = COLOURS[place % len(COLOURS)]
         left.plot(bins["confidence"], bins["accuracy"], color=colour, marker="o", markersize=3, linewidth=1.2)
         right.plot(covered[row]["coverage"], covered[row]["accuracy"], color=colour, linewidth=1.4, label=row)
-    left.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="named right")
-    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of clips that are answered", ylabel="named right of these")
+    left.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
+    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of clips that are answered", ylabel="accuracy on these")
     right.legend(frameon=False, fontsize=9, loc="lower left", labelcolor=INK)
     for axes in (left, right):
         plain_axes(axes, "")

@@ -16,6 +16,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.registry import present_figures
 from videogvt.core.trees import parameter_count
 from videogvt.evals.classification import TARGETS
 from videogvt.evals.rows import Columns
@@ -51,7 +52,7 @@ class Finished:
         for split in numbers["about"]["evaluators"]:
             path = folder / "media" / f"{numbers['about']['step']:08d}" / "eval" / split / "table.npz"
             try:
-                tables[split] = read_npz(path)
+                tables[split] = present_figures(read_npz(path))
             except Damaged as error:
                 raise ValueError(f"{path} is damaged: {error}. Remove {folder}, and run the study again.") from error
         return cls(member, numbers, tables)
@@ -130,7 +131,7 @@ def _figures(split: str, part: Sequence[Finished]) -> tuple[dict[str, float], In
     if "prediction" in part[0].tables[split]:
         known = interval([one.numbers[f"eval/{split}/accuracy"] for one in part], len(part[0].tables[split]["label"]))
         figures |= _spread(known)
-        errors = [calibration(one.tables[split]["probability"], one.tables[split]["named_right"])[0] for one in part]
+        errors = [calibration(one.tables[split]["probability"], one.tables[split]["correct"])[0] for one in part]
         figures["calibration_error"] = float(np.mean(errors))
     for name in POSITION:
         if f"eval/{split}/{name}" in part[0].numbers:

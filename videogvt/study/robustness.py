@@ -180,7 +180,7 @@ def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.
 def _chosen(one: Finished, data_dir) -> dict[str, np.ndarray]:
     """The wrong answers that were given with most confidence, and the first clip of every class."""
     table = one.tables["test"]
-    wrong = np.flatnonzero(~table["named_right"])
+    wrong = np.flatnonzero(~table["correct"])
     wrong = wrong[np.argsort(-table["probability"][wrong], kind="stable")][:MISTAKES]
     firsts = np.unique(table["label"], return_index=True)[1]
     rows = np.concatenate([wrong, firsts])
