@@ -11,7 +11,7 @@ on validation. The figures:
 - within 2 px: share of all frames told within 2 px of the truth, whether the ball can be seen or not;
 - error: distance to the truth over the frames told, px: median and 95th percentile;
 - hidden: share within 2 px of the frames in which less than a tenth of the ball is in sight;
-- 95 % circle: share of the frames told whose error lies within the radius in which 95 % ought to, by the deviation that
+- 95 % circle: share of the frames told whose error lies within the radius in which 95 % ought to, by the std that
   the new tracker tells;
 - oracle: share of clips whose class the oracle names.
 """
@@ -36,7 +36,7 @@ from videogvt.world.tracker import track_over_scenery
 BATCH = 25
 HEADINGS = ("condition", "clips", "tracker", "told", "within 2 px", "median, px", "95th, px", "hidden", "95 % circle",
             "oracle")
-CIRCLE = np.sqrt(-2 * np.log(0.05))  # deviations along an axis within which 95 % of a plane's normal distribution lie
+CIRCLE = np.sqrt(-2 * np.log(0.05))  # stds along an axis within which 95 % of a plane's normal distribution lie
 FIELDS = ("video", "position", "visibility", "family", "extra")  # extra: what a row may be split by
 Clips = dict[str, np.ndarray]
 
@@ -94,22 +94,22 @@ def conditions() -> Iterator[tuple[str, Callable[[str, Sequence[int]], Clips], t
 
 
 def tracked(clips: Clips) -> dict[str, tuple[np.ndarray, ...]]:
-    """Places (B, T, 2), the oracle's names (B,) and the places' deviations (B, T) by tracker; of the truth, too."""
+    """Places (B, T, 2), the oracle's names (B,) and the places' stds (B, T) by tracker; of the truth, too."""
     unknown_BT = np.full(clips["visibility"].shape, np.nan)
     old, new = track_over_scenery(clips["video"]), track_scenes(clips["video"])
     return {"old": (old.position_T2, oracle.classify(old.position_T2), unknown_BT),
-            "new": (new.position_BT2, classify_scenes(new), new.deviation_BT),
+            "new": (new.position_BT2, classify_scenes(new), new.std_BT),
             "truth": (clips["position"], oracle.classify(clips["position"]), unknown_BT)}
 
 
-def figures(clips: Clips, place_BT2: np.ndarray, named_B: np.ndarray, deviation_BT: np.ndarray) -> dict[str, float]:
+def figures(clips: Clips, place_BT2: np.ndarray, named_B: np.ndarray, std_BT: np.ndarray) -> dict[str, float]:
     """The figures that this module's documentation lists."""
     error_BT = np.linalg.norm(place_BT2 - clips["position"], axis=-1)
     told_BT, hidden_BT = np.isfinite(error_BT), clips["visibility"] < 0.1
     near_BT = np.nan_to_num(error_BT, nan=np.inf) <= 2.0
     middle, high = np.percentile(error_BT[told_BT], (50, 95)) if told_BT.any() else (np.nan, np.nan)
-    sized_BT = told_BT & np.isfinite(deviation_BT)
-    inside_BT = error_BT[sized_BT] <= CIRCLE * deviation_BT[sized_BT]
+    sized_BT = told_BT & np.isfinite(std_BT)
+    inside_BT = error_BT[sized_BT] <= CIRCLE * std_BT[sized_BT]
     return {"told": told_BT.mean(), "near": near_BT.mean(), "median": middle, "p95": high,
             "hidden": near_BT[hidden_BT].mean() if hidden_BT.any() else np.nan, "hidden_frames": int(hidden_BT.sum()),
             "inside": inside_BT.mean() if sized_BT.any() else np.nan, "named": np.mean(named_B == clips["family"])}

@@ -17,11 +17,11 @@ CODEBOOK = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)  # of
 KINDS = {"masked": MaskedTransformer, "causal": CausalTransformer}
 
 
-def params_of(model, deviation: float = 0.3):
+def params_of(model, std: float = 0.3):
     given = {"codebook_KC": CODEBOOK} if model.codebook_embeddings else {}
     params = model.init(jax.random.key(0), jnp.asarray(TOKENS), **given)["params"]
     rng = np.random.default_rng(2)
-    return jax.tree.map(lambda leaf: leaf + deviation * rng.normal(size=leaf.shape).astype(np.float32), params)
+    return jax.tree.map(lambda leaf: leaf + std * rng.normal(size=leaf.shape).astype(np.float32), params)
 
 
 def without_codebook(params, words: str, rows_KD):

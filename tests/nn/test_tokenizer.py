@@ -127,12 +127,12 @@ def test_noise_below_the_threshold_is_not_seen():
 def test_an_empty_cell_begins_somewhere_with_a_bias_and_nowhere_without():
     """Without one its latent is zero, whose gradient, brought to length 1, is a million times its due."""
     shape, steep = (1, 8, 16, 16, 3), []
-    for deviation in (0.0, 0.3):
+    for std in (0.0, 0.3):
         quantizer = {**QUANTIZERS["vq"], "latent_normalize": True}
-        model = TokenizerNetwork(**{**LOCAL, "quantizer": quantizer}, latent_bias=deviation)
+        model = TokenizerNetwork(**{**LOCAL, "quantizer": quantizer}, latent_bias=std)
         params = model.init(jax.random.key(0), jnp.ones(shape))["params"]
         latents = model.apply({"params": params}, jnp.ones(shape), method="encode")
-        assert (np.abs(latents).max() > 0) == (deviation > 0) and np.ptp(latents, axis=(0, 1, 2, 3)).max() == 0
+        assert (np.abs(latents).max() > 0) == (std > 0) and np.ptp(latents, axis=(0, 1, 2, 3)).max() == 0
         grads = jax.grad(lambda p, model=model: loss(model, p, jnp.full(shape, 0.5).at[:, :, 4:].set(1.0))[0])(params)
         steep.append(float(jnp.abs(grads["encoder"]["Conv_1"]["bias"]).max()))
     assert steep[0] > 1e3 * steep[1]

@@ -66,7 +66,7 @@ def test_noise_of_the_stated_strength_is_believed_and_smoothed():
         place_T2, spread_T, believed_T = bridged(LINE + 0.5 * rng.standard_normal(LINE.shape), np.full(16, 0.5))
         left.append((place_T2 - LINE) / spread_T[:, None])
         known.append(believed_T.mean())
-    assert np.mean(known) > 0.98  # and each deviation is about as large as the filter says
+    assert np.mean(known) > 0.98  # and each std is about as large as the filter says
     assert 0.6 < np.sqrt(np.mean(np.square(left))) < 1.5
 
 

@@ -1,7 +1,7 @@
 """FVD (arXiv 1812.01717) and the video Inception Score (arXiv 1611.06624), as MAGVIT reports them (arXiv 2212.05199).
 
 FVD is the Fréchet distance between logits of I3D, averaged over time; the score is exp(mean KL) of C3D's classes. Both
-are the mean and the population deviation over folds of equal size of one run. Only these two networks make numbers that
+are the mean and the population std over folds of equal size of one run. Only these two networks make numbers that
 may bear these names, so nothing else is accepted; the weights are the user's to download (docs/fvd.md).
 
 Frames are resized as these networks were used with: both ways take the value at a place between two pixels as their
@@ -68,7 +68,7 @@ class Folded:
 
     @property
     def std(self) -> float:
-        """The population's deviation, 0 of a single fold."""
+        """The population's std, 0 of a single fold."""
         return float(np.std(self.folds))
 
 

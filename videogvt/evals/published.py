@@ -1,7 +1,7 @@
 """FVD and Inception Score of a generator of classes, by the protocol of MAGVIT (arXiv 2212.05199) for UCF-101.
 
 Real clips are those of the training split, in passes over it, each in an order of its own. The i-th generated clip is
-of the class of the i-th real one. Folds follow each other; their mean and population deviation are the figures. The
+of the class of the i-th real one. Folds follow each other; their mean and population std are the figures. The
 networks are loaded when a run is built, to be checked, and when they measure; in between nothing holds them.
 
 A judge is a classifier of clips, trained on real ones, that judges generated ones: it never saw the generator.

@@ -24,7 +24,7 @@ from videogvt.train.contracts import Evaluator, Plan, When
 _FIELDS = ("video", "label", "id")
 """What evaluators read, as far as the data have it."""
 
-_EMBEDDINGS = {"share": 1.0, "deviation": 1.0, "table": "codes"}
+_EMBEDDINGS = {"share": 1.0, "std": 1.0, "table": "codes"}
 """Of a table that begins with the vectors of codes: as inputs alone they may be alike."""
 
 

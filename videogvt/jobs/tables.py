@@ -11,7 +11,7 @@ people's encoders are functions from videos to features, which then have a row i
 
 ``my_module`` has to be importable where the study runs. The function is called once for every clip of a split, in
 order, and must answer the same for the same clip. Networks "on codes" learn on its answers, brought to mean 0 and
-deviation 1 over the training clips; nothing of the encoder itself is trained.
+std 1 over the training clips; nothing of the encoder itself is trained.
 """
 
 import dataclasses

@@ -42,10 +42,10 @@ class Upsample(nn.Module):
 
 
 class AdaptiveGroupNorm(nn.Module):
-    """GroupNorm whose scale and bias are linear maps of the latents' deviation and mean, channel by channel.
+    """GroupNorm whose scale and bias are linear maps of the latents' std and mean, channel by channel.
 
     Both are over the latents of the clip, or of the latent frame that a frame is made of where ``norm_scope`` is
-    "frame". The deviation is that of a sample: n - 1 in the place of n.
+    "frame". The std is that of a sample: n - 1 in the place of n.
 
     Attributes:
       frames: of the input for a latent frame.
@@ -157,7 +157,7 @@ class Encoder(nn.Module):
     Attributes:
       blocks: residual blocks, see ``blocks_per_level``.
       embedding_dim: width D of the latents.
-      latent_bias: deviation of the random bias that the last convolution begins with; 0, the paper's, for zeros.
+      latent_bias: std of the random bias that the last convolution begins with; 0, the paper's, for zeros.
     """
 
     pyramid: Pyramid
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
                 x = ops.average_pool(x, strides[level])
         x = res_blocks(x, len(per_level) - 1, extra)
         x = norm_swish(x, style, name="GroupNorm_0")
-        z = conv1(x, self.embedding_dim, style, name="Conv_1", bias_deviation=self.latent_bias)
+        z = conv1(x, self.embedding_dim, style, name="Conv_1", bias_std=self.latent_bias)
         return z.reshape(batch, -1, *z.shape[2:])
 
 

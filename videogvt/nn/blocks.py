@@ -21,7 +21,7 @@ from videogvt.ops.linear import linear
 NORMS = ("post", "pre")
 
 INITIALIZER = nn.initializers.truncated_normal(0.02)
-"""0.02 times a standard normal cut at 2 deviations; what remains of the deviation, 0.0176, is not corrected."""
+"""0.02 times a standard normal cut at 2 stds; what remains of the std, 0.0176, is not corrected."""
 
 
 def check_tokens(tokens, vocab_size: int) -> None:

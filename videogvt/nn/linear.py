@@ -78,18 +78,18 @@ class CodebookProjection(nn.Module):
 
     Attributes:
       features: D, the width.
-      deviation: of the rows at first, for vectors of length 1; 0 begins without them.
+      std: of the rows at first, for vectors of length 1; 0 begins without them.
       param_dtype: of the kernel.
     """
 
     features: int
-    deviation: float
+    std: float
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, codebook_KC):
         """Rows (K, D)."""
-        init = nn.initializers.normal(self.deviation) if self.deviation else nn.initializers.zeros
+        init = nn.initializers.normal(self.std) if self.std else nn.initializers.zeros
         kernel_CD = self.param("kernel", init, (codebook_KC.shape[-1], self.features), self.param_dtype)
         return codebook_KC.astype(kernel_CD.dtype) @ kernel_CD
 

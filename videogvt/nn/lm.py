@@ -85,7 +85,7 @@ class CausalTransformer(nn.Module):
       layers, hidden, heads, mlp: as in ``nn.transformer``.
       dropout: rate on the embedding and on both branches of every layer.
       tie_embeddings: whether the token embedding table is also the output layer, divided by sqrt(D), without a bias;
-        both tables then start with deviation 1, for which that division is made, otherwise they are Xavier's like all
+        both tables then start with std 1, for which that division is made, otherwise they are Xavier's like all
       kernels. codebook_embeddings: whether codes' vectors in the tokenizer tell input and output too, see
       ``nn.linear``.
       attention: ``implementation`` of ``jax.nn.dot_product_attention`` for whole sequences; steps use the default.

@@ -45,7 +45,7 @@ class ResNet50(nn.Module):
 
     Attributes:
       output: "logits" (1000), MAGVIT's perceptual loss compares these, or "features", the last (7, 7, 2048) map.
-      normalize: whether colours in [0, 1] are brought to the mean and deviation torchvision's weights expect.
+      normalize: whether colours in [0, 1] are brought to the mean and std torchvision's weights expect.
       stages, width: blocks of each stage and base width, for small networks in tests.
     """
 

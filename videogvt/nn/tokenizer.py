@@ -34,7 +34,7 @@ class TokenizerNetwork(nn.Module):
         multiple of the time stride frames.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
-        divides by the deviation of both.
+        divides by the std of both.
       input_threshold: values that differ from ``input_bias`` by less are taken for it, and others come so much nearer
         (soft thresholding, Donoho 1995); 0, the paper's, for none. A camera's noise on an even background is not seen.
       output_bias, output_scale: see ``autoencoder.Decoder``.

@@ -169,8 +169,8 @@ def _clipped(expression: str, outside: bool) -> str:
 def _unknown(low: float, high: float) -> str:
     """No usual range: the remedy names what the caller must know."""
     if low < 0:
-        return ("That is no usual range of pixels. Undo what scaled them: where a mean was taken away and a deviation "
-                "divided by, use (video * deviation + mean).clip(0, 1).")
+        return ("That is no usual range of pixels. Undo what scaled them: where a mean was taken away and a std "
+                "divided by, use (video * std + mean).clip(0, 1).")
     other = "; where 255 is, video / 255" if high < DARK else ""
     return f"That is no usual range of pixels. Where the largest value is white, use video / {high:.9g}{other}."
 

@@ -183,13 +183,13 @@ class CodebookEmbeddings:
     Attributes:
       vectors_KD: of the tokenizer's codes.
       share: of the rows' variance that comes from the vectors.
-      deviation: of the rows; above the usual 0.02, so that predictions need not grow first to tell codes apart.
+      std: of the rows; above the usual 0.02, so that predictions need not grow first to tell codes apart.
       table: the name of the module that is the table.
     """
 
     vectors_KD: np.ndarray
     share: float = 0.8
-    deviation: float = 0.1
+    std: float = 0.1
     table: str = "word_embeddings"
 
     def __call__(self, state: TrainState) -> TrainState:
@@ -217,7 +217,7 @@ class CodebookEmbeddings:
 
         def filled(rows):
             random = np.sqrt(1 - self.share) * rows[:codes] / rows[:codes].std()
-            return rows.at[:codes].set(self.deviation * (known + random))
+            return rows.at[:codes].set(self.std * (known + random))
 
         return jax.jit(filled, out_shardings=getattr(leaf, "sharding", None))(leaf)  # which may lie on many hosts
 
@@ -230,7 +230,7 @@ def _at(tree: Any, path: Any) -> Any:
 
 _PARTS = 4
 """A code's picture has its cell and, on all four sides, a margin of so many parts of a cell's side, for decoders draw
-across borders; it is blurred by a Gaussian whose deviation is as wide."""
+across borders; it is blurred by a Gaussian whose std is as wide."""
 
 
 class Drawing(Protocol):

@@ -17,7 +17,7 @@ from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState
 
-HUBER = 0.03  # deviations up to which a position's error counts squared; beyond, its size counts
+HUBER = 0.03  # stds up to which a position's error counts squared; beyond, its size counts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,10 +41,10 @@ FIGURES = {
     "memory_vs_real": ("the same, against real", "{:.2f}"),
     "clips": ("clips", "{:,.0f}"),
     "fvd": ("FVD (real clips: the control)", "{:.1f}"),
-    "fvd_std": ("its deviation over folds", "{:.1f}"),
+    "fvd_std": ("its std over folds", "{:.1f}"),
     "fvd_clips": ("clips of a fold of the FVD", "{:,.0f}"),
     "inception_score": ("Inception Score", "{:.2f}"),
-    "inception_score_std": ("its deviation over folds", "{:.2f}"),
+    "inception_score_std": ("its std over folds", "{:.2f}"),
     "inception_score_clips": ("clips of a fold of the score", "{:,.0f}"),
 }
 _NOTE = (

@@ -113,7 +113,7 @@ def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None
             matrix = matrix @ matrix
         return matrix
 
-    # With deviation 1 / sqrt(size), so have its powers: nothing overflows.
+    # With std 1 / sqrt(size), so have its powers: nothing overflows.
     matrix = (jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)).astype(dtype)
     return products * 2 * size**3 / alternate({"product": lambda: chain(matrix)}, repeats=5)["product"].spread[0]
 

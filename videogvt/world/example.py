@@ -195,6 +195,6 @@ def typed(
 
 
 def _measured(spec: WorldSpec, position_T3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions with normal noise whose deviation is ``measurement_noise`` of the path's largest extent."""
+    """Positions with normal noise whose std is ``measurement_noise`` of the path's largest extent."""
     extent = np.ptp(position_T3[: spec.drawn_frames], axis=0).max()
     return position_T3 + spec.measurement_noise * extent * rng.standard_normal(position_T3.shape)

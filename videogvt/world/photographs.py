@@ -28,7 +28,7 @@ PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
 """Names by split, so that what is chosen before some is reported before others."""
 
 _SCALE = 2.5  # a photograph's short side over the clip's: room to pan
-DRIFT_SHARE, SHAKE_SHARE = 0.8, 0.5  # of a pan's speed: what is steady, and the deviation of what is not
+DRIFT_SHARE, SHAKE_SHARE = 0.8, 0.5  # of a pan's speed: what is steady, and the std of what is not
 ROUNDS = 200  # directions that are tried for a pan that keeps the ball in the picture
 
 
@@ -84,10 +84,10 @@ def photographed(
     Args:
       spec: its background and sensor noise do not count.
       name: of the photograph, one of ``PHOTOGRAPHS``.
-      pan: speed of the camera, px per frame: 0.8 of it steady in some direction, and steps of a deviation of half of it
+      pan: speed of the camera, px per frame: 0.8 of it steady in some direction, and steps of a std of half of it
         to any side. A pan over which the ball would leave the picture is drawn again.
       zoom: largest change of scale from the middle frame to either end, as a share.
-      noise: deviation of the sensor's noise, of full scale.
+      noise: std of the sensor's noise, of full scale.
     """
     if spec.rig != "mono":
         raise ValueError(f"The rig of {spec.name} is {spec.rig!r}; expected mono: it is the photograph that is panned.")
