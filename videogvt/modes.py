@@ -38,7 +38,7 @@ def keys(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
 
 
 def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
-    """Prints what a run will cost, and stops."""
+    """Dry run: prints parameters, FLOPs and an estimate of the time, and stops."""
     from videogvt.jobs import build
     from videogvt.jobs.experiment import default_workdir
     from videogvt.study import plan_study
@@ -231,7 +231,7 @@ def generate(
     """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
     import pathlib
 
-    from videogvt.core.mistakes import warnings_told
+    from videogvt.core.mistakes import short_warnings
     from videogvt.jobs.experiment import default_workdir
     from videogvt.jobs.provenance import check_network
     from videogvt.pretrained import VideoGenerator, shipped
@@ -252,7 +252,7 @@ def generate(
     if decoding.get("empty") == "most_frequent":  # the run has found out which one it is
         decoding["empty"] = generator.config["decoding"].get("empty", generator.config["losses"].get("empty"))
     task = request.task or generator.tasks[0]
-    with warnings_told():
+    with short_warnings():
         given = _given(generator, task, request, data_dir, own)
         made = generator.generate(
             task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps,

@@ -171,7 +171,7 @@ def test_clips_without_objects_have_figures_of_the_judge_alone():
                                   "train": bank.source("train", 100, plain)})
     numbers = {name: value for name, value in evaluator.run(bank.make_state()) if not isinstance(value, Media)}
     assert numbers["judge_agreement"] == 1.0 and "frechet_traj" in numbers and "spread_px" not in numbers
-    with pytest.raises(ValueError, match="Name the workdir of a judge"):
+    with pytest.raises(ValueError, match="no evaluation classifier: nothing can be measured"):
         GenerationEval(**{**vars_of(evaluator), "judge": None})
 
 

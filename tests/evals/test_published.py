@@ -190,7 +190,7 @@ def test_a_file_s_network_scores_clips(tmp_path):
     assert settings.check(16, 100)["c3d"]["network"] == "C3D, UCF-101"
     with pytest.raises(ValueError, match="needs clips of 16 frames, found 8"):
         settings.check(8, 100)
-    logits = settings.looking()(rng.integers(0, 256, (4, 16, 8, 8, 3), np.uint8))
+    logits = settings.measuring()(rng.integers(0, 256, (4, 16, 8, 8, 3), np.uint8))
     assert logits["c3d"].shape == (4, 5) and logits["c3d"].std() > 0
     numbers = dict(settings.figures(logits, logits, logits, seed=0))
     assert 1 <= numbers["inception_score"] == numbers["real/inception_score"] <= 5

@@ -16,7 +16,7 @@ from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.pretrained import bundle
-from videogvt.pretrained.start import CodebookEmbeddings, Start, code_pictures, look_vectors
+from videogvt.pretrained.start import CodebookEmbeddings, Start, code_pictures, decoded_vectors
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.checkpoint import Checkpoints
@@ -196,7 +196,7 @@ def test_a_blank_code_with_a_picture_is_what_others_take_away():
 
 def test_codes_are_as_near_as_what_they_draw():
     dots = Dots()
-    vectors_KD = look_vectors(dots, 0, components=6)
+    vectors_KD = decoded_vectors(dots, 0, components=6)
     assert vectors_KD.shape == (17, 6) and vectors_KD.dtype == np.float32
     np.testing.assert_allclose(vectors_KD.mean(0), 0, atol=1e-5)
     assert (np.diff(vectors_KD.std(0)) <= 1e-6).all()  # the largest component first
@@ -204,7 +204,7 @@ def test_codes_are_as_near_as_what_they_draw():
     apart = np.linalg.norm(dots.place_K2[1:][first] - dots.place_K2[1:][second], axis=1)
     far = np.linalg.norm(vectors_KD[1:][first] - vectors_KD[1:][second], axis=1)
     assert spearmanr(apart, far)[0] > 0.9
-    assert look_vectors(dots, 0).shape == (17, 17)  # no more than there are codes
+    assert decoded_vectors(dots, 0).shape == (17, 17)  # no more than there are codes
 
 
 def test_a_trained_tokenizers_pictures_lie_in_their_cells():

@@ -290,7 +290,7 @@ def test_killed_and_taken_up_again_it_ends_with_the_same_bits(tmp_path):
     def run(data, folder):
         recipe = masked_recipe(MANY, steps=6, losses={"class_dropout": 0.2, "ema_decay": 0.5})
         evaluator = TokenEval(
-            source=clip_data().source, split="validation", seed=0, weights="ema", judge=recipe.predict_fns["loss"],
+            source=clip_data().source, split="validation", seed=0, weights="ema", measure=recipe.predict_fns["loss"],
             tasks=recipe.generation.tasks.names, when=When(every=3, end=True), batch_size=4,
         )
         return fit(recipe, data, {"validation": evaluator}, plan, tmp_path / folder)

@@ -188,7 +188,7 @@ class ClassificationEval(SplitEval):
             if "logits" in heads:
                 part |= named(heads["logits"], batch["label"])
             if "position" in heads:
-                part |= told(heads["position"], batch)
+                part |= with_known(heads["position"], batch)
             parts.append(part)
         return whole_table(parts)
 
@@ -207,7 +207,7 @@ def named(log_BK: np.ndarray, label_B: np.ndarray) -> Columns:
     }
 
 
-def told(position_BP: np.ndarray, known: Columns) -> Columns:
+def with_known(position_BP: np.ndarray, known: Columns) -> Columns:
     """What is told of positions, beside what is true and, where it takes one, the calibration."""
     table = {"position": position_BP, "true_position": known["position"]}
     return table | ({"calibration": known["calibration"]} if "calibration" in known else {})
@@ -220,7 +220,7 @@ def results(
     """Figures and files of a table with a row for each clip; see ``ClassificationEval.run``.
 
     Args:
-      table: with ``label`` and the columns of ``named``, or those of ``told``, or both.
+      table: with ``label`` and the columns of ``named``, or those of ``with_known``, or both.
       names: of the classes.
       target, scale: see ``ClassificationEval``; positions in the file "table" are points in the target's unit.
     """

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogvt.evals.appearance import appearance_distances
 from videogvt.evals.figures import by_class, confusion_with_unknown, motion_figures
-from videogvt.evals.looks import distances
 from videogvt.evals.motion import Training, describe_motion, has_tracks, mean_tracks, motion_columns, rows_of
 from videogvt.evals.published import EvaluationClassifier, Published
 from videogvt.evals.rows import Columns, Generate, SplitEval, averaged, whole_table
@@ -60,7 +60,7 @@ class GenerationEval(SplitEval):
       published: measures FVD and Inception Score against ``train``; or None for neither.
       independent: makes, when it is first needed, a function like ``generate`` whose codes know nothing of each other;
         or None for no such row.
-      trajectory: ``generate`` for looking on, see ``decoding_trajectory``; or None for no such file.
+      trajectory: ``generate`` that also shows every step, see ``decoding_trajectory``; or None for no such file.
       samples: clips of each class to keep for the report.
       settings: of the decoding; among the facts alone.
       train_limit: only so many training clips; or None for all.
@@ -87,12 +87,12 @@ class GenerationEval(SplitEval):
         if self.classes < 1 or len(self.source) < 4:
             raise ValueError(f"{self.source} has {self.classes} classes and {len(self.source)} clips; generation by "
                              "class is measured beside at least 4 real clips of named classes.")
-        self._looks = self.has_tracks or self.judge is not None
-        if not self._looks and not self.published:
+        self._measures = self.has_tracks or self.judge is not None
+        if not self._measures and not self.published:
             raise ValueError(f"The clips of {self.train} are not of tracked objects (a field 'fps', and tracks or what "
-                             "can be tracked), and there is no judge: nothing can be measured. Name the workdir of a "
-                             "judge, or the weights of FVD's network.")
-        wanted = (self.per_class if self._looks else max(self.samples, 1)) * self.classes
+                             "can be tracked), and there is no evaluation classifier: nothing can be measured. "
+                             "Name the workdir of one, or the weights of FVD's network.")
+        wanted = (self.per_class if self._measures else max(self.samples, 1)) * self.classes
         self.clips = min(wanted, self.limit or wanted)
         self.real_clips = min(self.clips, len(self.source) // 2)
         order_N = np.random.default_rng(self.seed).permutation(len(self.source))
@@ -123,16 +123,16 @@ class GenerationEval(SplitEval):
         if self.published:
             yield from self._published_figures(state)
         tables = self._tables(state)
-        if self._looks:
-            yield from self._looked_at(tables, self._of_further_seeds(state))
+        if self._measures:
+            yield from self._measured(tables, self._of_further_seeds(state))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(state, tables))
         if self.trajectory:
             yield "trajectory", Media.arrays(**self._trajectory(state))
 
     def _tables(self, state: TrainState) -> dict[str, Columns]:
-        """A table for every row; labels alone where nothing looks at clips."""
-        if not self._looks:
+        """A table for every row; labels alone where nothing measures clips."""
+        if not self._measures:
             return {"": {"label": np.arange(self.clips) % self.classes},
                     "real": {"label": self.source.read(self._real.tolist())["label"]}}
         if not self._beside:
@@ -149,7 +149,7 @@ class GenerationEval(SplitEval):
     def _of_further_seeds(self, state: TrainState) -> list[dict[str, Columns]]:
         return [self._made(state, seed) for seed in self.seeds[1:]]
 
-    def _looked_at(
+    def _measured(
         self, tables: dict[str, Columns], further: list[dict[str, Columns]]
     ) -> Iterator[tuple[str, float | Media]]:
         for row, table in tables.items():
@@ -168,20 +168,20 @@ class GenerationEval(SplitEval):
         diagonal = float(np.hypot(*self._shape[1:3]))
         numbers = motion_figures(table, real, diagonal)
         if self.has_tracks and row in LOOKED_AT:
-            numbers |= distances(table, self._others_table)
+            numbers |= appearance_distances(table, self._others_table)
         if row in BY_CLASS:
             numbers |= self._frechet(table)
             numbers |= by_class(table, real, diagonal, self.source.class_names)
         return numbers
 
     def _published_figures(self, state: TrainState) -> Iterator[tuple[str, float]]:
-        """FVD and Inception Score of clips of the classes of training clips; each of these is looked at once."""
+        """FVD and Inception Score of clips of the classes of training clips; each of these is measured once."""
         order_N = self.published.order(len(self.train), self.seed)
         seen_M, place_N = np.unique(order_N, return_inverse=True)
-        look = self.published.looking()
-        pool = self._columns(self._originals(seen_M, self.train), len(seen_M), look)
+        measure = self.published.measuring()
+        pool = self._columns(self._originals(seen_M, self.train), len(seen_M), measure)
         real = rows_of(pool, place_N)
-        made = self._columns(self._generated(state, real["claimed"]), len(order_N), look)
+        made = self._columns(self._generated(state, real["claimed"]), len(order_N), measure)
         yield from self.published.figures(made, real, pool, self.seed)
 
     def asking(self, generate: Generate, task: int = 0) -> "GenerationEval":
@@ -219,23 +219,23 @@ class GenerationEval(SplitEval):
     def _measure(self, clips: _Clips, count: int) -> Columns:
         """The table of the first ``count`` clips, in order, of all hosts together."""
 
-        def look(video_BTHWC):
+        def measure(video_BTHWC):
             columns = motion_columns(video_BTHWC) if self.has_tracks else {}
             return columns | (self.judge.columns(video_BTHWC) if self.judge else {})
 
-        columns = self._columns(clips, count, look)
+        columns = self._columns(clips, count, measure)
         return self._described(columns, columns.pop("claimed"))
 
     def _described(self, columns: Columns, label_N: np.ndarray) -> Columns:
         table = describe_motion(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
         return table | ({"judged_correct": table["judged"] == label_N} if "judged" in table else {})
 
-    def _columns(self, clips: _Clips, count: int, look: Callable[[np.ndarray], Columns]) -> Columns:
-        """What ``look`` sees in the first ``count`` clips; every host looks at its own rows of every batch."""
+    def _columns(self, clips: _Clips, count: int, measure: Callable[[np.ndarray], Columns]) -> Columns:
+        """What ``measure`` finds in the first ``count`` clips; every host measures its own rows of every batch."""
         parts = []
         for place_B in self._places(count):
             video_BTHWC, label_B = clips(place_B)
-            parts.append({"index": place_B, "mask": place_B < count, "claimed": label_B, **look(video_BTHWC)})
+            parts.append({"index": place_B, "mask": place_B < count, "claimed": label_B, **measure(video_BTHWC)})
         return {name: column for name, column in whole_table(parts).items() if name != "index"}
 
     def _places(self, count: int) -> Iterator[np.ndarray]:
@@ -314,8 +314,8 @@ class GenerationEval(SplitEval):
     def _trajectory(self, state: TrainState) -> Columns:
         """One clip of every class after each step of its decoding; of the first also who attends to whom."""
         def decode_in_steps(state, batch):
-            looked = self.trajectory(state, *self.inputs(batch["place"]))
-            return looked | {"videos": as_bytes(looked["videos"])}
+            shown = self.trajectory(state, *self.inputs(batch["place"]))
+            return shown | {"videos": as_bytes(shown["videos"])}
 
         forward, parts, count = self.on_rows("trajectory", decode_in_steps, state), [], min(self.classes, self.clips)
         for place_B in self._places(count):
@@ -352,13 +352,13 @@ def decoding_trajectory(
         tokens_SBthw = jnp.moveaxis(made["steps"].tokens, 1, 0).reshape(steps, batch, *grid)
         videos_SBTHWC = jax.lax.map(lambda codes_Bthw: video(state, codes_Bthw), tokens_SBthw)  # one after another:
         # samplers have up to some hundred steps, and their clips need not be in memory at once as the decoder sees them
-        looked = {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
+        shown = {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
                   "masked": made["steps"].masked.reshape(batch, steps, *grid)}
         if attention is not None:
             halfway = (tokens_BSN[:, steps // 2] for tokens_BSN in (made["steps"].tokens, made["steps"].masked))
             rows = *halfway, *inputs[:2]
             one_by_one = lambda row: attention(state, *(column[None] for column in row))[0]  # noqa: E731
-            looked["attention"] = jax.lax.map(one_by_one, rows)  # maps of a batch are (layers, B, heads, L, L)
-        return looked
+            shown["attention"] = jax.lax.map(one_by_one, rows)  # maps of a batch are (layers, B, heads, L, L)
+        return shown
 
     return decode_in_steps

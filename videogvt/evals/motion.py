@@ -10,8 +10,8 @@ import dataclasses
 import numpy as np
 
 from videogvt.evals import baselines
+from videogvt.evals.appearance import appearance_columns
 from videogvt.evals.baselines import name_families
-from videogvt.evals.looks import look_columns
 from videogvt.evals.rows import Columns
 from videogvt.inputs.sources import ClipSource
 from videogvt.world import oracle, tracker
@@ -200,7 +200,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
     ``speed_plausible`` and ``radius_plausible``; ``nearest_train_px``, the distance to the nearest training track of
     any class. Where the oracle knows the classes, ``named`` (an index into the classes, their number standing for
     "unknown"), ``correct``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
-    is a ``colour``, also ``hue``, ``hue_drift`` and ``radius_drift``, see ``looks.look_columns``.
+    is a ``colour``, also ``hue``, ``hue_drift`` and ``radius_drift``, see ``appearance.appearance_columns``.
     """
     track_BT2, known = columns["track"], training.columns
     table = dict(columns) | {
@@ -213,7 +213,7 @@ def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -
     nearest_B = nearest_px(track_BT2, known["track"])
     table["nearest_train_px"] = np.where(table["tracked"], nearest_B, np.nan)
     if "colour" in columns:
-        table |= look_columns(columns["colour"], radii(columns), _MIN_FRAMES)
+        table |= appearance_columns(columns["colour"], radii(columns), _MIN_FRAMES)
     if training.families:
         names = [*training.families, oracle.UNKNOWN]
         named_B = name_families(track_BT2, np.full(len(label_B), training.fps), training.families, training.size)

@@ -119,7 +119,7 @@ class Published:
             facts[name] = dict(network.facts)
         return facts | {"fold_clips": self.fold_clips, "folds": self.folds, "real": "training split"}
 
-    def looking(self) -> Callable[[np.ndarray], Columns]:
+    def measuring(self) -> Callable[[np.ndarray], Columns]:
         """A function of clips, uint8 (B, T, H, W, 3), with the logits (B, D) of every network; it holds the weights."""
         networks = {name: _loaded(name, load) for name, load in self.networks.items()}
         networks = {name: dataclasses.replace(network, params=jax.device_put(network.params))
@@ -137,7 +137,7 @@ class Published:
 
         Args:
           made, real: logits of all folds.
-          pool: logits of all real clips that were looked at, each once. ``real/fvd`` is the distance between two parts
+          pool: logits of all real clips that were measured, each once. ``real/fvd`` is the distance between two parts
             of it that share no clip, of as many clips as a fold has, or of half the pool where that is less.
           seed: of the parts.
         """

@@ -18,7 +18,7 @@ from videogvt.inputs.pipeline import TrainingData, TransformedSource
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
 from videogvt.inputs.transforms import fields_for, make_transforms
 from videogvt.jobs.provenance import Place, place_of
-from videogvt.pretrained.start import CodebookEmbeddings, Start, look_vectors
+from videogvt.pretrained.start import CodebookEmbeddings, Start, decoded_vectors
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
@@ -76,7 +76,7 @@ class Experiment:
         )
 
     def summary(self) -> str:
-        """What the run will cost, in a few lines. The time is an estimate: the step's FLOPs at half the rate that a
+        """A dry run's lines: parameters, FLOPs, time. The time is an estimate: the step's FLOPs at half the rate that a
         matrix product has on this machine now."""
         abstract = Program(self.recipe, self.plan, self.data.first_batch).abstract
         epoch = self.data.num_examples / self.data.batch_size
@@ -202,7 +202,7 @@ def embeddings_of(
         raise ValueError(f"init_from.token_embeddings is {wanted!r}, and the inputs are no codes of a tokenizer. Ask "
                          "for codes, or leave init_from.token_embeddings out.")
     if wanted == "decoded":  # which the schema allows classifiers alone
-        vectors_KD = look_vectors(tokenizer, int(np.bincount(codes_Bthw.ravel()).argmax()))
+        vectors_KD = decoded_vectors(tokenizer, int(np.bincount(codes_Bthw.ravel()).argmax()))
     else:
         vectors_KD = tokenizer.embed(np.arange(tokenizer.num_codes, dtype=np.int32).reshape(-1, 1, 1, 1))
     vectors_KD = np.asarray(vectors_KD, np.float32).reshape(tokenizer.num_codes, -1)

@@ -223,7 +223,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
                               only=("train_only", "restart_below", "restart_from", "input_noise", "continuous_steps")),
         "discriminator": _section("discriminator", Discriminator, optional=True),
         "perceptual": _perceptual(config),
-        "init_from": _start("grow"),
+        "init_from": _start("resize"),
     }
 
 
@@ -250,7 +250,7 @@ def _coder() -> Section:
 
 def _stage(config: Config, network: str, kind: Callable, decoding: Section, *given: str) -> dict[str, Section]:
     generation = {
-        "judge": Key(str | None, doc="workdir of the judge of classes; none for no second opinion"),
+        "judge": Key(str | None, doc="workdir of the evaluation classifier; none for no second opinion on classes"),
         "reader": Key(str | None, None, doc="workdir of the classifier of single digits, for clips of moving "
                                            "digits; none for no figures of identities"),
         "per_class": Key(int, 100, "clips to generate of each class", Limits(1)),
@@ -280,14 +280,14 @@ def _sampler(config: Config) -> Section:
 def _transformer(config: Config) -> dict[str, Section]:
     table = Key(Literal["random", "codebook"], "random", "what the token embeddings of codes begin as")
     return _stage(config, "transformer", MaskedTransformer, _sampler(config), "sequence_length", "grid") | {
-        "masking": _section("masking", Masking), "init_from": _start("grow", "inflation", token_embeddings=table),
+        "masking": _section("masking", Masking), "init_from": _start("resize", "inflation", token_embeddings=table),
     }
 
 
 def _lm(config: Config) -> dict[str, Section]:
     decoding = _section("decoding", AutoregressiveDecoding)
     return _stage(config, "lm", CausalTransformer, decoding, "sequence_length") | {
-        "init_from": _start("grow", "inflation"),
+        "init_from": _start("resize", "inflation"),
     }
 
 

@@ -25,7 +25,7 @@ from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.codec import holds_videos, tokenizer_of
 from videogvt.pretrained.codes import independent_codes
-from videogvt.pretrained.start import SAME, Growth
+from videogvt.pretrained.start import SAME, VocabularyResizing
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.token_model import TokenModelRecipe, TransformerLosses
@@ -59,7 +59,7 @@ def _build(recipe_of: Callable[..., TokenModelRecipe], config: Mapping[str, Any]
         if holds_videos(data.source):
             experiment.check_clip(common["source"], common["split"], data.video_shape)
         common["source"] = data.readable(common["source"])
-        return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
+        return TokenEval(measure=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
                          limit=config["evals"].get("limit"), **common)
 
     evaluators = experiment.each_split(config, recipe, data, _FIELDS, tokens, data_dir)
@@ -143,7 +143,7 @@ def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation
         "losses": configure(TransformerLosses, "losses", config["losses"]),
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         "frozen": {"tokenizer": params},
-        "start": experiment.start_of(config, inflation=SAME, grow=Growth(generation.vocabulary),
+        "start": experiment.start_of(config, inflation=SAME, resize=VocabularyResizing(generation.vocabulary),
                                      tokenizer=tree_hash(params)),
     }
 

@@ -1,9 +1,10 @@
 """Where a run starts: at the weights of another, of the same networks, of per-frame ones that are inflated, or of a
-transformer of one task that grows into one of many; or at a token embedding table that knows what codes stand for.
+transformer of one task whose vocabulary is resized for many; or at a token embedding table that knows what codes stand
+for.
 
 The vector of a code says to the tokenizer's own decoder where in its cell something stands; to a network that learns
 from few labels it does not. Codes that draw much the same in much the same place have pictures that overlap once they
-are blurred, so that the principal components of blurred pictures put like codes side by side (``look_vectors``).
+are blurred, so that the principal components of blurred pictures put like codes side by side (``decoded_vectors``).
 Nothing here knows what a clip shows; labels have no part in it.
 """
 
@@ -45,7 +46,8 @@ class Start:
       inflation: "central" or "average" (see ``nn.inflation``), for networks that may differ and in particular lack the
         time axis; "none" where they must be the same, leaf by leaf.
       step: "best", "last" or a number; of what was exported "best" alone.
-      grow: what becomes of the other run's networks before they are compared, such as a ``Growth``; None for nothing.
+      resize: what becomes of the other run's networks before they are compared, such as a ``VocabularyResizing``; None
+        for nothing.
       tokenizer: hash of the parameters of the tokenizer whose codes the networks say; a warning tells where the other
         run's say another's. None for networks that say none.
     """
@@ -53,7 +55,7 @@ class Start:
     workdir: os.PathLike
     inflation: Literal["central", "average", "none"] = "central"
     step: int | str = "best"
-    grow: Callable[[Any, Any], Any] | None = None
+    resize: Callable[[Any, Any], Any] | None = None
     tokenizer: str | None = None
 
     def __post_init__(self):
@@ -117,7 +119,7 @@ class Start:
                 logging.warning("init_from: %s has no %s, which keeps its random weights.", self.workdir, name)
                 filled[name] = tree
             elif self.inflation == SAME:
-                filled[name] = self.grow(tree, given[name]) if self.grow is not None else given[name]
+                filled[name] = self.resize(tree, given[name]) if self.resize is not None else given[name]
                 self._check_same(name, tree, filled[name])
             else:
                 filled[name] = inflate(tree, given[name], mode=self.inflation)
@@ -136,7 +138,7 @@ class Start:
 
 
 @dataclasses.dataclass(frozen=True)
-class Growth:
+class VocabularyResizing:
     """Makes room in a transformer of one task for the tokens that a multi-task vocabulary adds (``models.vocabulary``).
 
     Codes, classes and the unconditional class keep their rows of the token embedding table and of the head's bias, and
@@ -150,7 +152,7 @@ class Growth:
     vocabulary: Vocabulary
 
     def __call__(self, wanted: Any, given: Any) -> Any:
-        """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
+        """The given network in the shapes of the wanted one; as it is where it need not, or cannot, be resized."""
         single = dataclasses.replace(self.vocabulary, multitask=False)
         if not self.vocabulary.multitask:
             return given
@@ -260,7 +262,7 @@ def code_pictures(tokenizer: Drawing, blank: int) -> np.ndarray:
     return changed_KTHWC - changed_KTHWC[blank]
 
 
-def look_vectors(tokenizer: Drawing, blank: int, components: int = 32) -> np.ndarray:
+def decoded_vectors(tokenizer: Drawing, blank: int, components: int = 32) -> np.ndarray:
     """Vectors (K, up to ``components``) of codes, float32, that are near each other where codes look alike.
 
     Principal components of how much each pixel of a code's picture changes, blurred. Arguments as ``code_pictures``.

@@ -47,7 +47,7 @@ class LanguageRecipe(TokenModelRecipe):
             numbers["speaking_loss"] = Mean.of(entropy_BL[:, 1:], targets_BL[:, 1:] != self.losses.empty)
         return loss_B.mean(), Aux(sums=numbers)
 
-    def _judge(self, state: TrainState, batch, task_B, keys_B):
+    def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy of each clip's codes, without label smoothing, weights and dropout.
 
         Where ``losses.empty`` is known the same of the codes that say something, "speaking". "clip_loss" is the

@@ -93,7 +93,7 @@ class TokenModelRecipe:
         own key alone. Of the tokenizer: "codes": (state, video_BTHWC) -> codes; "video": (state, codes_Bthw) -> videos
         in [0, 1]; "reconstruct": (state, video_BTHWC) -> (video in [0, 1], codes).
         """
-        return {"generate": self._generate, "loss": self._judge, "codes": self._codes, "video": self._video,
+        return {"generate": self._generate, "loss": self._clip_losses, "codes": self._codes, "video": self._video,
                 "reconstruct": self._reconstruct}
 
     def with_decoding(self, **changes: Any) -> "TokenModelRecipe":
@@ -172,7 +172,7 @@ class TokenModelRecipe:
         return {f"{which}{name}": weighted_mean(value_BN, place_BN)
                 for name, value_BN in values.items() for which, place_BN in places.items()}
 
-    def _judge(self, state: TrainState, batch, task_B, keys_B):
+    def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         raise NotImplementedError
 
     def _by_task(self, loss_B, task_B) -> dict[str, Mean]:

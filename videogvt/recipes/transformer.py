@@ -138,7 +138,7 @@ class TransformerRecipe(TokenModelRecipe):
         count_Bt1 = jnp.maximum(hidden_BtM.sum(-1, keepdims=True), 1)
         return (hidden_BtM * learned_BtM.sum(-1, keepdims=True) / count_Bt1).reshape(masked.masked_BN.shape)
 
-    def _judge(self, state: TrainState, batch, task_B, keys_B):
+    def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
 
         Without label smoothing, dropout, withheld classes and whatever else makes learning harder. The masks follow

@@ -38,7 +38,7 @@ def run_study(
 
 
 def plan_study(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> str:
-    """What a study will cost: its number of trainings, and the cost of each row's largest network."""
+    """A study's dry run: its number of trainings, and the cost of each row's largest network."""
     found, tried = protocol.members(config), protocol.trials(config)
     lines = [f"{config.name}: {len(found)} trainings in {workdir}"]
     if tried:

@@ -98,7 +98,7 @@ class Checkpoints:
             meta=ocp.args.JsonSave({**meta, "best": self._best, "best_mode": self._best_mode}),
         ))
 
-    def judge(self, step: int, numbers: Mapping[str, float]) -> None:
+    def note_numbers(self, step: int, numbers: Mapping[str, float]) -> None:
         """Notes what evaluators found of a saved step, which may make it the best; waits for the save first."""
         self.wait()
         score = numbers.get(self._best) if self._best else None

@@ -180,7 +180,7 @@ class _Run:
         if self.plan.best in numbers:
             mark = "  (best so far)" if self.checkpoints.is_better(numbers) else ""
             records.announce(f"step {step}: {self.plan.best} {numbers[self.plan.best]:.4g}{mark}")
-        self.checkpoints.judge(step, numbers)
+        self.checkpoints.note_numbers(step, numbers)
 
     def to_evaluate(self, step: int) -> dict[str, Evaluator]:
         """The periodic evaluators that are due, last turn before the final evaluations included."""

@@ -23,7 +23,7 @@ def colourfulness(colour):
     return red - (green + blue) / 2 + 1j * np.sqrt(0.75) * (green - blue)
 
 
-def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, min_frames: int) -> Columns:
+def appearance_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, min_frames: int) -> Columns:
     """A row for each clip: ``hue`` (the mean one), ``hue_drift`` (root mean square of the angle to it, degrees) and
     ``radius_drift`` (standard deviation over mean).
 
@@ -55,7 +55,7 @@ def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, min_frames: int)
     }
 
 
-def distances(table: Columns, others: Columns) -> dict[str, float]:
+def appearance_distances(table: Columns, others: Columns) -> dict[str, float]:
     """How far the distributions of two sets of clips lie apart, as the mean way from one to the other (Wasserstein-1).
 
     ``hue_distance_deg`` (around the circle), ``radius_distance_px``, ``place_distance_px`` (of the clips' mean places,
