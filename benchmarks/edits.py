@@ -175,7 +175,7 @@ class Workshop:
                  "maskgvt_traj": ("tokenizer.run", self.home / "tokenizer"),
                  "lmgvt_traj": ("tokenizer.run", self.home / "tokenizer")}.get(name)
         if edit.config == "classifier_traj:tiny":
-            given = ("rows.codes.tokenizer.run", self.home / "tokenizer")
+            given = ("methods.codes.tokenizer.run", self.home / "tokenizer")
         flags = [f"--config.{given[0]}={given[1]}"] if given else []
         if given and (given[0] == edit.path or given[0].startswith(edit.path + ".")):
             flags = []  # or the edit would be undone

@@ -118,7 +118,7 @@ def _classes() -> ConfigDict:
     config.study.corrupted_clips = 0  # there are no pixels to corrupt
 
     config.data = _data()
-    config.rows = ConfigDict({
+    config.methods = ConfigDict({
         network: {
             "recipe": "classifier", "batch_size": 4, "controls": ("shuffled_labels", "shuffled_time"),
             "examples": {"input": "codes"}, "tokenizer": {"run": config_dict.placeholder(str), "step": "best"},

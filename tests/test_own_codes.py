@@ -153,14 +153,14 @@ def probe(home, files, network="attention_pooling", **changed):
     modes.import_data(config, None, str(home / "data"))
     config.evals.update({"limit": 10, "batch_size": 10})
     with config.unlocked():
-        for row in [name for name in config.rows if name != network]:
-            del config.rows[row]
+        for row in [name for name in config.methods if name != network]:
+            del config.methods[row]
     return config
 
 
 def test_probes_and_their_controls_run_on_files_of_codes(home, files):
     config = probe(home, files)
-    config.rows.attention_pooling.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
+    config.methods.attention_pooling.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
     modes.train(config, str(home / "study"), str(home / "data"))
     page = (home / "study" / "report.html").read_text()
     assert "shuffled_time" in page or "shuffled time" in page
@@ -175,7 +175,7 @@ def test_modes_that_look_at_videos_say_that_there_are_none(mode, home):
 @pytest.mark.parametrize("control", ["untrained", "first_frame"])
 def test_controls_that_need_videos_are_refused(control, home, files):
     config = probe(home, files)
-    config.rows.attention_pooling.controls = (control,)
+    config.methods.attention_pooling.controls = (control,)
     with pytest.raises(ValueError, match="leave the control out|config.data has codes and no videos"):
         modes.plan(config, str(home / "refused"), str(home / "data"))
         modes.train(config, str(home / "refused"), str(home / "data"))

@@ -17,12 +17,13 @@ def test_stored_configs_are_read_under_present_names(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
     new = stored_config(tmp_path / "config.json")
     assert new["init_from"] == {"token_embeddings": "codebook", "step": "best"}
+    assert new["methods"] == {"codes": {"init_from": {"token_embeddings": "decoded"}}} and "rows" not in new
     assert "words" not in json.dumps(new) and with_present_keys(new) == new
     assert "words" in old["init_from"], "what was given is not changed"
 
 
 def test_configs_without_sections_are_left_as_they_are():
-    for config in ({}, {"init_from": None}, {"rows": {}}, None):
+    for config in ({}, {"init_from": None}, {"methods": {}}, None):
         assert with_present_keys(config) == config
 
 

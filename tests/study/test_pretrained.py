@@ -40,9 +40,9 @@ def small(encoder):
     with config.unlocked():
         config.data.options = {"config": "tiny", "frames": 5}
     config.study.update({"labels": (20,), "epochs": (1,), "seeds": 1, "validations": 1, "rate_labels": 20})
-    config.rows.pretrained.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
-    config.rows.pretrained.tokenizer.run = encoder
-    config.rows.tracks.track_model.kind = "linear"
+    config.methods.pretrained.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
+    config.methods.pretrained.tokenizer.run = encoder
+    config.methods.tracks.track_model.kind = "linear"
     config.evals.update({"limit": 10, "batch_size": 10})
     return config
 

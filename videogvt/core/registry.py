@@ -90,10 +90,11 @@ def configure(kind: Callable, section: str, fields: Mapping[str, Any], **given: 
 
 
 RENAMED_KEYS = {
+    "rows": "methods",
     "study.stress": "study.corrupted_clips",
-    "rows.*.track_model.least_samples": "rows.*.track_model.min_samples",
+    "methods.*.track_model.least_samples": "methods.*.track_model.min_samples",
     "init_from.words": "init_from.token_embeddings",
-    "rows.*.init_from.words": "rows.*.init_from.token_embeddings",
+    "methods.*.init_from.words": "methods.*.init_from.token_embeddings",
 }
 """Earlier and present names of keys of configs, one after the other; "*" is any name."""
 

@@ -63,13 +63,13 @@ class Study:
     Attributes:
       labels: numbers of training clips.
       epochs: passes over them, as many as numbers of labels.
-      seeds: of every row.
-      subject: the row that the verdict is about.
-      rates: factors of each row's learning rate that are tried first; () for none.
+      seeds: of every method.
+      subject: the method that the verdict is about.
+      rates: factors of each method's learning rate that are tried first; () for none.
       rate_labels: labels they are tried on, one of ``labels``.
       validations: turns of validation in each training.
       corrupted_clips: test clips that are corrupted by noise, blur and occlusion; 0 for none.
-      also: worlds whose test splits the rows are asked about too.
+      also: worlds whose test splits the methods are asked about too.
     """
 
     labels: Sequence[int]
@@ -326,18 +326,18 @@ _SECTIONS: Mapping[str, Callable[[Config], dict[str, Section]]] = {
 
 
 def _study(config: Config) -> dict[str, Section]:
-    rows = _part(config, "rows")
+    methods = _part(config, "methods")
     return {
         "study": _section("study", Study), "data": _data(config), "losses": _section("losses", ClassifierLosses),
         "train": _train("steps", "epochs", "save_every"), "evals": _evals("every", "transforms"),
-        "rows": Section({name: _row(row, f"config.rows.{name}") for name, row in rows.items()}),
+        "methods": Section({name: _method(one, f"config.methods.{name}") for name, one in methods.items()}),
     }
 
 
-def _row(row: Any, path: str) -> Section:
+def _method(method: Any, path: str) -> Section:
     """A way to classify: what its recipe looks at."""
     recipes = ("classifier", "tracks", "oracle")
-    recipe = _named(row, "recipe", f"{path}.recipe", recipes)
+    recipe = _named(method, "recipe", f"{path}.recipe", recipes)
     keys = {
         "recipe": Key(Literal[recipes], doc="a network, a model of tracks, or the oracle"),
         "controls": Key(Sequence[str], doc="names of study.controls"),
@@ -347,7 +347,7 @@ def _row(row: Any, path: str) -> Section:
         keys |= {
             "batch_size": Key(int, doc="clips of a step", limits=Limits(1)),
             "tokenizer": dataclasses.replace(_coder(), required=False),
-            "classifier": _network(_part(row, "classifier"), f"{path}.classifier"),
+            "classifier": _network(_part(method, "classifier"), f"{path}.classifier"),
             "optimizer": _section("optimizer", Adam, "total_steps"),
             "losses": _section("losses", ClassifierLosses, required=False), "init_from": _class_embeddings(),
         }

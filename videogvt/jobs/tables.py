@@ -7,7 +7,7 @@ people's encoders are functions from videos to features, which then have a row i
         ...                             # PyTorch, a web service, anything
         return features                 # anything NumPy can hold: (B, D), or (B, t, h, w, D) with places in the clip
 
-    config.rows.mine.examples = {"input": "features", "encoder": "my_module:encode"}
+    config.methods.mine.examples = {"input": "features", "encoder": "my_module:encode"}
 
 ``my_module`` has to be importable where the study runs. The function is called once for every clip of a split, in
 order, and must answer the same for the same clip. Networks "on codes" learn on its answers, brought to mean 0 and

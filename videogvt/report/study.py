@@ -18,11 +18,11 @@ from videogvt.report.runs import Arrays, read_texts
 from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
-_ENSEMBLE = "ensemble"  # the row of all rows' mean probabilities
+_ENSEMBLE = "ensemble"  # the method of all methods' mean probabilities
 _ROBUSTNESS, _SAMPLES = ("robustness.json", "stress.json"), "media/samples.npz"  # files of a study, and an earlier name
 
 
-class _Member(NamedTuple):
+class _Run(NamedTuple):
     """A finished training of a row: its number of labels, and what it answered on the test split."""
 
     row: str
@@ -30,10 +30,10 @@ class _Member(NamedTuple):
     test: Arrays
 
 
-def read_members(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[_Member]:
+def read_runs(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[_Run]:
     """The rows' own that the study's ``eval.json`` is made of; no controls."""
     table = "members/{name}/media/{step:08d}/eval/test/table.npz"
-    return [_Member(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
+    return [_Run(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
             if one["control"] is None]
 
 
@@ -58,7 +58,7 @@ def write_study_report(workdir: pathlib.Path | str) -> Report:
 
 def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, about: Mapping[str, Any]) -> str:
     """The whole page."""
-    done = read_members(workdir, about)
+    done = read_runs(workdir, about)
     kind = "verdict short" if about["defects"] else "verdict"
     blocks = [page.paragraph(" ".join(about["verdict"]), kind), page.paragraph(_protocol(config, about), "note")]
     if about["defects"]:
@@ -66,7 +66,7 @@ def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, abou
     for split in about["splits"]:
         if _has(numbers, split):
             rows = page.html_table(*study_table(numbers, about, split), strong=2)
-            blocks.append(page.section(f"Rows: {split}", rows))
+            blocks.append(page.section(f"Methods: {split}", rows))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
                *_confusions(done, about["class_names"]), *_robustness(workdir, about), *_clips(workdir), *_rates(about)]
     rows = [[one["name"], _count(one["parameters"]), f"{one['step']:,}",
@@ -105,7 +105,7 @@ def study_table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple
             cells = [_span(figures) if name == "span" else "–" if figures[name] is None
                      else shown[name][1].format(figures[name]) + _unit(about, row, name) for name in used]
             lines.append([f"{row} (DEFECT)" if row in broken else row, f"{labels:,}", *cells])
-    return ["row", "labels", *(shown[name][0] for name in used)], lines
+    return ["method", "labels", *(shown[name][0] for name in used)], lines
 
 
 def _has(numbers: Numbers, split: str) -> bool:
@@ -138,14 +138,14 @@ def _unit(about: Mapping[str, Any], row: str, name: str) -> str:
 def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
     study = config.study
     budget = ", ".join(f"{epochs} passes over {labels:,}" for labels, epochs in zip(study.labels, study.epochs))
-    rates = ("were chosen on validation, with the same trials for every row" if about["rates"] else
+    rates = ("were chosen on validation, by the same sweep for every method" if about["rates"] else
              "are those of the config; none was tried")
     missing = f" Not finished: {', '.join(about['unfinished'])}." if about["unfinished"] else ""
     return (f"Every row learned from the same clips, with {study.seeds} seeds, each with clips of its own: {budget}; "
             "models of tracks fit them at once, and the oracle learns from none. The checkpoint is the best on "
             f"validation; test clips chose nothing. Learning rates {rates}. "
             "Intervals: Student's t over the seeds and the chance of which clips are in the split, together. The "
-            f"ensemble is the mean of the rows' probabilities.{missing}")
+            f"ensemble is the mean of the methods' probabilities.{missing}")
 
 
 def _targets(about: Mapping[str, Any]) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _targets(about: Mapping[str, Any]) -> Iterator[str]:
         beside = ("Beside each row: the mean position of the training clips; the last tracked position, copied; the "
                   "next one at the last tracked velocity; and the tokenizer's own error, which is how far the object, "
                   "tracked in reconstructions of the same clips, is from the truth in the frames where it is found. Of "
-                  "rows without a tokenizer it is that of the study's subject.")
+                  "methods without a tokenizer it is that of the study's subject.")
         yield page.section("What was asked", *notes, page.paragraph(beside, "note"))
 
 
@@ -170,7 +170,7 @@ def _rates(about: Mapping[str, Any]) -> Iterator[str]:
             "learning rate (of the linear model of tracks: of its penalty). The best was taken for all of the row's "
             "trainings; of equal ones that nearest to 1.")
     yield page.section("Learning rates", page.paragraph(note, "note"),
-                       page.html_table(["row", *(f"x {factor}" for factor in factors), "taken"], lines))
+                       page.html_table(["method", *(f"x {factor}" for factor in factors), "taken"], lines))
 
 
 def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -190,7 +190,7 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
             lines.append([row, f"{group['labels']:,}", control["text"], f"{figures['accuracy']:.1%}", _span(figures),
                           must, apart])
     if lines:
-        headings = ["row", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
+        headings = ["method", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
         yield page.section("Controls", page.html_table(headings, lines))
 
 
@@ -207,9 +207,9 @@ def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
         yield page.section("Labels that it takes", picture)
 
 
-def _largest(done: Sequence[_Member]) -> dict[str, list[_Member]]:
+def _largest(done: Sequence[_Run]) -> dict[str, list[_Run]]:
     """The seeds of every row at its largest number of labels, as far as they tell classes."""
-    rows: dict[str, list[_Member]] = {}
+    rows: dict[str, list[_Run]] = {}
     for one in sorted(done, key=lambda one: -one.labels):
         if "prediction" in one.test:
             rows.setdefault(one.row, [])
@@ -218,7 +218,7 @@ def _largest(done: Sequence[_Member]) -> dict[str, list[_Member]]:
     return rows
 
 
-def _confidence(done: Sequence[_Member]) -> Iterator[str]:
+def _confidence(done: Sequence[_Run]) -> Iterator[str]:
     tables = {row: [one.test for one in part] for row, part in _largest(done).items()}
     if not tables:
         return
@@ -235,7 +235,7 @@ def _confidence(done: Sequence[_Member]) -> Iterator[str]:
         "How sure it is", page.paragraph(note, "note"),
         page.html_picture(as_png(chart), "reliability", frame=False),
         page.html_table(
-            ["row", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
+            ["method", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
 
 
 def _answered(curve: Mapping[str, np.ndarray], minimum: float) -> str:
@@ -244,7 +244,7 @@ def _answered(curve: Mapping[str, np.ndarray], minimum: float) -> str:
     return f"{curve['coverage'][good[-1]]:.1%} (sure by {curve['threshold'][good[-1]]:.2f})" if len(good) else "none"
 
 
-def _confusions(done: Sequence[_Member], names: Sequence[str]) -> Iterator[str]:
+def _confusions(done: Sequence[_Run], names: Sequence[str]) -> Iterator[str]:
     blocks = []
     for row, part in _largest(done).items():
         counts = np.zeros((len(names),) * 2, int)
@@ -264,10 +264,10 @@ def _robustness(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str
     rows = json.loads(path.read_text()) if path else {}
     if rows:
         clips = max(row["clips"] for row in rows.values())
-        note = (f"Accuracy on {clips:,} test clips that were corrupted, which no row was trained for: noise by its "
+        note = (f"Accuracy on {clips:,} test clips that were corrupted, which no method was trained for: noise by its "
                 "standard deviation, blur by its width in pixels of a picture of 64, occlusion by the share that a "
                 "grey square hides. The cost is from pixels, codes included, in batches, on the device that is named; "
-                "the parameters are those of the row's network, without a tokenizer.")
+                "the parameters are those of the method's network, without a tokenizer.")
         sizes = {one["name"]: one["parameters"] for one in about["members"]}
         chart = study_figures.robustness({name: row["corruptions"] for name, row in rows.items()})
         lines = [[name, f"{row['milliseconds']:.1f}", row["device"], _count(sizes[row["member"]])]
@@ -275,7 +275,7 @@ def _robustness(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str
         yield page.section(
             "Corrupted clips, and what an answer costs", page.paragraph(note, "note"),
             page.html_picture(as_png(chart), "accuracy over corruption", frame=False),
-            page.html_table(["row", "milliseconds a clip", "on", "parameters"], lines))
+            page.html_table(["method", "milliseconds a clip", "on", "parameters"], lines))
 
 
 def _count(parameters: int | None) -> str:

@@ -28,7 +28,7 @@ def run_study(
     if jax.process_count() > 1:
         raise ValueError(f"Found {jax.process_count()} processes; a study's trainings are small and done by one. Start "
                          "it without --coordinator.")
-    count = len(protocol.trials(config)) + len(protocol.members(config))
+    count = len(protocol.learning_rate_sweep(config)) + len(protocol.study_runs(config))
     for place, name in enumerate(protocol.run(config, workdir, data_dir, again), 1):
         tell(f"{place}/{count}  {name}")
     answers.write_answers(config, workdir, data_dir)
@@ -39,7 +39,7 @@ def run_study(
 
 def plan_study(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> str:
     """A study's dry run: its number of trainings, and the cost of each row's largest network."""
-    found, tried = protocol.members(config), protocol.trials(config)
+    found, tried = protocol.study_runs(config), protocol.learning_rate_sweep(config)
     lines = [f"{config.name}: {len(found)} trainings in {workdir}"]
     if tried:
         lines[0] += f", after {len(tried)} that choose learning rates, on {tried[0].labels:,} labels each"

@@ -22,7 +22,7 @@ from videogvt.jobs.examples import Examples
 from videogvt.ops.video import as_bytes
 from videogvt.pretrained.codec import load_tokenizer
 from videogvt.pretrained.codes import Tokenizer
-from videogvt.study.findings import ANSWERS, Finished, finished_members, read_answers
+from videogvt.study.findings import ANSWERS, Finished, finished_runs, read_answers
 from videogvt.world.cameras import Cameras, triangulate
 from videogvt.world.tracker import Track, track
 
@@ -60,7 +60,7 @@ def _key(facts: Mapping[str, Any]) -> tuple:
 def _asked(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Finished]:
     """A member of every row whose target has such answers: the one with the most labels and the first seed."""
     chosen: dict[str, Finished] = {}
-    for one in sorted(finished_members(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
+    for one in sorted(finished_runs(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
         examples = one.member.config["examples"]
         if one.member.control is None and "target" in examples and examples["target"] in _TARGETS:
             chosen.setdefault(one.member.row, one)
@@ -68,7 +68,7 @@ def _asked(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Finished]:
 
 
 def _subjects_tokenizer(config: ConfigDict, data_dir) -> Tokenizer | None:
-    row = config.rows[config.study.subject]
+    row = config.methods[config.study.subject]
     if config.data.source == "codes" or "tokenizer" not in row:  # of codes alone no position is asked
         return None
     return load_tokenizer(row.tokenizer.run, row.tokenizer.step)

@@ -23,7 +23,7 @@ from videogvt.evals.rows import Columns
 from videogvt.jobs.experiment import FINAL_SPLITS
 from videogvt.ops.quality import calibration
 from videogvt.study.controls import CONTROLS, Interval, defects, interval, verdict
-from videogvt.study.protocol import Member, choices, members
+from videogvt.study.protocol import StudyRun, choices, study_runs
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 
@@ -37,12 +37,12 @@ Group = tuple[str, str | None, int]  # row, control, labels
 class Finished:
     """A member that was trained and measured: what ``eval.json`` says, and its tables by split."""
 
-    member: Member
+    member: StudyRun
     numbers: Mapping[str, Any]
     tables: Mapping[str, Columns]
 
     @classmethod
-    def read(cls, workdir: epath.Path, member: Member) -> "Finished | None":
+    def read(cls, workdir: epath.Path, member: StudyRun) -> "Finished | None":
         """Of the study's directory; None while it is not finished."""
         folder = epath.Path(workdir) / "members" / member.name
         numbers = journal.read_eval(folder)
@@ -62,9 +62,9 @@ class Finished:
         return self.numbers["about"]["evaluators"][split][name]
 
 
-def finished_members(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
+def finished_runs(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
     """Those of a study that are trained and measured."""
-    found = [Finished.read(epath.Path(workdir), member) for member in members(config, workdir)]
+    found = [Finished.read(epath.Path(workdir), member) for member in study_runs(config, workdir)]
     return [member for member in found if member is not None]
 
 
@@ -80,7 +80,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     Raises:
       ValueError: nothing is finished yet.
     """
-    done = finished_members(config, workdir)
+    done = finished_runs(config, workdir)
     if not done:
         raise ValueError(f"{workdir} holds no finished member of the study {config.name!r}; train it first.")
     groups: dict[Group, list[Finished]] = collections.defaultdict(list)
@@ -111,7 +111,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
         "splits": [split for split in splits if any(split in one.tables for one in done)],
         "verdict": list(said), "defects": [dataclasses.asdict(defect) for defect in broken], "chance": chance,
         "subject": config.study.subject, "class_names": list(done[0].fact("test", "class_names")),
-        "unfinished": [member.name for member in members(config)
+        "unfinished": [member.name for member in study_runs(config)
                        if member.name not in {one.member.name for one in done}],
         "controls": {name: {"lands": control.lands, "text": control.text} for name, control in CONTROLS.items()},
         "groups": [{"row": row, "control": control, "labels": labels} for row, control, labels in groups],

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from videogvt.core.registry import unknown_name
 from videogvt.jobs import experiment
 from videogvt.jobs.examples import Examples
-from videogvt.study.findings import Finished, finished_members
+from videogvt.study.findings import Finished, finished_runs
 from videogvt.study.track_run import TrackRun
 from videogvt.train.evaluation import restore_state
 
@@ -105,7 +105,7 @@ def write_robustness(config: ConfigDict, workdir: epath.PathLike, data_dir: epat
 
 def _asked(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Finished]:
     chosen: dict[str, Finished] = {}
-    for one in sorted(finished_members(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
+    for one in sorted(finished_runs(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
         views = "views" in one.member.config["examples"] and one.member.config["examples"]["views"]
         if one.member.control is None and "prediction" in one.tables["test"] and not views:
             chosen.setdefault(one.member.row, one)
@@ -165,7 +165,7 @@ def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.
     Nothing is written where the subject is not trained, or tells no class, or the data have no videos."""
     if config.data.source == "codes":
         return
-    done = [one for one in finished_members(config, workdir)
+    done = [one for one in finished_runs(config, workdir)
             if one.member.row == config.study.subject and one.member.control is None]
     one = max(done, key=lambda one: (one.member.labels, -one.member.seed), default=None)
     if one is None or "prediction" not in one.tables["test"]:
