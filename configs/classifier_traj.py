@@ -1,14 +1,14 @@
 """Do codes of a trajectory video carry the trajectory? One table: codes, pixels and tracks, each with its controls.
 
-    python run.py --config=configs/classifier_traj.py              # four methods, 3 seeds, 8,000 and 200 labels; a
-    report python run.py --config=configs/classifier_traj.py:codes        # one method by its name
+    python run.py --config=configs/classifier_traj.py              # four methods, 3 seeds, 8,000 and 200 labels
+    python run.py --config=configs/classifier_traj.py:codes        # one method by its name
     python run.py --config=configs/classifier_traj.py:judge        # the judge: minutes on a laptop's two cores
 
 Variants by argument:
 
     default   attention pooling on codes with its controls, the simple 3-D CNN, boosted track features, the oracle
     all       the methods below but local_codes at 50, 200, 1,200 and 8,000 labels, learning rates chosen on validation
-    <method>     one method by its name, at the default's numbers of labels
+    <method>  one method by its name, at the default's numbers of labels
     positions the next position: in the picture from codes, pixels and tracks, and in the world from codes
     stereo    the next position in metres, in the left camera's frame, from both cameras
     classic4, report4  the default's methods on the four-class settings of earlier work, at 200, 1,200 and 8,000 labels
@@ -18,12 +18,12 @@ Variants by argument:
     judge_refilmed  the judge on clips whose paths are mirrored and turned; not measured yet
     tiny, judge_tiny  a few steps, for the tests
 
-Rows on codes: codes (attention pooling), linear_probe, mlp, code_transformer; latents (attention pooling on them);
+Methods on codes: codes (attention pooling), linear_probe, mlp, code_transformer; latents (attention pooling on them);
 local_codes (attention pooling on codes that see their cell alone, of clips and their mirror images, three passes over
-8,000 labels). On
-pixels: cnn3d, frame_cnn_attention, i3d, slowfast, vivit. On tracks: tracks (boosting), tracks_linear, and oracle, which
-fits each family's motion to a clip's track and learns from no label. In ``all`` the methods are also asked about the
-test split of hard64, which is built first: the same motions, filmed with blur and noise over a grid, behind a post.
+8,000 labels). On pixels: cnn3d, frame_cnn_attention, i3d, slowfast, vivit. On tracks: tracks (boosting), tracks_linear,
+and oracle, which fits each family's motion to a clip's track and learns from no label. In ``all`` the methods are also
+asked about the test split of hard64, which is built first: the same motions, filmed with blur and noise over a grid,
+behind a post.
 
 The codes are those of ``methods.<name>.tokenizer.run``: the tokenizer that ships, or a run such as ``runs/vqvae_traj``.
 All methods learn from the same clips for the same number of passes, with the learning rates below or, in ``all`` and
