@@ -12,7 +12,7 @@ Variants by argument:
     long        an hour, on more clips
     guided      another hour from long's weights, the class withheld from a tenth of the clips, so that decoding can be
                 guided away from what any class would do; ships as maskgvt64_8x4x4
-    multitask   all ten tasks from one checkpoint, from guided's weights
+    multitask   all ten tasks from one checkpoint, an hour and a half from guided's weights
     B, L        the paper's transformers on the codes of configs/vqvae_traj.py:B and :L, for a GPU or TPU
     tiny        two steps, for the tests
 
@@ -162,14 +162,16 @@ def _guided() -> ConfigDict:
 
 
 def _multitask() -> ConfigDict:
-    """The ten tasks in turn, one a step, from the weights of ``guided``."""
+    """The ten tasks, one drawn for each clip, from the weights of ``guided``."""
     config = _guided()
     config.tasks.names = ALL_TASKS
+    config.tasks.mixing = "sample"
     config.tasks.background = 1.0  # not the paper's black, beside which half a ball has no code of its own
     config.transformer.conditions_ahead = True  # and of later frames what a task gives, in its places
-    config.data.batch_size = 8
-    config.train.steps = 2000
-    config.train.save_every = 250
+    config.transformer.segment_embeddings = True  # what is given is marked: where a cell is cut it may be wrong
+    config.masking.extra_conditions = 0.5  # tasks that give later frames are few; so every frame learns to use them
+    config.train.steps = 8000
+    config.train.save_every = 500
     config.evals.every = 1000
     return config
 

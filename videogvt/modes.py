@@ -228,21 +228,19 @@ class Request:
 def generate(
     config: ConfigDict | None, workdir: str | None, data_dir: str | None, request: Request = Request()
 ) -> None:
-    """Makes videos with a trained transformer, the one that ships where neither config nor workdir is given."""
+    """Makes videos with a trained transformer, ``bundle.GENERATOR`` where neither config nor workdir is given."""
     import pathlib
 
     from videogvt.core.mistakes import short_warnings
     from videogvt.jobs.experiment import default_workdir
     from videogvt.jobs.provenance import check_network
-    from videogvt.pretrained import VideoGenerator, shipped
+    from videogvt.pretrained import VideoGenerator
+    from videogvt.pretrained.bundle import GENERATOR
     from videogvt.pretrained.compat import short_name
     from videogvt.pretrained.requests import with_decoding
     from videogvt.report.clips import write_samples
 
-    names = list(shipped("generator"))
-    if workdir is None and config is None and not names:
-        raise ValueError("No generator ships with this version; name the run of one: --config=configs/maskgvt_traj.py")
-    source = str(workdir or (default_workdir(config) if config is not None else names[0]))
+    source = str(workdir or (default_workdir(config) if config is not None else GENERATOR))
     decoding, own = request.decoding, None
     if config is not None:
         own = config.to_dict()

@@ -287,7 +287,33 @@ def test_corruption_leaves_conditions_alone():
     np.testing.assert_array_equal(np.asarray(wrong.inputs_BN)[shown], masked.inputs_BN[shown])
 
 
-@pytest.mark.parametrize("name", ["frames_before", "corruption"])
+# More than a task gives
+
+
+def test_more_is_given_to_a_share_of_clips_by_frames_or_by_cells_and_by_true_codes_alone():
+    shape = (512, 4, 4, 4)
+    target = jax.random.randint(jax.random.key(1), shape, 0, 40)
+    visible = np.zeros(shape, bool)
+    visible[:, 0, :2] = True
+    condition = np.where(visible, 41, 42)
+    given, seen = map(np.asarray, jax.jit(Masking(extra_conditions=0.5).give_more)(
+        jax.random.key(0), target, condition, jnp.asarray(visible)))
+    more = seen & ~visible
+    assert seen[visible].all() and (given[~more] == condition[~more]).all()
+    np.testing.assert_array_equal(given[more], np.asarray(target)[more])
+    some = more.any((1, 2, 3))
+    late = more[some, 1:].mean((2, 3))  # frames that no task gives here
+    by_frame = ((late == 0) | (late == 1)).all(1)
+    assert 0.38 < some.mean() < 0.52 and 0.38 < by_frame.mean() < 0.62
+    assert 0.2 < more[:, 1:].mean() < 0.3 and late[~by_frame].mean(1).std() > 0.2  # half of the clips, at all rates
+
+
+def test_no_more_is_given_unless_asked_for():
+    arrays = jnp.zeros((1, *GRID), int), jnp.ones((1, *GRID), int), jnp.zeros((1, *GRID), bool)
+    assert Masking().give_more(jax.random.key(0), *arrays) == arrays[1:]
+
+
+@pytest.mark.parametrize("name", ["frames_before", "corruption", "extra_conditions"])
 def test_shares_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=rf"masking\.{name} is 1.5"):
         Masking(**{name: 1.5})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.recipes.token_models import CODES, causal_recipe, clips, loss_of, masked_recipe, state_of
-from videogvt.ops.masking import Masked, Masking
+from videogvt.ops.masking import Masking
 from videogvt.recipes.token_model import TransformerLosses
 
 SMOOTHING = TransformerLosses().label_smoothing
@@ -61,29 +61,6 @@ def test_empty_targets_and_shown_ones_weigh_what_is_asked(batch):
     assert float(loss) == pytest.approx(((entropy * weights).sum(1) / weights.sum(1)).mean(), rel=1e-5)
     speaks = hidden & (targets != empty)
     assert numbers["speaking_loss"].compute() == pytest.approx(entropy[speaks].mean(), rel=1e-5)
-
-
-def test_the_likelihood_counts_hidden_codes_by_the_share_that_is_hidden(batch):
-    _, loss, _, masked, logits, _ = looked_at(masked_recipe(losses={"likelihood": True}), batch)
-    targets, hidden = np.asarray(masked.targets_BN), np.asarray(masked.masked_BN)
-    soft = (1 - SMOOTHING) * np.eye(CODES)[targets] + SMOOTHING / CODES
-    entropy = -(soft * log_softmax(logits)).sum(-1)
-    of_hidden = [row[shown].mean() for row, shown in zip(entropy, hidden)]  # the same of all codes of a clip
-    assert len(set(hidden.sum(1))) > 1 and float(loss) == pytest.approx(np.mean(of_hidden), rel=1e-5)
-
-
-def test_with_causal_frames_the_likelihood_counts_frame_by_frame():
-    recipe = masked_recipe(causal_frames=True, losses={"likelihood": True})
-    hidden = np.zeros((1, 2, 16), bool)
-    hidden[0, 0, 3], hidden[0, 1, :8] = True, True
-    ones = jnp.ones((1, 32))
-    masked = Masked(ones, ones, ones, ones, jnp.asarray(hidden.reshape(1, 32)))
-    np.testing.assert_allclose(recipe._by_share(masked).reshape(2, 16), np.where(hidden[0], [[16.0], [2.0]], 0.0))
-
-
-def test_the_likelihood_needs_all_hidden_codes_and_no_other_weights():
-    with pytest.raises(ValueError, match="found losses.unmasked_weight=0.5 and masking.weights='mask"):
-        masked_recipe(losses={"likelihood": True, "unmasked_weight": 0.5})
 
 
 def test_softened_targets_are_those_of_the_codebook(batch):
@@ -151,8 +128,7 @@ def test_losses_that_lack_the_empty_code_are_refused(losses, message):
         TransformerLosses(**losses)
 
 
-@pytest.mark.parametrize("losses", [
-    {"neighbour_temperature": 0.1}, {"unmasked_weight": 0.5}, {"likelihood": True}])
+@pytest.mark.parametrize("losses", [{"neighbour_temperature": 0.1}, {"unmasked_weight": 0.5}])
 def test_the_baseline_refuses_what_it_has_no_use_for(losses):
     with pytest.raises(ValueError, match="of the masked transformer alone"):
         causal_recipe(losses=losses)

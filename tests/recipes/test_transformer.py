@@ -317,5 +317,7 @@ def test_settings_that_do_not_fit():
     with pytest.raises(ValueError, match="masking.frames_before is 0.5 and transformer.causal_frames is on"):
         recipe = masked_recipe(causal_frames=True)
         dataclasses.replace(recipe, masking=dataclasses.replace(recipe.masking, frames_before=0.5))
+    with pytest.raises(ValueError, match="masking.extra_conditions is 0.5 and transformer.causal_frames is on"):
+        dataclasses.replace(recipe, masking=dataclasses.replace(recipe.masking, extra_conditions=0.5))
     with pytest.raises(ValueError, match="losses.class_dropout is 1; expected at least 0"):
         TransformerLosses(class_dropout=1)

@@ -49,6 +49,15 @@ def test_rows_and_positions_go_where_their_meaning_is(single):
     jax.tree.map(np.testing.assert_array_equal, state.ema["transformer"], new)  # the other run has no average
 
 
+def test_what_marks_given_codes_begins_at_nothing(single):
+    folder, given = single
+    _, random, state = grown(folder, segment_embeddings=True)
+    marks = state.params["transformer"]["BertEmbed_0"]["segment_embeddings"]["embedding"]
+    assert marks.shape == random["BertEmbed_0"]["segment_embeddings"]["embedding"].shape and not np.any(marks)
+    np.testing.assert_array_equal(state.params["transformer"]["BertLayer_0"]["BertMlp_0"]["layer_output"]["kernel"],
+                                  given["BertLayer_0"]["BertMlp_0"]["layer_output"]["kernel"])
+
+
 def test_the_same_network_is_taken_over_as_it_is(single):
     folder, given = single
     recipe = masked_recipe()

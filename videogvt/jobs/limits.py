@@ -33,7 +33,8 @@ LIMITS = {
     **_all(POSITIVE, """
         learning_rate adam_learning_rate norm_epsilon eps clip_norm entropy_temperature speaking_temperature weights
         rates"""),
-    **_all(SHARE, "probability mirror reverse background shares max_unreadable frames_before corruption"),
+    **_all(SHARE, "probability mirror reverse background shares max_unreadable frames_before corruption "
+           "extra_conditions"),
     # Budgets
     **_all(COUNT, """
         steps epochs log_every save_every accumulate labels seeds validations rate_labels iterations min_samples"""),

@@ -141,6 +141,9 @@ class Masking:
       corruption: a visible code is replaced by one drawn from all, with a probability that is drawn for each clip,
         evenly up to this one: what a sampler's own mistakes look like, as in 1X's world model (the repository 1xgpt).
         The true frames that networks with ``causal_frames`` are taught from stay as they are.
+      extra_conditions: share of clips that are given more than their task gives: whole frames or, as often, single
+        codes, each with a probability that is drawn for the clip, evenly up to 1. A task that gives later frames is one
+        pattern of many; this way every frame learns what those after it say of it. Ours; the paper has none.
       condition: what happens at positions with condition pixels. "commit" (released as "cond->input") replaces a
         selected token by the condition token, the others stay true; "input->input" shows the true tokens and
         "cond->cond" the condition tokens, in the target too, neither selected nor in the loss.
@@ -156,10 +159,11 @@ class Masking:
     condition: Condition = "commit"
     frames_before: float = 0.0
     corruption: float = 0.0
+    extra_conditions: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "block", tuple(self.block))
-        for name in ("frames_before", "corruption"):
+        for name in ("frames_before", "corruption", "extra_conditions"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"masking.{name} is {getattr(self, name)}; expected a share, 0 to 1.")
         schedule(self.schedule)
@@ -243,6 +247,25 @@ class Masking:
         frame_B = jax.random.randint(frame_key, (batch,), 0, frames)
         chosen_B = jax.random.bernoulli(share_key, self.frames_before, (batch,))
         return frame_B[:, None, None, None], chosen_B[:, None, None, None]
+
+    def give_more(self, key, target_Bthw, condition_Bthw, visible_Bthw):
+        """Conditions and where they are visible, of some clips with true codes besides; see ``extra_conditions``.
+
+        Args:
+          key: of this step.
+          target_Bthw, condition_Bthw, visible_Bthw: as in ``sample``, which takes what is returned in their place.
+        """
+        if not self.extra_conditions:
+            return condition_Bthw, visible_Bthw
+        clip_key, kind_key, rate_key, frame_key, cell_key = jax.random.split(key, 5)
+        batch, frames = len(visible_Bthw), visible_Bthw.shape[1]
+        of_clips = (batch, 1, 1, 1)
+        chosen_B111 = jax.random.bernoulli(clip_key, self.extra_conditions, of_clips)
+        score_Bthw = jnp.where(jax.random.bernoulli(kind_key, 0.5, of_clips),
+                               jax.random.uniform(frame_key, (batch, frames, 1, 1)),
+                               jax.random.uniform(cell_key, visible_Bthw.shape))
+        more_Bthw = ~visible_Bthw & chosen_B111 & (score_Bthw < jax.random.uniform(rate_key, of_clips))
+        return jnp.where(more_Bthw, target_Bthw, condition_Bthw), visible_Bthw | more_Bthw
 
     def corrupt(self, key, masked: Masked, num_codes: int) -> Masked:
         """Codes drawn from all in the place of some that are visible; what is a condition stays.

@@ -26,6 +26,9 @@ from videogvt.core.registry import refuse_dropped_config, with_present_keys
 HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
 _REMEDY = "Install the package anew, or export the network again."
+GENERATOR = "maskgvt64_8x4x4"
+"""The generator that ships and is asked where nobody is named."""
+
 
 class Bundle(NamedTuple):
     """A bundle that was read: ``config`` as in its file, and the parameters as a tree of NumPy arrays."""

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import jax
 import numpy as np
 from etils import epath
+from jax.tree_util import DictKey
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
@@ -31,6 +32,7 @@ from videogvt.train.checkpoint import choose_step, load_weights, read_meta
 from videogvt.train.state import TrainState
 
 SAME = "none"
+SEGMENTS = "segment_embeddings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +145,8 @@ class VocabularyResizing:
 
     Codes, classes and the unconditional class keep their rows of the token embedding table and of the head's bias, and
     the mask token takes its row along to the end. Class and codes keep their positions; the position before them, of
-    the task token, begins as the class's. The rows of the special tokens that are new stay random.
+    the task token, begins as the class's. The rows of the special tokens that are new stay random. Vectors that mark
+    what is given, which a network of one task has no use for, begin at 0 where it lacks them.
 
     Attributes:
       vocabulary: the grown one.
@@ -156,9 +159,13 @@ class VocabularyResizing:
         single = dataclasses.replace(self.vocabulary, multitask=False)
         if not self.vocabulary.multitask:
             return given
-        return jax.tree_util.tree_map_with_path(
+        grown = jax.tree_util.tree_map_with_path(
             lambda path, leaf: self._grown(single, _at(wanted, path), path, leaf), given
         )
+        embed = "BertEmbed_0"
+        if (marks := _at(wanted, (DictKey(embed), DictKey(SEGMENTS)))) and SEGMENTS not in grown.get(embed, {}):
+            grown = {**grown, embed: {**grown[embed], SEGMENTS: jax.tree.map(np.zeros_like, marks)}}
+        return grown
 
     def _grown(self, single: Vocabulary, wanted: Any, path: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(path, simple=True, separator="/")

@@ -29,7 +29,7 @@ class LanguageRecipe(TokenModelRecipe):
     network = "lm"
 
     def __post_init__(self):
-        for name, neutral in (("neighbour_temperature", 0), ("unmasked_weight", 1), ("likelihood", False)):
+        for name, neutral in (("neighbour_temperature", 0), ("unmasked_weight", 1)):
             if getattr(self.losses, name) != neutral:
                 raise ValueError(f"losses.{name} is of the masked transformer alone; leave it at {neutral}.")
 

@@ -31,10 +31,6 @@ class TransformerLosses:
         The loss of other codes, "speaking_loss", then stands beside the loss of all.
       empty_weight: of empty targets in the loss, ours; 1, the paper's, weighs all alike.
       unmasked_weight: of positions in the loss whose code is shown, of the masked transformer; the paper's is 1.
-      likelihood: whether shown codes do not count and a hidden one counts by one over the share of its frame that is
-        hidden (of its clip, where frames are not causal). With even shares, ``masking.schedule = "between:0,1"``, the
-        loss is then an upper bound of what a clip's codes cost, decoded one by one in random order (masked diffusion,
-        arXiv 2406.07524), and each of these decisions counts alike. The paper's weighs all codes alike.
       neighbour_temperature: of targets that are softened over codes alike, see ``ops.losses.neighbours``; ours, 0 for
         none. For networks with ``codebook_embeddings``.
     """
@@ -45,7 +41,6 @@ class TransformerLosses:
     empty: int | Literal["most_frequent"] | None = None
     empty_weight: float = 1.0
     unmasked_weight: float = 1.0
-    likelihood: bool = False
     neighbour_temperature: float = 0.0
 
     def __post_init__(self):

@@ -45,12 +45,6 @@ class TransformerRecipe(TokenModelRecipe):
                 "losses.neighbour_temperature softens targets over codes alike, and this network is not told the "
                 "codes' vectors. Set transformer.codebook_embeddings = True, or leave it at 0."
             )
-        weights = self.losses.unmasked_weight, self.masking.weights
-        if self.losses.likelihood and weights != (1, "mask+refine+recons"):
-            raise ValueError(
-                "losses.likelihood weighs hidden codes by the share of them and shown ones by 0; found "
-                f"losses.unmasked_weight={self.losses.unmasked_weight} and masking.weights={self.masking.weights!r}. "
-                "Leave these at 1 and 'mask+refine+recons', or turn likelihood off.")
         if self._causal:
             self._check_causal()
         block, grid = self.masking.block, self.generation.latent_shape
@@ -64,6 +58,11 @@ class TransformerRecipe(TokenModelRecipe):
                 "shows every frame those before it in any case. Set masking.frames_before = 0.")
         if self.generation.transformer.conditions_ahead:
             return
+        if self.masking.extra_conditions:
+            raise ValueError(
+                f"masking.extra_conditions is {self.masking.extra_conditions} and transformer.causal_frames is on, "
+                "whose codes see nothing of later frames. Set transformer.conditions_ahead = True, or extra_conditions "
+                "= 0.")
         visible_nthw = self.generation.tasks.visible_nthw
         hidden_nt, given_nt = ~visible_nthw.all((2, 3)), visible_nthw.any((2, 3))
         late_n = (given_nt & (np.cumsum(hidden_nt, axis=1) - hidden_nt > 0)).any(1)
@@ -82,6 +81,8 @@ class TransformerRecipe(TokenModelRecipe):
     def _rows(self, codes_Bthw, condition_Bthw, task_B, label_B, key):
         mask_key, dropout_key = jax.random.split(key)
         vocabulary, visible_Bthw = self.generation.vocabulary, self.generation.tasks.visible(task_B)
+        condition_Bthw, visible_Bthw = self.masking.give_more(
+            jax.random.fold_in(mask_key, 2), codes_Bthw, condition_Bthw, visible_Bthw)
         masked = self.masking.sample(mask_key, codes_Bthw, condition_Bthw, visible_Bthw, vocabulary.mask,
                                      every_frame=self._causal)
         masked = self.masking.corrupt(jax.random.fold_in(mask_key, 1), masked, vocabulary.num_codes)
@@ -117,8 +118,6 @@ class TransformerRecipe(TokenModelRecipe):
         weights_BN = masked.weights_BN * self._emphasis(masked.targets_BN)
         if self.losses.unmasked_weight != 1:
             weights_BN *= jnp.where(masked.masked_BN, 1, self.losses.unmasked_weight)
-        if self.losses.likelihood:
-            weights_BN *= self._by_share(masked)
         loss_B = weighted_mean(entropy_BN, weights_BN)
         right_BN = logits_BNK.argmax(-1) == masked.targets_BN
         numbers = {
@@ -129,14 +128,6 @@ class TransformerRecipe(TokenModelRecipe):
             speaking_BN = masked.masked_BN & (masked.targets_BN != self.losses.empty)
             numbers["speaking_loss"] = Mean.of(entropy_BN, speaking_BN)
         return loss_B.mean(), Aux(sums=numbers | self._by_task(loss_B, task_B))
-
-    def _by_share(self, masked: Masked):
-        """One over the share of a frame's codes, or a clip's, that is hidden, at its hidden codes; 0 at others."""
-        apart = lambda rows_BN: rows_BN.reshape(  # noqa: E731
-            len(rows_BN), self.generation.latent_shape[0] if self._causal else 1, -1)
-        hidden_BtM, learned_BtM = apart(masked.masked_BN), apart(masked.weights_BN > 0)
-        count_Bt1 = jnp.maximum(hidden_BtM.sum(-1, keepdims=True), 1)
-        return (hidden_BtM * learned_BtM.sum(-1, keepdims=True) / count_Bt1).reshape(masked.masked_BN.shape)
 
     def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
