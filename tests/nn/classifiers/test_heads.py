@@ -8,7 +8,7 @@ import pytest
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.core.trees import parameter_count
 from videogvt.nn.classifiers import make_classifier
-from videogvt.nn.classifiers.heads import MotionClassifier, attend, coordinates
+from videogvt.nn.classifiers.heads import MotionClassifier, coordinates, pool_by_attention
 
 TINY = {"filters": 8, "heads": 2, "width": 16, "motion_blocks": 1, "norm_groups": 4}
 
@@ -47,7 +47,7 @@ def test_attention_takes_features_and_coordinates_from_where_it_looks():
     attention = np.zeros((1, 2, 3, 5, 2), np.float32)
     attention[0, 0, 2, 1, 0] = attention[0, 1, 0, 4, 0] = 50.0  # the first head; the second looks everywhere
     placed_BthwC = jnp.concatenate([map_BthwC, coordinates(jnp.asarray(map_BthwC))], -1)
-    seen, weights = attend(placed_BthwC, jnp.asarray(attention))
+    seen, weights = pool_by_attention(placed_BthwC, jnp.asarray(attention))
     np.testing.assert_allclose(weights.sum((2, 3)), 1.0, atol=1e-6)
     seen = np.asarray(seen)[0]
     np.testing.assert_allclose(seen[0, 0], [*map_BthwC[0, 0, 2, 1], 1.0, -0.5], atol=1e-5)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from videogvt.nn.blocks import INITIALIZER, BertLayer, check_tokens, lookup
 from videogvt.nn.blocks import Style as BertStyle
-from videogvt.nn.classifiers.heads import Classifier, attend, centred, coordinates
+from videogvt.nn.classifiers.heads import Classifier, centred, coordinates, pool_by_attention
 from videogvt.nn.layers import Conv, LayerStyle
 from videogvt.ops.conv import space_to_depth
 
@@ -162,7 +162,7 @@ class AttentionPooling(CodeClassifier):
             x_BthwD += nn.gelu(Conv(self.features, (1, 3, 3), style, name=f"block_{index}")(x_BthwD))
         scores_BthwA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BthwD)
         values_BthwD = nn.Dense(self.values, name="values", **self.dtypes)(x_BthwD)
-        seen_BtAD, weights_BthwA = attend(jnp.concatenate([values_BthwD, place_Bthw2], -1), scores_BthwA)
+        seen_BtAD, weights_BthwA = pool_by_attention(jnp.concatenate([values_BthwD, place_Bthw2], -1), scores_BthwA)
         x_BD = seen_BD = seen_BtAD.reshape(len(seen_BtAD), -1)
         for index in range(self.layers):
             x_BD = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{index}", **self.dtypes)(x_BD))

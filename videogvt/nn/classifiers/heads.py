@@ -107,7 +107,7 @@ def coordinates(map_BthwC):
     return jnp.broadcast_to(jnp.stack(rows_columns, -1), (*cells_Bthw, 2)).astype(map_BthwC.dtype)
 
 
-def attend(things_BthwD, scores_BthwA):
+def pool_by_attention(things_BthwD, scores_BthwA):
     """What each of A queries sees at every time: the mean over space of things, weighted by the softmax of its scores.
 
     Returns:
@@ -181,7 +181,7 @@ class MotionClassifier(nn.Module):
             x_BthwC = ResBlock(self.filters, style, name=f"ResBlock_{index}")(x_BthwC)
         map_BthwC = norm_swish(x_BthwC, style, name="GroupNorm_0")
         placed_BthwC = jnp.concatenate([map_BthwC, coordinates(map_BthwC)], -1)
-        seen_BtAC, _ = attend(placed_BthwC, conv1(map_BthwC, self.heads, style, name="attention"))
+        seen_BtAC, _ = pool_by_attention(placed_BthwC, conv1(map_BthwC, self.heads, style, name="attention"))
         seen_BtD = seen_BtAC.reshape(*seen_BtAC.shape[:2], -1)
         dtypes = {"dtype": style.dtype, "param_dtype": style.param_dtype}
         motion_Bt11D = nn.Dense(self.width, name="motion", **dtypes)(seen_BtD)[:, :, None, None]
