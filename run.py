@@ -2,7 +2,7 @@
 
     python run.py --config=configs/vqvae_traj.py                       # trains, evaluates, reports
     python run.py --config=configs/vqvae_traj.py --mode=preview        # a gallery of the data set
-    python run.py --config=configs/vqvae_traj.py:B --mode=plan         # what the paper's B model would cost
+    python run.py --config=configs/vqvae_traj.py:B --mode=plan         # dry run: the paper's B model, nothing trained
     python run.py --config=configs/vqvae_traj.py --config.seed=1 --workdir=runs/vqvae_traj-seed1
     python run.py --config=configs/vqvae_traj.py --mode=keys           # every key that can be given so
 

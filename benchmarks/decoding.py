@@ -30,10 +30,10 @@ from on_device.decoders import STEPS, parallel, serial  # noqa: E402
 
 from videogvt import jobs  # noqa: E402
 from videogvt.evals.generators import evaluators_of  # noqa: E402
-from videogvt.evals.tokens import Decoder, compare, cost  # noqa: E402
+from videogvt.evals.tokens import ClipDecoder, compare, cost  # noqa: E402
 from videogvt.jobs import experiment  # noqa: E402
 from videogvt.jobs.judges import load_judge  # noqa: E402
-from videogvt.report.decoding import FILE, table  # noqa: E402
+from videogvt.report.decoding import DECODING_FILE, decoding_table  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.evaluation import restore_state  # noqa: E402
 
@@ -59,12 +59,12 @@ def quality(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
         batch_size=config["evals"]["batch_size"], per_class=flags.per_class, judge=judge,
         split=flags.split, seeds=flags.seeds)["generation"]
     decoders = [
-        Decoder(f"{steps} steps", steps, run.recipe.with_decoding(steps=steps).predict_fns["generate"], state,
+        ClipDecoder(f"{steps} steps", steps, run.recipe.with_decoding(steps=steps).predict_fns["generate"], state,
                 evaluator.task) for steps in flags.steps]
     if flags.lm:
         other, lm_state, _ = opened_run(flags.lm, flags.data_dir)
         passes = other.recipe.generation.num_tokens + 1
-        decoders.append(Decoder("autoregressive", passes, other.recipe.predict_fns["generate"], lm_state))
+        decoders.append(ClipDecoder("autoregressive", passes, other.recipe.predict_fns["generate"], lm_state))
     yield from compare(decoders, evaluator, flags.batches)
 
 
@@ -97,17 +97,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=numbers, default=numbers(default))
     flags = parser.parse_args()
     rows = list(quality(flags))
-    print(as_text(*table(rows)), flush=True)
+    print(as_text(*decoding_table(rows)), flush=True)
     config = json.loads((pathlib.Path(flags.workdir) / "config.json").read_text())
     size = {name: config["transformer"][name] for name in ("layers", "hidden", "heads", "mlp")}
     alone = [row for tokens in flags.tokens for row in costs(size, tokens, flags.batches)]
     if alone:
-        print(f"\n{as_text(*table(alone))}")
+        print(f"\n{as_text(*decoding_table(alone))}")
     device = jax.devices()[0]
     about = {"device": device.device_kind, "devices": len(jax.devices()), "clips a class": flags.per_class,
              "split": flags.split, "seeds": flags.seeds,
              "jax": jax.__version__}
-    (pathlib.Path(flags.workdir) / FILE).write_text(json.dumps({"rows": rows, "costs": alone, "about": about}))
+    (pathlib.Path(flags.workdir) / DECODING_FILE).write_text(json.dumps({"rows": rows, "costs": alone, "about": about}))
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def draw(number: int, seed: int = 0) -> Edit:
         value = rng.choice([value for value in VALUES if not fits(key.kind, value)] or ["many"])
     else:
         path, key = rng.choice([(path, key) for path, key in keys if fits(key.kind, 1) or fits(key.kind, (1, 1, 1))])
-        value = rng.choice((-1, 0, 3, 7, -0.5, 1.5, float("nan"), 10**12 if key.limits and key.limits.most else 2))
+        value = rng.choice((-1, 0, 3, 7, -0.5, 1.5, float("nan"), 10**12 if key.limits and key.limits.maximum else 2))
         value = (value,) * 3 if not fits(key.kind, 1) else value
     return Edit(config, kind, path, value, rng.random() < 0.5)
 
@@ -175,7 +175,7 @@ class Workshop:
                  "maskgvt_traj": ("tokenizer.run", self.home / "tokenizer"),
                  "lmgvt_traj": ("tokenizer.run", self.home / "tokenizer")}.get(name)
         if edit.config == "classifier_traj:tiny":
-            given = ("rows.codes.tokenizer.run", self.home / "tokenizer")
+            given = ("methods.codes.tokenizer.run", self.home / "tokenizer")
         flags = [f"--config.{given[0]}={given[1]}"] if given else []
         if given and (given[0] == edit.path or given[0].startswith(edit.path + ".")):
             flags = []  # or the edit would be undone
@@ -248,7 +248,7 @@ class Workshop:
         import numpy as np
 
         from videogvt.core.trees import frozen
-        from videogvt.nn.tokenizer import VideoTokenizer
+        from videogvt.nn.tokenizer import TokenizerNetwork
         from videogvt.train.checkpoint import Checkpoints
         from videogvt.train.state import TrainState
 
@@ -258,7 +258,7 @@ class Workshop:
         fields = {"filters": 8, "channel_multipliers": [1], "temporal_downsample": [], "encoder_blocks": [1, 0],
                   "decoder_blocks": [1, 0], "norm_groups": 4, "stem": [4, 4, 4], "conv": "split", "padding": "zero",
                   "quantizer": {"name": "vq", "num_codes": 32, "embedding_dim": 4}}
-        network, clip = VideoTokenizer(**frozen(fields)), np.zeros((1, 8, 32, 32, 3), np.float32)
+        network, clip = TokenizerNetwork(**frozen(fields)), np.zeros((1, 8, 32, 32, 3), np.float32)
         params = jax.jit(network.init)(jax.random.key(0), clip)["params"]
         state = TrainState.create(params={"generator": params}, opt={}, ema={"generator": params})
         with Checkpoints(folder) as checkpoints:

@@ -110,7 +110,7 @@ class Workshop:
         return ("failed", "; ".join(wrong)) if wrong else (ended, " | ".join(said))
 
     def _attempts(self, case: Case, content: bytes) -> Iterator[Callable[[], object]]:
-        from videogvt.inputs.given import read_clip
+        from videogvt.inputs.given import read_given
         from videogvt.inputs.tracks import read_tracks, split_tracks
         from videogvt.nn import state_dicts
         from videogvt.pretrained.bundle import read_bundle, read_golden
@@ -120,7 +120,7 @@ class Workshop:
             path.parent.mkdir()
             path.write_bytes(content)
             yield lambda: self._built(path.parent)
-            yield lambda: read_clip(path, 4, 16, 16)
+            yield lambda: read_given(path, 4, 16, 16)
             return
         path = self.place / case.base
         if case.base in ("weights.npz", "golden.npz"):
@@ -132,11 +132,11 @@ class Workshop:
                 (self.place / "config.json").write_text(json.dumps(config))
         path.write_bytes(content)
         yield {
-            "clip.npz": lambda: read_clip(path, 4, 16, 16), "clip.npy": lambda: read_clip(path, 4, 16, 16),
+            "clip.npz": lambda: read_given(path, 4, 16, 16), "clip.npy": lambda: read_given(path, 4, 16, 16),
             "tracks.npz": lambda: split_tracks(read_tracks(path)), "golden.npz": lambda: read_golden(self.place),
             "weights.npz": lambda: read_bundle(self.place),
             "state.npz": lambda: state_dicts.convert(
-                _dense(), (1, 4), state_dicts.read(str(path), "Fetch it."), "a layer"),
+                _dense(), (1, 4), state_dicts.read_state_dict(str(path), "Fetch it."), "a layer"),
         }[case.base]
 
     def _built(self, folder: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from videogvt.core.trees import frozen
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 
 FIGURES: Mapping[str, tuple[str, str]] = {
     "PSNR, dB": ("test/psnr", "{:.2f}"),
@@ -47,7 +47,7 @@ def column(workdir: pathlib.Path) -> dict[str, str]:
     found, config = json.loads(path.read_text()), json.loads((workdir / "config.json").read_text())
     if "eval/test/psnr" not in found:
         sys.exit(f"{path} has no figures of reconstructions of the test split; expected a tokenizer's run.")
-    about, strides = found["about"], VideoTokenizer(**frozen(config["tokenizer"])).strides
+    about, strides = found["about"], TokenizerNetwork(**frozen(config["tokenizer"])).strides
     lines = {"frames x rows x columns of a code": " x ".join(map(str, strides))}
     lines["training, minutes"] = f"{about['seconds'] / 60:.1f}"
     lines["clips seen"] = f"{about['examples']:,}"

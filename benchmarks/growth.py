@@ -205,7 +205,7 @@ def _line(axes: Axes, axis: str, rows: Sequence[Mapping[str, Any]], colour: str,
 
 
 def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], axis: str, title: str, scale: str) -> None:
-    images.plain(axes, title)
+    images.plain_axes(axes, title)
     axes.set(xscale=scale, yscale=scale, xlabel=AXES[axis])
     axes.set_xticks([row[axis] for row in rows], [str(row[axis]) for row in rows])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -25,22 +25,22 @@ prepare_backend()
 
 from videogvt import VideoGenerator  # noqa: E402
 from videogvt.core.mistakes import reported  # noqa: E402
-from videogvt.evals.motion import TRUTH, Training, describe, motion_columns  # noqa: E402
+from videogvt.evals.motion import TRUTH, Training, describe_motion, motion_columns  # noqa: E402
 from videogvt.jobs.experiment import open_without_more_clips  # noqa: E402
 from videogvt.ops.video import as_bytes  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 
 FIGURES = {  # of a window: heading and form
     "one_object": ("one object", "{:.1%}"), "found": ("found, of frames", "{:.1%}"),
-    "named_right": ("oracle", "{:.1%}"), "fit_px": ("misfit of the family, px, median", "{:.2f}"),
+    "correct": ("oracle", "{:.1%}"), "fit_px": ("misfit of the family, px, median", "{:.2f}"),
     "speed": ("speed, px a frame, median", "{:.2f}"), "radius": ("radius, px, median", "{:.2f}"),
 }
 
 
 def window_figures(video_BTHWC: np.ndarray, label_B: np.ndarray, training: Training) -> dict[str, float]:
     """The figures of clips, uint8, that are meant to be of these classes."""
-    table = describe(motion_columns(video_BTHWC), label_B, training)
-    shares = {name: float(np.mean(table[name])) for name in ("one_object", "found", "named_right")}
+    table = describe_motion(motion_columns(video_BTHWC), label_B, training)
+    shares = {name: float(np.mean(table[name])) for name in ("one_object", "found", "correct")}
     known = {name: table[name][~np.isnan(table[name])] for name in ("fit_px", "speed", "radius")}
     return shares | {name: float(np.median(values)) if len(values) else np.nan for name, values in known.items()}
 

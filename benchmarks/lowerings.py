@@ -28,7 +28,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from videogvt.core.trees import frozen, parameter_count  # noqa: E402
-from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
+from videogvt.nn.tokenizer import TokenizerNetwork  # noqa: E402
 from videogvt.ops import conv  # noqa: E402
 from videogvt.recipes.optimizer import Adam  # noqa: E402
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe  # noqa: E402
@@ -54,7 +54,7 @@ def windows() -> Iterator[None]:
 def network(flags: argparse.Namespace) -> TokenizerRecipe:
     """The tokenizer to be trained, lowered our way."""
     levels = len(flags.multipliers)
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=flags.filters, channel_multipliers=tuple(flags.multipliers), temporal_downsample=(True,) * (levels - 1),
         norm_groups=math.gcd(32, flags.filters), padding=flags.padding,
         quantizer=frozen({"name": "vq", "num_codes": 1024, "embedding_dim": WIDTH}),

@@ -27,8 +27,8 @@ import numpy as np  # noqa: E402
 
 from videogvt.core.registry import unknown_name  # noqa: E402
 from videogvt.inputs.sources import open_source  # noqa: E402
-from videogvt.pretrained.portable import Part, as_stablehlo, load_converter, parts_of  # noqa: E402
-from videogvt.pretrained.rounding import ROUNDINGS, size, whole  # noqa: E402
+from videogvt.pretrained.portable import PortablePart, as_stablehlo, load_converter, parts_of  # noqa: E402
+from videogvt.pretrained.rounding import ROUNDINGS, size, unrounded  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
 from videogvt.train.journal import environment  # noqa: E402
 from videogvt.train.timing import alternate  # noqa: E402
@@ -38,12 +38,12 @@ FORMATS = ("stablehlo", "onnx")
 HEADINGS = ("weights", "format", "MB", "encode", "decode", "step", "same codes", "PSNR", "nats")
 
 
-def formats(names: Sequence[str]) -> dict[str, Callable[[Part], tuple[int, Run]]]:
+def formats(names: Sequence[str]) -> dict[str, Callable[[PortablePart], tuple[int, Run]]]:
     """By name: from a part to the bytes of its file and a function that runs it."""
     if unknown := [name for name in names if name not in FORMATS]:
         raise ValueError(unknown_name("format", unknown[0], FORMATS))
 
-    def stablehlo(part: Part) -> tuple[int, Run]:
+    def stablehlo(part: PortablePart) -> tuple[int, Run]:
         data = as_stablehlo(part)
         call = jax.jit(jax.export.deserialize(bytearray(data)).call)
         return len(data), lambda *inputs: np.asarray(call(*inputs))
@@ -59,7 +59,7 @@ def formats(names: Sequence[str]) -> dict[str, Callable[[Part], tuple[int, Run]]
     onnxruntime.set_default_logger_severity(3)
     convert = load_converter()
 
-    def onnx(part: Part) -> tuple[int, Run]:
+    def onnx(part: PortablePart) -> tuple[int, Run]:
         data = convert(part)
         session = onnxruntime.InferenceSession(data)
         return len(data), lambda *inputs: session.run(None, dict(zip(part.inputs, inputs)))[0]
@@ -67,12 +67,12 @@ def formats(names: Sequence[str]) -> dict[str, Callable[[Part], tuple[int, Run]]
     return found | {"onnx": onnx}
 
 
-def own(part: Part) -> Callable[[Any], Run]:
+def own(part: PortablePart) -> Callable[[Any], Run]:
     """From rounded weights to the function as this package compiles it, once for all weights."""
     compiled = jax.jit(part.function.get(jax.default_backend(), part.function["default"]))
 
     def with_weights(rounded: Any) -> Run:
-        params = jax.device_put(whole(rounded))
+        params = jax.device_put(unrounded(rounded))
         return lambda *inputs: np.asarray(compiled(params, *inputs))
 
     return with_weights
@@ -89,7 +89,9 @@ def nats(step: Run, mask: int, codes_Nthw: np.ndarray, label_N: np.ndarray) -> f
     return float(np.mean(found))
 
 
-def quality(runs: dict[str, Run], parts: dict[str, Part], rows: dict[str, np.ndarray], known: np.ndarray | None):
+def quality(
+    runs: dict[str, Run], parts: dict[str, PortablePart], rows: dict[str, np.ndarray], known: np.ndarray | None
+):
     """Figures of one kind of weights, and its codes; ``known`` are those of float32."""
     videos = [clip[None] / np.float32(255) for clip in rows["video"]]
     codes = np.concatenate([runs["encode"](video) for video in videos])

@@ -39,7 +39,7 @@ from videogvt.inputs.shards import ZLIB_LEVEL  # noqa: E402
 from videogvt.inputs.sources import ArraySource, RecordSource  # noqa: E402
 from videogvt.inputs.worlds import WorldConfig  # noqa: E402
 from videogvt.models.vocabulary import Vocabulary  # noqa: E402
-from videogvt.nn.tokenizer import VideoTokenizer  # noqa: E402
+from videogvt.nn.tokenizer import TokenizerNetwork  # noqa: E402
 from videogvt.nn.transformer import MaskedTransformer  # noqa: E402
 from videogvt.pretrained import codes as coded  # noqa: E402
 from videogvt.report.grids import as_text  # noqa: E402
@@ -65,7 +65,7 @@ def tokenizer(variant: str) -> Row:
     """The cost of one clip in the tokenizer of a variant of ``vqvae_traj``."""
     settings = config("vqvae_traj", variant)
     spec = SPECS[settings["data"]["options"]["config"]]
-    model = configure(VideoTokenizer, "tokenizer", frozen(settings["tokenizer"]))
+    model = configure(TokenizerNetwork, "tokenizer", frozen(settings["tokenizer"]))
     clip = (spec.num_frames, spec.height, spec.width)
     video_BTHWC = jax.ShapeDtypeStruct((1, *clip, 3), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), video_BTHWC)["params"]

@@ -3,15 +3,15 @@
     python benchmarks/scenes.py [--split=validation] [--clips=100] [--only TEXT ...] [--output=FILE]
 
 A row for each disturbance and strength, a line for each tracker: the worlds ``hard64`` and ``moving64`` (by how far the
-camera orbits), ``hard64`` with more of each of its disturbances, ``mono64`` spoilt by ``study.stress``, and balls
-before photographs (``world.photographs``), those of validation and of test being others. Thresholds were chosen on
-validation. The figures:
+camera orbits), ``hard64`` with more of each of its disturbances, ``mono64`` corrupted by ``study.corrupted_clips``, and
+balls before photographs (``world.photographs``), those of validation and of test being others. Thresholds were chosen
+on validation. The figures:
 
 - told: share of frames for which a place is told, the bridged ones of the new tracker too;
 - within 2 px: share of all frames told within 2 px of the truth, whether the ball can be seen or not;
 - error: distance to the truth over the frames told, px: median and 95th percentile;
 - hidden: share within 2 px of the frames in which less than a tenth of the ball is in sight;
-- 95 % circle: share of the frames told whose error lies within the radius in which 95 % ought to, by the deviation that
+- 95 % circle: share of the frames told whose error lies within the radius in which 95 % ought to, by the std that
   the new tracker tells;
 - oracle: share of clips whose class the oracle names.
 """
@@ -25,7 +25,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from videogvt.study.stress import CORRUPTIONS
+from videogvt.study.robustness import CORRUPTIONS
 from videogvt.world import oracle
 from videogvt.world.example import example
 from videogvt.world.photographs import PHOTOGRAPHS, photographed
@@ -36,7 +36,7 @@ from videogvt.world.tracker import track_over_scenery
 BATCH = 25
 HEADINGS = ("condition", "clips", "tracker", "told", "within 2 px", "median, px", "95th, px", "hidden", "95 % circle",
             "oracle")
-CIRCLE = np.sqrt(-2 * np.log(0.05))  # deviations along an axis within which 95 % of a plane's normal distribution lie
+CIRCLE = np.sqrt(-2 * np.log(0.05))  # stds along an axis within which 95 % of a plane's normal distribution lie
 FIELDS = ("video", "position", "visibility", "family", "extra")  # extra: what a row may be split by
 Clips = dict[str, np.ndarray]
 
@@ -46,7 +46,7 @@ VARIANTS = {
     "blur of all the interval": {"motion_blur": 1.0}, "8 distractors": {"distractors": 8}, "3 posts": {"occluders": 3},
     "6 posts": {"occluders": 6}, "texture": {"background": "texture"},
 }
-SPOILT = {"noise": (0.05, 0.1, 0.2), "blur": (1.0, 2.0), "occlusion": (0.05, 0.1, 0.25)}
+CORRUPTED = {"noise": (0.05, 0.1, 0.2), "blur": (1.0, 2.0), "occlusion": (0.05, 0.1, 0.25)}
 PANS = ({}, {"noise": 0.05}, {"pan": 0.5}, {"pan": 1.0}, {"pan": 2.0}, {"pan": 3.0}, {"pan": 1.0, "zoom": 0.1},
         {"pan": 1.0, "noise": 0.05})
 
@@ -62,8 +62,8 @@ def of_world(spec: WorldSpec, split: str, indices: Sequence[int]) -> Clips:
             "family": np.array([row["family"] for row in rows])}
 
 
-def spoilt(name: str, level: float, split: str, indices: Sequence[int]) -> Clips:
-    """Examples of ``mono64``, spoilt; of those that are occluded it is not known where the ball is hidden."""
+def corrupted(name: str, level: float, split: str, indices: Sequence[int]) -> Clips:
+    """Examples of ``mono64``, corrupted; of those that are occluded it is not known where the ball is hidden."""
     clips = of_world(MONO, split, indices)
     return clips | {"video": CORRUPTIONS[name](clips["video"], level, list(indices))}
 
@@ -84,9 +84,9 @@ def conditions() -> Iterator[tuple[str, Callable[[str, Sequence[int]], Clips], t
     yield "moving64", lambda *at: of_world(SPECS["moving64"], *at), (0.2, 0.4), "orbit, rad"
     for name, change in VARIANTS.items():
         yield f"hard64, {name}", lambda *at, change=change: of_world(replace(HARD, **change), *at), (), ""
-    for name, levels in SPOILT.items():
+    for name, levels in CORRUPTED.items():
         for level in levels:
-            yield f"mono64, {name} {level}", lambda *at, own=(name, level): spoilt(*own, *at), (), ""
+            yield f"mono64, {name} {level}", lambda *at, own=(name, level): corrupted(*own, *at), (), ""
     for options in PANS:
         told = ", ".join(f"{name} {value}" for name, value in options.items()) or "still"
         yield (f"photographs, {told}", lambda *at, options=options: before_photographs(options, *at),
@@ -94,22 +94,22 @@ def conditions() -> Iterator[tuple[str, Callable[[str, Sequence[int]], Clips], t
 
 
 def tracked(clips: Clips) -> dict[str, tuple[np.ndarray, ...]]:
-    """Places (B, T, 2), the oracle's names (B,) and the places' deviations (B, T) by tracker; of the truth, too."""
+    """Places (B, T, 2), the oracle's names (B,) and the places' stds (B, T) by tracker; of the truth, too."""
     unknown_BT = np.full(clips["visibility"].shape, np.nan)
     old, new = track_over_scenery(clips["video"]), track_scenes(clips["video"])
     return {"old": (old.position_T2, oracle.classify(old.position_T2), unknown_BT),
-            "new": (new.position_BT2, classify_scenes(new), new.deviation_BT),
+            "new": (new.position_BT2, classify_scenes(new), new.std_BT),
             "truth": (clips["position"], oracle.classify(clips["position"]), unknown_BT)}
 
 
-def figures(clips: Clips, place_BT2: np.ndarray, named_B: np.ndarray, deviation_BT: np.ndarray) -> dict[str, float]:
+def figures(clips: Clips, place_BT2: np.ndarray, named_B: np.ndarray, std_BT: np.ndarray) -> dict[str, float]:
     """The figures that this module's documentation lists."""
     error_BT = np.linalg.norm(place_BT2 - clips["position"], axis=-1)
     told_BT, hidden_BT = np.isfinite(error_BT), clips["visibility"] < 0.1
     near_BT = np.nan_to_num(error_BT, nan=np.inf) <= 2.0
     middle, high = np.percentile(error_BT[told_BT], (50, 95)) if told_BT.any() else (np.nan, np.nan)
-    sized_BT = told_BT & np.isfinite(deviation_BT)
-    inside_BT = error_BT[sized_BT] <= CIRCLE * deviation_BT[sized_BT]
+    sized_BT = told_BT & np.isfinite(std_BT)
+    inside_BT = error_BT[sized_BT] <= CIRCLE * std_BT[sized_BT]
     return {"told": told_BT.mean(), "near": near_BT.mean(), "median": middle, "p95": high,
             "hidden": near_BT[hidden_BT].mean() if hidden_BT.any() else np.nan, "hidden_frames": int(hidden_BT.sum()),
             "inside": inside_BT.mean() if sized_BT.any() else np.nan, "named": np.mean(named_B == clips["family"])}

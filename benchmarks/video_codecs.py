@@ -22,7 +22,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from videogvt.evals.trivial import mean_frame
+from videogvt.evals.baselines import mean_frame
 from videogvt.jobs.experiment import open_for_evaluation
 from videogvt.ops import quality
 from videogvt.pretrained import VideoTokenizer

@@ -1,40 +1,40 @@
 """Do codes of a trajectory video carry the trajectory? One table: codes, pixels and tracks, each with its controls.
 
-    python run.py --config=configs/classifier_traj.py              # four rows, 3 seeds, 8,000 and 200 labels; a report
-    python run.py --config=configs/classifier_traj.py:codes        # one row by its name
+    python run.py --config=configs/classifier_traj.py              # four methods, 3 seeds, 8,000 and 200 labels
+    python run.py --config=configs/classifier_traj.py:codes        # one method by its name
     python run.py --config=configs/classifier_traj.py:judge        # the judge: minutes on a laptop's two cores
 
 Variants by argument:
 
     default   attention pooling on codes with its controls, the simple 3-D CNN, boosted track features, the oracle
-    all       the rows below but local_codes at 50, 200, 1,200 and 8,000 labels, learning rates chosen on validation
-    <row>     one row by its name, at the default's numbers of labels
+    all       the methods below but local_codes at 50, 200, 1,200 and 8,000 labels, learning rates chosen on validation
+    <method>  one method by its name, at the default's numbers of labels
     positions the next position: in the picture from codes, pixels and tracks, and in the world from codes
     stereo    the next position in metres, in the left camera's frame, from both cameras
-    classic4, report4  the default's rows on the four-class settings of earlier work, at 200, 1,200 and 8,000 labels
+    classic4, report4  the default's methods on the four-class settings of earlier work, at 200, 1,200 and 8,000 labels
     pretrained  somebody's encoder beside the same network with random weights, on clips of 5 frames at 128 px
-    <study>/<row>  one row of such a study, as in stereo/codes
+    <study>/<method>  one method of such a study, as in stereo/codes
     judge     not a study: a small convolution network of 96,329 parameters that looks where the ball is
     judge_refilmed  the judge on clips whose paths are mirrored and turned; not measured yet
     tiny, judge_tiny  a few steps, for the tests
 
-Rows on codes: codes (attention pooling), linear_probe, mlp, code_transformer; latents (attention pooling on them);
+Methods on codes: codes (attention pooling), linear_probe, mlp, code_transformer; latents (attention pooling on them);
 local_codes (attention pooling on codes that see their cell alone, of clips and their mirror images, three passes over
-8,000 labels). On
-pixels: cnn3d, frame_cnn_attention, i3d, slowfast, vivit. On tracks: tracks (boosting), tracks_linear, and oracle, which
-fits each family's motion to a clip's track and learns from no label. In ``all`` the rows are also asked about the test
-split of hard64, which is built first: the same motions, filmed with blur and noise over a grid, behind a post.
+8,000 labels). On pixels: cnn3d, frame_cnn_attention, i3d, slowfast, vivit. On tracks: tracks (boosting), tracks_linear,
+and oracle, which fits each family's motion to a clip's track and learns from no label. In ``all`` the methods are also
+asked about the test split of hard64, which is built first: the same motions, filmed with blur and noise over a grid,
+behind a post.
 
-The codes are those of ``rows.<row>.tokenizer.run``: the tokenizer that ships, or a run such as ``runs/vqvae_traj``.
-All rows learn from the same clips for the same number of passes, with the learning rates below or, in ``all`` and with
-``--config.study.rates=0.3,1,3``, those that do best on validation; the checkpoint is the best on validation. A study
-that was stopped goes on where it was.
+The codes are those of ``methods.<name>.tokenizer.run``: the tokenizer that ships, or a run such as ``runs/vqvae_traj``.
+All methods learn from the same clips for the same number of passes, with the learning rates below or, in ``all`` and
+with ``--config.study.rates=0.3,1,3``, those that do best on validation; the checkpoint is the best on validation. A
+study that was stopped goes on where it was.
 
-``pretrained`` asks whether the training of an encoder adds anything. Its row reads what the encoder's codes stand for;
-controls are the same network with random weights, and shuffled labels; beside it are tracks:
+``pretrained`` asks whether the training of an encoder adds anything. Its method reads what the encoder's codes stand
+for; controls are the same network with random weights, and shuffled labels; beside it are tracks:
 
     python run.py --config=configs/classifier_traj.py:pretrained \\
-        --config.rows.pretrained.tokenizer.run=maskgit:tokenizer_imagenet256_checkpoint
+        --config.methods.pretrained.tokenizer.run=maskgit:tokenizer_imagenet256_checkpoint
 
 or ``open_magvit2:FILE``, a run, an exported folder or a shipped name. It was run with random weights alone, in
 the tests.
@@ -56,36 +56,36 @@ CONTROLS = ("untrained", "shuffled_labels", "first_frame", "start_position", "sh
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The config of a variant."""
-    rows = _rows()
+    methods = _methods()
     variants = {
         "default": lambda: _study(DEFAULT), "all": _all, "positions": _positions,
         "stereo": _stereo, "pretrained": _pretrained,
         "classic4": lambda: _other_world("classic4"), "report4": lambda: _other_world("report4"),
         "judge": _judge, "judge_refilmed": _judge_refilmed, "tiny": _tiny, "judge_tiny": _judge_tiny,
-    } | {row: lambda row=row: _study((row,)) for row in rows} | {
+    } | {method: lambda method=method: _study((method,)) for method in methods} | {
         "local_codes": lambda: _study(("local_codes",), epochs=(3, 10))}
-    study, _, row = variant.partition("/")
+    study, _, method = variant.partition("/")
     if study not in variants:
         raise ValueError(f"configs/classifier_traj.py has no variant {study!r}; it has {', '.join(variants)}.")
     config = variants[study]()
-    if row:
-        there = tuple(config.get("rows", ()))
-        if row not in there:
-            raise ValueError(f"The variant {study!r} has no row {row!r}; it has {', '.join(there) or 'none'}.")
-        config.rows = ConfigDict({row: config.rows[row]})
-        config.study.subject = row
+    if method:
+        there = tuple(config.get("methods", ()))
+        if method not in there:
+            raise ValueError(f"The variant {study!r} has no method {method!r}; it has {', '.join(there) or 'none'}.")
+        config.methods = ConfigDict({method: config.methods[method]})
+        config.study.subject = method
     config.name = "classifier_traj" if variant == "default" else f"classifier_traj-{variant.replace('/', '-')}"
     return config
 
 
-def _rows() -> dict[str, dict]:
-    """All rows; what differs between them."""
+def _methods() -> dict[str, dict]:
+    """All methods; what differs between them."""
 
     def codes(network: str, rate: float, controls=(), given="codes", **fields) -> dict:
-        row = {"recipe": "classifier", "batch_size": 4, "controls": controls, "examples": {"input": given},
+        method = {"recipe": "classifier", "batch_size": 4, "controls": controls, "examples": {"input": given},
                "tokenizer": {"run": "traj64", "step": "best"}, "classifier": {"network": network, **fields},
                "optimizer": {"learning_rate": rate, "muon": True, "b1": 0.9, "weight_decay": 0.1}}
-        return row | ({"init_from": {"words": "codebook"}} if given == "codes" else {})
+        return method | ({"init_from": {"token_embeddings": "codebook"}} if given == "codes" else {})
 
     def pixels(network: str, rate: float, muon: bool = False, **fields) -> dict:
         return {"recipe": "classifier", "batch_size": 8, "controls": (), "examples": {"input": "pixels"},
@@ -98,7 +98,7 @@ def _rows() -> dict[str, dict]:
     local = codes("attention_pooling", 1e-3, CONTROLS, queries=2, values=2)  # chosen on validation, with 200 labels
     local["tokenizer"]["run"] = "local64_8x4x4"
     local["examples"]["mirrored"] = True
-    local["init_from"]["words"] = "decoded"  # what is where in its cell only the index of a local code says
+    local["init_from"]["token_embeddings"] = "decoded"  # what is where in its cell only the index of a local code says
     return {
         "codes": codes("attention_pooling", 1e-3, CONTROLS), "linear_probe": codes("linear_probe", 3e-3),
         "mlp": codes("mlp", 1e-3), "code_transformer": codes("code_transformer", 1e-3),
@@ -112,7 +112,7 @@ def _rows() -> dict[str, dict]:
 
 
 def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: int = 3) -> ConfigDict:
-    """A study of some rows; ``epochs`` are passes over so many ``labels``."""
+    """A study of some methods; ``epochs`` are passes over so many ``labels``."""
     config = ConfigDict()
     config.recipe = "study"
     config.seed = 0
@@ -121,15 +121,15 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: in
     config.study.labels = labels
     config.study.epochs = epochs
     config.study.seeds = seeds
-    config.study.rates = ()  # factors of each row's learning rate that are tried first; () for none
+    config.study.rates = ()  # factors of each method's learning rate that are tried first; () for none
     config.study.rate_labels = 200  # labels they are tried on, one of ``labels``
     config.study.validations = 2  # turns of validation in each training
-    config.study.subject = "codes" if "codes" in names else names[0]  # the row that the verdict is about
-    config.study.also = ()  # worlds whose test splits the rows are asked about too
-    config.study.stress = 0  # test clips that are spoilt by noise, blur and occlusion; 0 for none
+    config.study.subject = "codes" if "codes" in names else names[0]  # the method that the verdict is about
+    config.study.also = ()  # worlds whose test splits the methods are asked about too
+    config.study.corrupted_clips = 0  # test clips that are corrupted by noise, blur and occlusion; 0 for none
 
     config.data = ConfigDict({"source": "trajectories", "options": {"config": "mono64"}})
-    config.rows = ConfigDict({name: row for name, row in _rows().items() if name in names})
+    config.methods = ConfigDict({name: method for name, method in _methods().items() if name in names})
     config.losses = ConfigDict({"label_smoothing": 0.0, "position": 0.0, "ema_decay": 0.98})
 
     config.train = ConfigDict()
@@ -149,10 +149,10 @@ def _study(names: tuple[str, ...], labels=(8000, 200), epochs=(1, 10), seeds: in
 
 
 def _all() -> ConfigDict:
-    config = _study(tuple(name for name in _rows() if name != "local_codes"), (8000, 1200, 200, 50), (2, 8, 20, 40))
+    config = _study(tuple(name for name in _methods() if name != "local_codes"), (8000, 1200, 200, 50), (2, 8, 20, 40))
     config.study.rates = (0.3, 1, 3)
     config.study.also = ("hard64",)
-    config.study.stress = 200
+    config.study.corrupted_clips = 200
     config.evals.splits = ("test", "ood")
     return config
 
@@ -160,10 +160,10 @@ def _all() -> ConfigDict:
 def _pretrained() -> ConfigDict:
     """An encoder that others trained. The controls carry the question: codes of the network before any training."""
     config = _study(("tracks",), (1000, 200), (4, 10))
-    row = _rows()["latents"]  # what codes stand for, and no table of theirs, which may have 262,144 rows
-    row["controls"] = ("untrained", "shuffled_labels")
-    row["tokenizer"]["run"] = config_dict.placeholder(str)
-    config.rows.pretrained = ConfigDict(row)
+    method = _methods()["latents"]  # what codes stand for, and no table of theirs, which may have 262,144 rows
+    method["controls"] = ("untrained", "shuffled_labels")
+    method["tokenizer"]["run"] = config_dict.placeholder(str)
+    config.methods.pretrained = ConfigDict(method)
     config.study.subject = "pretrained"
     config.data.options.update({"config": "mono128", "clips": 1000, "frames": 5})
     return config
@@ -176,14 +176,14 @@ def _other_world(name: str) -> ConfigDict:
 
 
 def _asking(config: ConfigDict, target: str) -> ConfigDict:
-    """The rows asked for a position instead of the class, without controls, which are about classes."""
-    for row in config.rows.values():
-        row.controls = ()
-        row.examples.update({"target": target, "classes": False})
-        if row.examples.input == "codes":  # what did best on validation
-            row.batch_size = 32
-            row.classifier.update({"blocks": 2, "queries": 16, "values": 8})
-            row.optimizer.weight_decay = 2.0
+    """The methods asked for a position instead of the class, without controls, which are about classes."""
+    for method in config.methods.values():
+        method.controls = ()
+        method.examples.update({"target": target, "classes": False})
+        if method.examples.input == "codes":  # what did best on validation
+            method.batch_size = 32
+            method.classifier.update({"blocks": 2, "queries": 16, "values": 8})
+            method.optimizer.weight_decay = 2.0
     config.losses.position = 1.0
     config.losses.ema_decay = 0.995
     config.train.best = "eval/validation/position_error"
@@ -194,18 +194,18 @@ def _asking(config: ConfigDict, target: str) -> ConfigDict:
 
 def _positions() -> ConfigDict:
     config = _asking(_study(("codes", "cnn3d", "tracks"), (8000,), (14,)), "next_pixel")
-    world = ConfigDict(config.rows.codes.to_dict())
+    world = ConfigDict(config.methods.codes.to_dict())
     world.examples.target = "next_world"
-    config.rows.codes.examples.mirrored = True  # the world has no mirror image in the picture
-    config.rows.codes_to_world = world
+    config.methods.codes.examples.mirrored = True  # the world has no mirror image in the picture
+    config.methods.codes_to_world = world
     return config
 
 
 def _stereo() -> ConfigDict:
     config = _asking(_study(("codes", "cnn3d"), (8000,), (10,)), "next_metric")
     config.data.options.update({"config": "stereo64", "clips": 8000})
-    for row in config.rows.values():
-        row.examples.views = True
+    for method in config.methods.values():
+        method.examples.views = True
     return config
 
 
@@ -214,17 +214,17 @@ def _tiny() -> ConfigDict:
     config = _study(DEFAULT, (40, 20), (1, 1), 1)
     config.data.options.config = "tiny"
     config.study.validations = 1
-    config.study.stress = 6
+    config.study.corrupted_clips = 6
     config.evals.splits = ("test", "ood")
-    config.rows.codes.controls = ("shuffled_labels", "start_position")
-    config.rows.codes.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
-    config.rows.cnn3d.classifier.update({"filters": (3, 4), "hidden": 8})
-    config.rows.tracks.track_model.update({"kind": "linear"})
+    config.methods.codes.controls = ("shuffled_labels", "start_position")
+    config.methods.codes.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
+    config.methods.cnn3d.classifier.update({"filters": (3, 4), "hidden": 8})
+    config.methods.tracks.track_model.update({"kind": "linear"})
     config.evals.limit = 10
     config.evals.batch_size = 20
-    for row in config.rows.values():
-        if row.recipe == "classifier":
-            row.batch_size = 20
+    for method in config.methods.values():
+        if method.recipe == "classifier":
+            method.batch_size = 20
     return config
 
 

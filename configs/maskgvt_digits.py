@@ -89,7 +89,7 @@ def _default() -> ConfigDict:
     config.losses.ema_decay = 0.99
 
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
-    config.init_from.words = "random"
+    config.init_from.token_embeddings = "random"
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-3

@@ -103,7 +103,7 @@ def _default() -> ConfigDict:
     config.losses.ema_decay = 0.99  # ours; the paper has none
 
     config.init_from = ConfigDict({"workdir": config_dict.placeholder(str), "step": "best"})
-    config.init_from.words = "random"  # as the paper's; "codebook" begins with the vectors of the codes
+    config.init_from.token_embeddings = "random"  # as the paper's; "codebook" begins with the vectors of the codes
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-3

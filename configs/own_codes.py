@@ -115,10 +115,10 @@ def _classes() -> ConfigDict:
     config.study.validations = 2
     config.study.subject = "attention_pooling"
     config.study.also = ()
-    config.study.stress = 0  # there are no pixels to spoil
+    config.study.corrupted_clips = 0  # there are no pixels to corrupt
 
     config.data = _data()
-    config.rows = ConfigDict({
+    config.methods = ConfigDict({
         network: {
             "recipe": "classifier", "batch_size": 4, "controls": ("shuffled_labels", "shuffled_time"),
             "examples": {"input": "codes"}, "tokenizer": {"run": config_dict.placeholder(str), "step": "best"},

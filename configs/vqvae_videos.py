@@ -64,7 +64,7 @@ def _default() -> ConfigDict:
     config.tokenizer.norm_scope = "position"  # what a cell becomes does not depend on the rest of the clip
     config.tokenizer.norm_epsilon = 0.01
     config.tokenizer.padding = "zero"
-    config.tokenizer.input_bias = 0.5  # the encoder sees values of mean 0 and deviation 1, about
+    config.tokenizer.input_bias = 0.5  # the encoder sees values of mean 0 and std 1, about
     config.tokenizer.input_scale = 4.0
     config.tokenizer.output_bias = 0.5  # training starts at the all-grey video
     config.tokenizer.output_scale = 0.1

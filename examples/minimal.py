@@ -21,7 +21,7 @@ from flax.core import FrozenDict
 
 from videogvt.decode import ParallelDecoding
 from videogvt.models.vocabulary import Vocabulary
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.losses import reconstruction, token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masking
@@ -33,7 +33,7 @@ CLIPS, BATCH = 64, 16
 WORLD = SPECS["tiny"].with_train(CLIPS)  # 8 frames of 32 x 32 pixels, five families of motion
 
 # Stage 1. Codes of 2 x 8 x 8 pixels each: 4 x 4 x 4 of them for a clip, out of 64.
-TOKENIZER = VideoTokenizer(
+TOKENIZER = TokenizerNetwork(
     conv="split", padding="zero", stem=(2, 8, 8), filters=32, channel_multipliers=(1,), temporal_downsample=(),
     encoder_blocks=(1, 0), decoder_blocks=(1, 0), norm_groups=4,
     input_bias=1.0, input_scale=2.0, output_bias=1.0, output_scale=0.1,  # about white, the background
@@ -42,7 +42,7 @@ TOKENIZER = VideoTokenizer(
 GRID = TOKENIZER.latent_shape((WORLD.num_frames, WORLD.height, WORLD.width))
 N = int(np.prod(GRID))
 
-# Stage 2. A BERT over [class, 64 codes]; its words are the codes, the classes, "no class" and MASK.
+# Stage 2. A BERT over [class, 64 codes]; its tokens are the codes, the classes, "no class" and MASK.
 VOCABULARY = Vocabulary(TOKENIZER.num_codes, len(WORLD.families))
 TRANSFORMER = MaskedTransformer(
     VOCABULARY.size, VOCABULARY.prefix_length + N, layers=2, hidden=64, heads=4, mlp=256, dropout=0.0,

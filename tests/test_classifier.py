@@ -91,7 +91,7 @@ def test_the_judge_itself_stays(run, tokenizer):
     before, after, _ = tokenizer
     for state in (before, after):
         assert set(state.params) == set(state.opt) == set(state.ema) == {"generator"}
-    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": judges.judge(run).params})
+    jax.tree.map(np.testing.assert_array_equal, after.frozen, {"perceptual": judges.judge_features(run).params})
 
 
 def test_missing_weights_name_what_to_do(tmp_path, run):
@@ -115,7 +115,7 @@ def test_missing_weights_name_what_to_do(tmp_path, run):
 
 def test_a_judge_starts_from_no_words(tmp_path, data_dir):
     config = variant("classifier_traj", "judge_tiny")
-    config.init_from = {"words": "codebook"}
+    config.init_from = {"token_embeddings": "codebook"}
     with pytest.raises(ValueError, match="the inputs are no codes of a tokenizer. Ask for codes"):
         jobs.build(config, tmp_path, data_dir)
 

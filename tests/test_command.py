@@ -42,7 +42,7 @@ def test_arguments_are_split_into_assignments_and_flags():
     ("vqvae_traj", "default", "data.transforms.random_flip.probability", "0.3", 0.3),
     ("maskgvt_traj", "default", "tasks.weights", "2,1", (2.0, 1.0)),
     ("classifier_traj", "default", "study.rates", "0.3,1,3", (0.3, 1.0, 3.0)),
-    ("classifier_traj", "default", "rows.codes.optimizer.clip_norm", "1", 1.0),
+    ("classifier_traj", "default", "methods.codes.optimizer.clip_norm", "1", 1.0),
 ])
 def test_a_legal_key_can_be_given_whether_or_not_the_file_has_it(name, variant, path, text, value):
     config = override(module(name).get_config(variant), [(path, text)])

@@ -11,7 +11,7 @@ from tests.test_stages import small_fields
 from videogvt import jobs, modes
 from videogvt.core.trees import frozen
 from videogvt.jobs.judges import load_reader
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.train import journal
 from videogvt.train.checkpoint import Checkpoints
 from videogvt.train.state import TrainState
@@ -27,7 +27,7 @@ def home(tmp_path_factory):
 def tokenizer(home):
     """A run of a small tokenizer of digits, written without training it."""
     folder, fields = home / "tokenizer", small_fields((2, 8, 8))
-    network = VideoTokenizer(**frozen(fields))
+    network = TokenizerNetwork(**frozen(fields))
     params = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 8, 32, 32, 3), np.float32))["params"]
     state = TrainState.create(params={"generator": params}, opt={}, ema={"generator": params})
     with Checkpoints(folder) as checkpoints:

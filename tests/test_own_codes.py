@@ -96,7 +96,8 @@ def test_files_of_codes_train_and_what_is_generated_is_decoded_by_their_own_code
 
 def test_a_codec_reads_videos_for_every_task_and_decodes_what_is_made(home, own, clips):
     config = module("maskgvt_traj").get_config("tiny")
-    config.tokenizer.run, config.transformer.codebook_embeddings, config.init_from.words = CODEC, False, "random"
+    config.tokenizer.run, config.transformer.codebook_embeddings = CODEC, False
+    config.init_from.token_embeddings = "random"
     data_dir, workdir = home / "data", home / "videos"
     with pytest.raises(ValueError, match="config.evals.generation decodes"):
         jobs.build(config, workdir, data_dir)
@@ -133,7 +134,7 @@ def test_a_run_knows_its_codec_again(home, own, monkeypatch):
 @pytest.mark.parametrize("keys, message", [
     ({"tasks.names": ("CG", "FP:4")}, "has FP:4, which are given pixels.*config.data has codes alone"),
     ({"transformer.codebook_embeddings": True}, "outside the compiled program.*codebook_embeddings"),
-    ({"init_from.words": "codebook"}, "has no vectors of its codes"),
+    ({"init_from.token_embeddings": "codebook"}, "has no vectors of its codes"),
 ])
 def test_what_codes_alone_are_not_enough_for_says_so(keys, message, home, files):
     config = imported("tiny", home, files, None)
@@ -152,14 +153,14 @@ def probe(home, files, network="attention_pooling", **changed):
     modes.import_data(config, None, str(home / "data"))
     config.evals.update({"limit": 10, "batch_size": 10})
     with config.unlocked():
-        for row in [name for name in config.rows if name != network]:
-            del config.rows[row]
+        for row in [name for name in config.methods if name != network]:
+            del config.methods[row]
     return config
 
 
 def test_probes_and_their_controls_run_on_files_of_codes(home, files):
     config = probe(home, files)
-    config.rows.attention_pooling.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
+    config.methods.attention_pooling.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
     modes.train(config, str(home / "study"), str(home / "data"))
     page = (home / "study" / "report.html").read_text()
     assert "shuffled_time" in page or "shuffled time" in page
@@ -174,7 +175,7 @@ def test_modes_that_look_at_videos_say_that_there_are_none(mode, home):
 @pytest.mark.parametrize("control", ["untrained", "first_frame"])
 def test_controls_that_need_videos_are_refused(control, home, files):
     config = probe(home, files)
-    config.rows.attention_pooling.controls = (control,)
+    config.methods.attention_pooling.controls = (control,)
     with pytest.raises(ValueError, match="leave the control out|config.data has codes and no videos"):
         modes.plan(config, str(home / "refused"), str(home / "data"))
         modes.train(config, str(home / "refused"), str(home / "data"))

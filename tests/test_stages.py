@@ -60,7 +60,7 @@ def untrained_tokenizer(source, *, step):
     fields = small_fields((4, 8, 8) if large else (4, 4, 4))
     if source.startswith("runs/vqvae_digits"):
         fields = small_fields((2, 8, 8))
-    network = networks.VideoTokenizer(**frozen(fields))
+    network = networks.TokenizerNetwork(**frozen(fields))
     shapes = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 4, 16, 16, 3), np.float32))["params"]
     return VideoTokenizer(fields, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
@@ -98,7 +98,7 @@ def home(tmp_path_factory):
 def tokenizer_run(home):
     """A run of a small tokenizer of clips of the world "tiny", written without training it."""
     folder, fields = home / "tokenizer", small_fields((4, 4, 4))
-    network = networks.VideoTokenizer(**frozen(fields))
+    network = networks.TokenizerNetwork(**frozen(fields))
     params = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 8, 32, 32, 3), np.float32))["params"]
     state = TrainState.create(params={"generator": params}, opt={}, ema={"generator": params})
     with Checkpoints(folder) as checkpoints:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from videogvt.core.keys import Key, Section, read, words
-from videogvt.core.registry import unknown_name
+from videogvt.core.keys import Key, Section, read_value, words
+from videogvt.core.registry import refuse_earlier_key, unknown_name
 from videogvt.jobs.schema import schema_of
 
 ASSIGNMENT = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -94,6 +94,7 @@ def override(config: ConfigDict, assignments: Sequence[tuple[str, str]]) -> Conf
       ValueError: a key is unknown, or a text is no value of its type.
     """
     for path, text in assignments:
+        refuse_earlier_key(path)
         key, names = schema_of(config.to_dict()), path.split(".")
         for place, name in enumerate(names):
             above = ".".join(("config", *names[:place]))
@@ -109,7 +110,7 @@ def override(config: ConfigDict, assignments: Sequence[tuple[str, str]]) -> Conf
 def _value(key: Key | Section, path: str, text: str) -> Any:
     if isinstance(key, Key):
         try:
-            return read(key.kind, text)
+            return read_value(key.kind, text)
         except ValueError:
             raise ValueError(f"--config.{path} is {text!r}; expected {words(key.kind)}.") from None
     try:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 SLOW = 0.95
 """Of a generator's frames a second: a video that has fewer is told of. GIFs round their times."""
 
-Mode = Callable[[ConfigDict, str | None, str | None], None]
+_Mode = Callable[[ConfigDict, str | None, str | None], None]
 
 
 def configured(argument: str, assignments: Sequence[tuple[str, str]] = ()) -> ConfigDict:
@@ -38,7 +38,7 @@ def keys(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
 
 
 def plan(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
-    """Prints what a run will cost, and stops."""
+    """Dry run: prints parameters, FLOPs and an estimate of the time, and stops."""
     from videogvt.jobs import build
     from videogvt.jobs.experiment import default_workdir
     from videogvt.study import plan_study
@@ -102,13 +102,13 @@ def report(config: ConfigDict, workdir: str | None, data_dir: str | None) -> Non
     """Writes a run's HTML page from its files, and prints its table; for a config of ``evals/``, the page there."""
     del data_dir
     from videogvt.jobs.experiment import default_workdir, plain
-    from videogvt.jobs.provenance import measurable, reported
+    from videogvt.jobs.provenance import measurable, reported_folder
     from videogvt.report import study
 
     workdir = workdir or default_workdir(config)
     if config.recipe == "study":
-        return print(study.write_report(workdir).text)
-    folder, differs = reported(workdir, plain(config.to_dict()))
+        return print(study.write_study_report(workdir).text)
+    folder, differs = reported_folder(workdir, plain(config.to_dict()))
     _write_report(folder)
     if differs:
         advice = "--mode=eval measures it." if measurable(differs) else "That is another training, without a page here."
@@ -156,7 +156,7 @@ def import_data(config: ConfigDict, workdir: str | None, data_dir: str | None) -
 
 def tokenize(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None:
     """Writes the codes of all clips of the config's data set, by the run's tokenizer, as a data set and as text."""
-    from videogvt.evals.trivial import spread_over
+    from videogvt.evals.baselines import spread_over
     from videogvt.jobs.experiment import default_workdir, open_for_evaluation
     from videogvt.jobs.provenance import check_network
     from videogvt.pretrained import VideoTokenizer
@@ -231,7 +231,7 @@ def generate(
     """Makes videos with a trained transformer, ``bundle.GENERATOR`` where neither config nor workdir is given."""
     import pathlib
 
-    from videogvt.core.mistakes import warnings_told
+    from videogvt.core.mistakes import short_warnings
     from videogvt.jobs.experiment import default_workdir
     from videogvt.jobs.provenance import check_network
     from videogvt.pretrained import VideoGenerator
@@ -250,7 +250,7 @@ def generate(
     if decoding.get("empty") == "most_frequent":  # the run has found out which one it is
         decoding["empty"] = generator.config["decoding"].get("empty", generator.config["losses"].get("empty"))
     task = request.task or generator.tasks[0]
-    with warnings_told():
+    with short_warnings():
         given = _given(generator, task, request, data_dir, own)
         made = generator.generate(
             task, request.label, request.number, seed=request.seed, video=given, keep_steps=request.show_steps,
@@ -297,11 +297,11 @@ def bench(config: ConfigDict, workdir: str | None, data_dir: str | None) -> None
         with config.unlocked():
             del config.evals["generation"]
     found, workdir = measure.measure(build(config, workdir, data_dir)), workdir or default_workdir(config)
-    print("\n".join([*measure.facts(found["about"]), "", as_text(*measure.table(found["rows"]))]))
+    print("\n".join([*measure.machine_facts(found["about"]), "", as_text(*measure.bench_table(found["rows"]))]))
     found["about"]["config_hash"] = config_hash(here)
     trained = read_config(workdir)
     own = trained is None or "recipe" not in trained or not differences(trained, here)
-    print(measure.write(found, workdir, measure.FILE if own else f"bench-{config_hash(here)}.json"))
+    print(measure.write(found, workdir, measure.BENCH_FILE if own else f"bench-{config_hash(here)}.json"))
 
 
 def _given(generator, task: str, request: Request, data_dir: str | None, config=None):
@@ -349,7 +349,7 @@ def _given_file(generator, task: str, path: str):
     return clip_THWC
 
 
-MODES: dict[str, Mode] = {
+MODES: dict[str, _Mode] = {
     "train": train, "plan": plan, "eval": evaluate, "report": report, "preview": preview, "import": import_data,
     "tokenize": tokenize, "generate": generate, "bench": bench, "keys": keys,
 }

@@ -85,7 +85,7 @@ def outcome(job: Job, bench: Bench) -> Row:
 
 def _timed(job: Job, bench: Bench) -> dict[str, Any]:
     from videogvt.bench.parts import timed
-    from videogvt.train.timing import LEAST
+    from videogvt.train.timing import MIN_REPEATS
 
-    ceilings, repeats = bench.ceilings, LEAST if bench.dry_run else REPEATS
+    ceilings, repeats = bench.ceilings, MIN_REPEATS if bench.dry_run else REPEATS
     return timed(job.part(), job.frames, ceilings, repeats, BUDGET_S, deadline=bench.deadline - 5)

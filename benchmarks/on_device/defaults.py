@@ -2,7 +2,7 @@
 
 Tokenizer and transformer of the main configs see the first training clips of their world in order, again and again. The
 transformer's codes are the brightness of what a code's cell shows, in whole numbers, so that they are the same on every
-machine; its words begin at random.
+machine; its token embeddings begin at random.
 """
 
 import functools

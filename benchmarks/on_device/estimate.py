@@ -8,7 +8,7 @@ from typing import Any
 
 from on_device.child import MODULES
 from on_device.job import BUDGET_S, REPEATS, Bench, Job, Skip
-from videogvt.train.timing import LEAST
+from videogvt.train.timing import MIN_REPEATS
 
 H200 = {"bfloat16": 790e12, "float32": 400e12}
 """FLOP/s of products that an NVIDIA H200 is taken to reach."""
@@ -52,5 +52,5 @@ def _compiled(job: Job) -> tuple[float, float]:
     part.lowered().compile()
     compile_s = time.process_time() - begin
     call_s = max(part.flops / (H200[str(part.dtype)] * job.share), job.seconds)
-    turns = max(LEAST, min(REPEATS, round(BUDGET_S / call_s)))
+    turns = max(MIN_REPEATS, min(REPEATS, round(BUDGET_S / call_s)))
     return compile_s, (1 + turns) * call_s

@@ -38,13 +38,13 @@ def needs(function: Callable, *arguments: Any) -> Needs:
     return Needs(given + inside.bytes, inside.elements)
 
 
-def batch_sizes(needed: Callable[[int], Needs], budget: float, most: int) -> tuple[int, int]:
+def batch_sizes(needed: Callable[[int], Needs], budget: float, max_rows: int) -> tuple[int, int]:
     """The largest power of two of rows whose program fits, at most ``most``, and a quarter of it, at least 1.
 
     Args:
       needed: of a batch size; asked at 1 and 2, since needs grow with the batch along a line.
       budget: bytes.
-      most: rows.
+      max_rows: rows.
 
     Raises:
       MemoryError: not even one row fits.
@@ -58,7 +58,7 @@ def batch_sizes(needed: Callable[[int], Needs], budget: float, most: int) -> tup
     if not fits(1):
         raise MemoryError(f"One row needs {one.bytes / 2**30:,.1f} GiB by its shapes; there are {budget / 2**30:,.1f}.")
     rows = 1
-    while 2 * rows <= most and fits(2 * rows):
+    while 2 * rows <= max_rows and fits(2 * rows):
         rows *= 2
     return rows, max(1, rows // 4)
 
@@ -67,18 +67,18 @@ def _needs(jaxpr: Any) -> Needs:
     """Of what the lines make, arguments apart."""
     last = {variable: place for place, line in enumerate(jaxpr.eqns) for variable in _variables(line.invars)}
     last |= dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
-    alive, now, most, elements = {}, 0, 0, 0
+    alive, now, peak, elements = {}, 0, 0, 0
     for place, line in enumerate(jaxpr.eqns):
         inside = [_needs(inner) for inner in inner_jaxprs(line.params.values())]
         sizes = {variable: _bytes(variable) for variable in line.outvars}
-        most = max(most, now + max([sum(sizes.values()), *(inner.bytes for inner in inside)]))
+        peak = max(peak, now + max([sum(sizes.values()), *(inner.bytes for inner in inside)]))
         elements = max([elements, *(inner.elements for inner in inside),
                         *(variable.aval.size for variable in line.outvars)])
         kept = {variable: size for variable, size in sizes.items() if variable in last}
         alive |= kept
         now += sum(kept.values())
         now -= sum(alive.pop(variable, 0) for variable in set(_variables(line.invars)) if last[variable] == place)
-    return Needs(most, elements)
+    return Needs(peak, elements)
 
 
 def _variables(atoms: Any) -> list[Any]:

@@ -9,10 +9,10 @@ from videogvt.core.registry import configure
 from videogvt.core.trees import frozen
 from videogvt.models.generation import masked_generation
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.recipes.transformer import TransformerRecipe
 
@@ -30,7 +30,7 @@ def tokenizer_recipe(settings: Settings, gan: bool = True) -> TokenizerRecipe:
     if not gan or not judge:
         losses, judge = {**losses, "gan": "none"}, None
     return TokenizerRecipe(
-        configure(VideoTokenizer, "tokenizer", frozen(settings["tokenizer"])),
+        configure(TokenizerNetwork, "tokenizer", frozen(settings["tokenizer"])),
         configure(TokenizerLosses, "losses", losses),
         configure(Adam, "optimizer", settings["optimizer"], total_steps=settings["train"]["steps"]),
         discriminator=configure(Discriminator, "discriminator", frozen(judge)) if judge else None,
@@ -38,7 +38,8 @@ def tokenizer_recipe(settings: Settings, gan: bool = True) -> TokenizerRecipe:
 
 
 def transformer_recipe(settings: Settings, network: Settings, clip: tuple[int, int, int], classes: int):
-    """How the sections ``transformer``, ``tasks``, ``masking``, ``losses`` and ``optimizer`` train, from random words.
+    """How the sections ``transformer``, ``tasks``, ``masking``, ``losses`` and ``optimizer`` train, from random token
+    embeddings.
 
     Args:
       settings: the sections, ``decoding`` and ``train.steps``.
@@ -47,7 +48,7 @@ def transformer_recipe(settings: Settings, network: Settings, clip: tuple[int, i
       clip: (T, H, W).
       classes: of the data.
     """
-    model = configure(VideoTokenizer, "tokenizer", frozen(network))
+    model = configure(TokenizerNetwork, "tokenizer", frozen(network))
     brightest = {"empty": model.num_codes - 1}  # of codes that say how bright a cell is; most cells are white
     asked = [name for name in ("losses", "decoding") if settings[name].get("empty") == "most_frequent"]
     settings = {**settings, **{name: {**settings[name], **brightest} for name in asked}}

@@ -20,7 +20,7 @@ SOURCES = {
 }
 TOKENIZER = ("tokenizer", "generator", "losses", "discriminator", "optimizer")
 TRANSFORMER = ("transformer", "tasks", "masking", "decoding", "losses", "optimizer")
-LEAST_STEPS = 100  # of the schedule of the learning rate, which the tiny variants end after two
+MIN_STEPS = 100  # of the schedule of the learning rate, which the tiny variants end after two
 
 TRAINED = {"tiny tokenizer": defaults.TINY_STEPS, "tiny transformer": defaults.TINY_STEPS,
            "default tokenizer": defaults.COMPARED, "default transformer": defaults.COMPARED}
@@ -41,7 +41,7 @@ def _section(file: str, variant: str) -> dict[str, Any]:
     spec = SPECS[world]
     found = {"world": world, "clip": (spec.num_frames, spec.height, spec.width), "classes": len(spec.families),
              "batch_size": config["data"]["batch_size"],
-             "train": {"steps": max(config["train"]["steps"], LEAST_STEPS)}}
+             "train": {"steps": max(config["train"]["steps"], MIN_STEPS)}}
     if "transformer" not in config:
         return found | {name: config[name] for name in TOKENIZER}
     found |= {name: config[name] for name in TRANSFORMER} | {"network": _network(config["tokenizer"]["run"])}

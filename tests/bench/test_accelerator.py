@@ -12,6 +12,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.optimized
+
 ROOT = pathlib.Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 TIMED = {"clips": 4, "ms": 1.0, "ms_low": 0.5, "ms_high": 2.0, "clips_per_s": 4000.0}

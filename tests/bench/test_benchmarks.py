@@ -69,7 +69,7 @@ def test_long_videos_are_measured_window_by_window(script, untrained, tmp_path, 
     assert [(row["row"], row["from"]) for row in rows] == [
         ("real", 0), ("real, through the tokenizer", 0), ("predicted", 0), ("predicted", 4), ("predicted", 8)]
     assert rows[0]["one_object"] == rows[0]["found"] == 1.0 and rows[0]["fit_px"] < 0.5 < rows[0]["speed"]
-    assert all(0 <= row[name] <= 1 for row in rows for name in ("one_object", "found", "named_right"))
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("one_object", "found", "correct"))
     assert "from 8" in capsys.readouterr().out
     video = np.load(tmp_path / "rows.npz")["video"]
     assert video.shape == (5, 16, 32, 32, 3) and video.dtype == np.uint8

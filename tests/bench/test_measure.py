@@ -25,10 +25,10 @@ PREDICTIONS = {
 def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setattr(timing, "matrix_rate", functools.partial(timing.matrix_rate, size=128))
     monkeypatch.setattr(timing, "copy_rate", functools.partial(timing.copy_rate, megabytes=1))
-    stage = name in ("maskgvt_traj", "lmgvt_traj")
+    token_model = name in ("maskgvt_traj", "lmgvt_traj")
     variant = "judge_tiny" if name == "classifier_traj" else "tiny"  # its "tiny" is a study of many classifiers
-    config = tiny(name, request.getfixturevalue("tokenizer_run")) if stage else module(name).get_config(variant)
-    if stage:
+    config = tiny(name, request.getfixturevalue("tokenizer_run")) if token_model else module(name).get_config(variant)
+    if token_model:
         config.evals.generation.judge = "runs/nowhere"  # which nothing here needs
     modes.MODES["bench"](config, str(home / f"bench-{name}"), str(home / "data"))
     shown = capsys.readouterr().out
@@ -37,7 +37,7 @@ def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  
     steps = config.decoding.steps if name == "maskgvt_traj" else None
     expected = ["train step", *(row.format(steps) for row in PREDICTIONS[name]), "input pipeline"]
     assert [row["name"] for row in rows] == expected and all(row in shown for row in expected)
-    assert not stage or config.evals.generation.judge == "runs/nowhere"  # the config is not changed
+    assert not token_model or config.evals.generation.judge == "runs/nowhere"  # the config is not changed
     for row in rows:
         assert 0 < row["ms_low"] <= row["ms"] <= row["ms_high"] and row["repeats"] >= 3
         assert row["clips_per_s"] == pytest.approx(1e3 * row["clips"] / row["ms"])
@@ -47,7 +47,7 @@ def test_tiny_variants_are_measured(name, home, request, monkeypatch, capsys):  
         rate = 1e9 * row["gflop"] / (row["ms"] / 1e3)
         assert row["matrix_share"] == pytest.approx(rate / about["ceilings"][row["dtype"]] / jax.device_count())
         assert (row["copy_share"] is None) == row["name"].startswith("generate")
-    if stage:
+    if token_model:
         assert {row["clips"] for row in rows if row["name"].startswith("generate")} == {1, config.data.batch_size}
     assert about["peak_memory"]["host"] > 1e8 and about["config"] == config.name
 
@@ -60,6 +60,6 @@ def test_the_ceilings_are_rates():
 def test_unknown_figures_are_dashes():
     row = {"name": "input pipeline", "clips": 8, "ms": 2.0, "ms_low": 1.5, "ms_high": 3.25, "clips_per_s": 4000.0,
            "ms_per_frame": 0.015625}
-    headings, lines = measure.table([row, {**row, "name": "encode", "memory": 2_000_000, "matrix_share": 0.25}])
+    headings, lines = measure.bench_table([row, {**row, "name": "encode", "memory": 2_000_000, "matrix_share": 0.25}])
     assert lines[0] == ["input pipeline", "8", "2", "1.5 – 3.25", "4,000", "0.0156", *["–"] * 5]
     assert lines[1][headings.index("memory, MB")] == "2" and lines[1][headings.index("of matrix rate")] == "25.0%"

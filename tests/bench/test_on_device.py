@@ -12,6 +12,8 @@ import pytest
 
 from videogvt.core.trees import parameter_count
 
+pytestmark = pytest.mark.optimized
+
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 REFRESH = "run `python benchmarks/accelerator.py --refresh`"
 
@@ -66,13 +68,13 @@ def test_batches_are_the_largest_power_of_two_that_fits_and_a_quarter(on_device)
     def needed(rows):
         return memory.Needs(100 + 10 * rows, 1000 * rows)
 
-    assert memory.batch_sizes(needed, 100 + 10 * 64, most=256) == (64, 16)
-    assert memory.batch_sizes(needed, 100 + 10 * 63, most=256) == (32, 8)
-    assert memory.batch_sizes(needed, 1e9, most=256) == (256, 64)
-    assert memory.batch_sizes(needed, 1e9, most=2) == (2, 1)
-    assert memory.batch_sizes(lambda rows: memory.Needs(rows, rows * 2**24), 1e9, most=256) == (64, 16)
+    assert memory.batch_sizes(needed, 100 + 10 * 64, max_rows=256) == (64, 16)
+    assert memory.batch_sizes(needed, 100 + 10 * 63, max_rows=256) == (32, 8)
+    assert memory.batch_sizes(needed, 1e9, max_rows=256) == (256, 64)
+    assert memory.batch_sizes(needed, 1e9, max_rows=2) == (2, 1)
+    assert memory.batch_sizes(lambda rows: memory.Needs(rows, rows * 2**24), 1e9, max_rows=256) == (64, 16)
     with pytest.raises(MemoryError, match="One row needs"):
-        memory.batch_sizes(needed, 109, most=256)
+        memory.batch_sizes(needed, 109, max_rows=256)
 
 
 def test_losses_agree_where_their_means_do(on_device):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from videogvt.core.keys import REQUIRED, Key, Limits, Section, check, documentation, fits, keys_of, read, words
+from videogvt.core.keys import REQUIRED, Key, Limits, Section, check, documentation, fits, keys_of, read_value, words
 
 
 @dataclasses.dataclass
@@ -77,7 +77,7 @@ def test_what_fits_a_type(kind, legal, illegal):
     (Mapping[str, float] | None, "{'a': 0.5}", {"a": 0.5}), (Any, "x y", "x y"), (os.PathLike, "a/b", "a/b"),
 ])
 def test_what_a_text_stands_for(kind, text, value):
-    found = read(kind, text)
+    found = read_value(kind, text)
     assert found == value and type(found) is type(value)
 
 
@@ -87,7 +87,7 @@ def test_what_a_text_stands_for(kind, text, value):
 ])
 def test_texts_that_stand_for_nothing(kind, text):
     with pytest.raises(ValueError, match="is not"):
-        read(kind, text)
+        read_value(kind, text)
 
 
 SCHEMA = Section({

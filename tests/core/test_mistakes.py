@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from videogvt.core.mistakes import is_mistake, message, reported, warnings_told
+from videogvt.core.mistakes import is_mistake, message, reported, short_warnings
 from videogvt.core.registry import Registry, check_keys
 from videogvt.core.trees import frozen
 from videogvt.models.vocabulary import Vocabulary
@@ -60,7 +60,7 @@ def test_messages_name_paths_and_lose_quotation_marks(tmp_path):
 
 
 def test_warnings_to_users_are_told_once_in_one_line(capsys):
-    with warnings_told():
+    with short_warnings():
         for kind in (UserWarning, UserWarning, DeprecationWarning):
             warnings.warn("too dark", kind, stacklevel=1)
     assert capsys.readouterr().err == "Warning: too dark\n"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals.published import Judge
+from videogvt.evals.published import EvaluationClassifier
 from videogvt.inputs.sources import ArraySource
 from videogvt.train.parallel import MeshShape
 from videogvt.train.state import TrainState
@@ -78,7 +78,7 @@ def trembling(state, task_B, label_B, video_BTHWC, keys_B):
     return {"video": video.at[:, ::2].set(jnp.roll(video[:, ::2], 2, axis=3))}
 
 
-def judge() -> Judge:
+def judge() -> EvaluationClassifier:
     """Names the class of the clip of the bank that is nearest in its darkness by place; features are that darkness."""
     def places(video_BTHWC):
         dark = (1.0 - video_BTHWC.min(-1))
@@ -90,4 +90,4 @@ def judge() -> Judge:
         return -apart_BKN.min(-1), here_BD
 
     bank_KND = np.stack([places(of_class / 255.0) for of_class in bank_of("validation", 60)])
-    return Judge("nearest", forward, bank_KND)
+    return EvaluationClassifier("nearest", forward, bank_KND)

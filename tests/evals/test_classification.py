@@ -70,7 +70,7 @@ def test_the_table_has_a_row_for_each_clip_in_order(measured):
     table = measured[1]["table"]
     assert table["id"].tolist() == IDS
     assert table["prediction"].tolist() == ANSWERS and table["index"].tolist() == list(range(6))
-    assert table["named_right"].tolist() == [answer == label for answer, label in zip(ANSWERS, LABELS, strict=True)]
+    assert table["correct"].tolist() == [answer == label for answer, label in zip(ANSWERS, LABELS, strict=True)]
     np.testing.assert_allclose(table["probability"], np.exp(SURE) / (np.exp(SURE) + 2), rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from videogvt.evals.digit_figures import (
-    TRUTH,
+    DIGIT_TRUTH,
     carried_on,
     copied,
     digit_columns,
@@ -19,7 +19,7 @@ from videogvt.evals.digit_figures import (
 )
 from videogvt.evals.digits import ROWS, DigitsEval
 from videogvt.evals.generators import evaluators_of
-from videogvt.evals.published import Judge, Reader
+from videogvt.evals.published import DigitReader, EvaluationClassifier
 from videogvt.inputs.sources import ArraySource
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
@@ -34,7 +34,7 @@ ASKED_T = np.arange(8) >= 3
 
 def clips() -> dict[str, np.ndarray]:
     items = [digit_example(TINY, "test", index) for index in CLIPS]
-    return {name: np.stack([item[name] for item in items]) for name in ("video", "label", "id", "fps", *TRUTH)}
+    return {name: np.stack([item[name] for item in items]) for name in ("video", "label", "id", "fps", *DIGIT_TRUTH)}
 
 
 BATCH = clips()
@@ -66,9 +66,11 @@ def moved(state, task_B, label_B, video_BTHWC, keys_B):
     return {"video": jnp.roll(video_BTHWC, 1, axis=3)}
 
 
-def always_seven() -> Reader:
-    return Reader(Judge("sevens", lambda params, video: (jnp.zeros((len(video), 10)).at[:, 7].set(9.0),
-                                                         video.mean((1, 2, 3))), {}), 12)
+def always_seven() -> DigitReader:
+    def forward(params, video):
+        return jnp.zeros((len(video), 10)).at[:, 7].set(9.0), video.mean((1, 2, 3))
+
+    return DigitReader(EvaluationClassifier("sevens", forward, {}), 12)
 
 
 def run(generate, names=("FP:3",), reader=None, **options) -> tuple[dict[str, float], dict[str, dict]]:

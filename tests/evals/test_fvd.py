@@ -11,9 +11,9 @@ from videogvt.nn.i3d import I3D, require_frames
 
 
 def test_fvd_of_folds_by_hand():
-    # one feature: (m - n)^2 + (s - t)^2 with the unbiased deviations
-    real = np.array([[0.0], [2.0], [0.0], [2.0]])  # mean 1, deviation sqrt 2, in both folds
-    generated = np.array([[3.0], [5.0], [1.0], [5.0]])  # means 4 and 3, deviations sqrt 2 and 2 sqrt 2
+    # one feature: (m - n)^2 + (s - t)^2 with the unbiased standard deviations
+    real = np.array([[0.0], [2.0], [0.0], [2.0]])  # mean 1, std sqrt 2, in both folds
+    generated = np.array([[3.0], [5.0], [1.0], [5.0]])  # means 4 and 3, stds sqrt 2 and 2 sqrt 2
     figure = fvd.fvd(real, generated, folds=2)
     np.testing.assert_allclose(figure.folds, [9.0, 4.0 + 2.0])
     assert figure.mean == pytest.approx(7.5) and figure.std == pytest.approx(1.5)  # of the population, not 2.12

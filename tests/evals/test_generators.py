@@ -52,7 +52,7 @@ def test_generation_asks_for_its_own_task():
 
 def test_a_generator_that_cannot_be_watched():
     made = evaluators_of(FNS, table(("CG",)), opened(), seed=0, weights="ema", batch_size=8, watch=False)
-    assert made["generation"].unfold is None
+    assert made["generation"].trajectory is None
     with pytest.raises(KeyError):
         evaluators_of({}, table(("CG",)), opened(), seed=0, weights="ema", batch_size=8)
 

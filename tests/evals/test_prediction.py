@@ -1,4 +1,4 @@
-"""Predictors that are known exactly, and broken ones, on real clips; the trivial answers by hand."""
+"""Predictors that are known exactly, and broken ones, on real clips; the baselines by hand."""
 
 import io
 
@@ -69,22 +69,22 @@ def perfect():
 def test_the_truth_has_no_error(perfect):
     numbers, _ = perfect
     assert isinstance(make_eval(truth), Evaluator)
-    assert numbers["tasks"] == numbers["tasks_beating_trivial"] == 5  # generation by class gives nothing
-    assert numbers["error_vs_trivial"] == 0.0
+    assert numbers["tasks"] == numbers["tasks_beating_baselines"] == 5  # generation by class gives nothing
+    assert numbers["error_vs_baseline"] == 0.0
     for task in ("FP:3", "FI", "OPC", "IPC", "CFP:3"):
         assert numbers[f"{task}/track_error_px"] == numbers[f"{task}/given_error_px"] == 0.0
         assert numbers[f"{task}/found_share"] == 1.0
         for answer in ("copy", "constant_velocity", "constant_acceleration", "interpolation"):
             assert numbers[f"{task}/{answer}/track_error_px"] > 0.1
     assert numbers["FP:3/frames"] == CLIPS * 5 and numbers["FI/frames"] == CLIPS * 6
-    assert numbers["FP:3/rivals_beaten"] == 3 and numbers["FI/rivals_beaten"] == 2
+    assert numbers["FP:3/baselines_beaten"] == 3 and numbers["FI/baselines_beaten"] == 2
     best = min(numbers[f"FP:3/{answer}/track_error_px"] for answer in ("copy", "constant_velocity",
                                                                        "constant_acceleration"))
     assert numbers["FP:3/margin_px"] == pytest.approx(best)
     assert 0 < numbers["FP:3/margin_px_from"] < best < numbers["FP:3/margin_px_to"]
 
 
-def test_trivial_answers_are_as_good_as_the_motion_allows(perfect):
+def test_baselines_are_as_good_as_the_motion_allows(perfect):
     numbers, _ = perfect
     row = "FP:3/{}/by_class/{}/late_error_px"
     assert numbers[row.format("constant_velocity", "linear")] < 1.0 < numbers[row.format("copy", "linear")]
@@ -124,15 +124,15 @@ def test_nothing_shown_is_half_the_diagonal_off():
     for task in ("FP:3", "OPC"):
         assert numbers[f"{task}/track_error_px"] == pytest.approx(HALF, rel=1e-6)
         assert numbers[f"{task}/found_share"] == 0.0 and f"{task}/track_error_found_px" not in numbers
-        assert numbers[f"{task}/error_vs_trivial"] > 1.0 and numbers[f"{task}/rivals_beaten"] == 0
-    assert numbers["tasks_beating_trivial"] == 0
+        assert numbers[f"{task}/error_vs_baseline"] > 1.0 and numbers[f"{task}/baselines_beaten"] == 0
+    assert numbers["tasks_beating_baselines"] == 0
 
 
 def test_copying_pixels_is_copying_the_track():
     numbers, _ = run(last_given, ("FP:3",))
     for figure in ("track_error_px", "track_error_px_median", "late_error_px"):
         assert numbers[f"FP:3/{figure}"] == pytest.approx(numbers[f"FP:3/copy/{figure}"], abs=1e-4)
-    assert numbers["FP:3/rivals_beaten"] <= 2 and numbers["FP:3/given_error_px"] == 0.0
+    assert numbers["FP:3/baselines_beaten"] <= 2 and numbers["FP:3/given_error_px"] == 0.0
 
 
 def test_batch_size_does_not_matter():
@@ -160,7 +160,7 @@ def test_errors_by_hand():
     assert figures["by_class/a/late_error_px"] == pytest.approx((2 * 5 + 50) / 3)
     assert figures["copy/track_error_px"] == pytest.approx(4 * 3.5) and "constant_velocity/late_error_px" in figures
     assert figures["constant_velocity/track_error_px"] == pytest.approx(0.0, abs=1e-5)
-    assert "error_vs_trivial" not in figures  # a rival without an error has no ratio
+    assert "error_vs_baseline" not in figures  # a rival without an error has no ratio
     curves = by_horizon({"FP:2": columns}, ("a", "b"))
     assert curves["error"][0, 0, 0, 5] == pytest.approx(5.0) and curves["found"][0, 0, 5] == 0.5
 

@@ -18,7 +18,7 @@ from videogvt.evals import fvd
 from videogvt.evals.fvd import VideoNetwork
 from videogvt.evals.generation import GenerationEval
 from videogvt.evals.generators import evaluators_of
-from videogvt.evals.published import Judge, Published
+from videogvt.evals.published import EvaluationClassifier, Published
 from videogvt.inputs.sources import ArraySource
 from videogvt.jobs.judges import load_judge
 from videogvt.nn.c3d import C3D
@@ -190,7 +190,7 @@ def test_a_file_s_network_scores_clips(tmp_path):
     assert settings.check(16, 100)["c3d"]["network"] == "C3D, UCF-101"
     with pytest.raises(ValueError, match="needs clips of 16 frames, found 8"):
         settings.check(8, 100)
-    logits = settings.looking()(rng.integers(0, 256, (4, 16, 8, 8, 3), np.uint8))
+    logits = settings.measuring()(rng.integers(0, 256, (4, 16, 8, 8, 3), np.uint8))
     assert logits["c3d"].shape == (4, 5) and logits["c3d"].std() > 0
     numbers = dict(settings.figures(logits, logits, logits, seed=0))
     assert 1 <= numbers["inception_score"] == numbers["real/inception_score"] <= 5
@@ -202,8 +202,10 @@ def finished(workdir, recipe="classifier", names=("a", "b"), network="judge"):
 
 
 def test_columns_name_the_largest_logit():
-    judge = Judge("sum", lambda params, video: (video.sum((1, 2, 3))[:, :2] * params, video.mean((1, 2))[:, 0]),
-                  np.array([1.0, 2.0]))
+    def forward(params, video):
+        return video.sum((1, 2, 3))[:, :2] * params, video.mean((1, 2))[:, 0]
+
+    judge = EvaluationClassifier("sum", forward, np.array([1.0, 2.0]))
     columns = judge.columns(np.full((3, 2, 4, 4, 3), 255, np.uint8))
     assert columns["judged"].tolist() == [1, 1, 1] and columns["features"].shape == (3, 3)
     np.testing.assert_allclose(columns["features"], 1.0)

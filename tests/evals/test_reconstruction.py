@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from videogvt.evals import trivial
+from videogvt.evals import baselines
 from videogvt.evals.reconstruction import ReconstructionEval, image_columns, object_disc
 from videogvt.inputs.sources import ArraySource
 from videogvt.train.contracts import Evaluator, Media, When
@@ -49,7 +49,7 @@ def make_eval(data, **options) -> ReconstructionEval:
 @pytest.fixture(scope="module")
 def measured() -> tuple[dict, dict]:
     data = source()
-    evaluator = make_eval(data, answers={"background": trivial.background, "same": lambda video: video},
+    evaluator = make_eval(data, baselines={"background": baselines.background, "same": lambda video: video},
                           untrained=lambda: make_state(0.0), untrained_limit=6, samples=2)
     assert isinstance(evaluator, Evaluator)
     results = dict(evaluator.run(make_state(1.0)))
@@ -141,9 +141,10 @@ def test_classes_the_oracle_does_not_know_have_no_accuracy():
 def test_facts_say_what_is_needed_to_repeat():
     facts = make_eval(source(), limit=7).facts
     assert facts["clips"] == 7 and facts["split"] == "test" and facts["weights"] == "ema" and facts["seed"] == 0
-    assert {"split_hash", "batch_size", "num_codes", "class_names", "answers"} <= set(facts)
+    assert {"split_hash", "batch_size", "num_codes", "class_names", "baselines"} <= set(facts)
 
 
+@pytest.mark.optimized  # its tolerance is a few units of rounding
 def test_image_columns_by_hand():
     original = np.zeros((1, 2, 16, 16, 3), np.uint8)
     video = np.zeros((1, 2, 16, 16, 3), np.float32)

@@ -104,7 +104,7 @@ def test_two_hosts_measure_what_one_does():
 def test_figures_by_hand():
     columns = {
         "index": np.arange(2), "psnr": np.array([20.0, 30.0]), "ssim": np.array([0.5, 1.0]), "l1": np.array([0.1, 0.3]),
-        "found": np.array([[True, False], [True, True]]), "named_right": np.array([True, False]),
+        "found": np.array([[True, False], [True, True]]), "correct": np.array([True, False]),
         "track_error_px": np.array([[1.0, np.nan], [2.0, 6.0]]),
         "object_sse": np.array([1.0, 2.0]), "object_pixels": np.array([10, 20]),
     }

@@ -5,7 +5,7 @@ import pytest
 
 from tests.evals import bank
 from tests.evals.test_generation import make_eval
-from videogvt.evals.tokens import Decoder, compare, cost
+from videogvt.evals.tokens import ClipDecoder, compare, cost
 
 
 def costly(state, task_B, label_B, video_BTHWC, keys_B):
@@ -17,8 +17,8 @@ def costly(state, task_B, label_B, video_BTHWC, keys_B):
 
 def test_quality_and_cost_stand_in_one_row():
     state, evaluator = bank.make_state(), make_eval(per_class=3, judge=bank.judge())
-    rows = list(compare([Decoder("12 steps", 12, costly, state), Decoder("autoregressive", 32, bank.white, state)],
-                        evaluator, batches=(1, 4), repeats=1))
+    decoders = [ClipDecoder("12 steps", 12, costly, state), ClipDecoder("autoregressive", 32, bank.white, state)]
+    rows = list(compare(decoders, evaluator, batches=(1, 4), repeats=1))
     assert [row["name"] for row in rows] == ["12 steps", "autoregressive"] and rows[1]["passes"] == 32
     assert rows[0]["one_object_share"] == rows[0]["judge_agreement"] == 1.0
     assert rows[1]["one_object_share"] == rows[1]["oracle_agreement"] == rows[1]["spread_vs_real"] == 0.0

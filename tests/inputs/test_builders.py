@@ -21,14 +21,14 @@ from tests.inputs.fake_clips import BIG_FEATURES, noise
 from videogvt.inputs import builders
 from videogvt.inputs.builders import CITATION, Trajectories, data_root, main, prepared
 from videogvt.inputs.datasets import note_unfinished, read_manifest, verify, write_dataset
-from videogvt.inputs.shards import Encoder, content_digest
+from videogvt.inputs.shards import ExampleEncoder, content_digest
 from videogvt.inputs.sources import open_source
 from videogvt.inputs.worlds import WorldConfig, world_features
 from videogvt.world.example import FIELDS, example, field_shapes
 from videogvt.world.spec import SPECS, VERSION
 
 ROOT = pathlib.Path(__file__).parents[2]
-DOOR = ROOT / "data" / "trajectories"
+ENTRY_POINT = ROOT / "data" / "trajectories"
 TINY = SPECS["tiny"]
 
 
@@ -94,7 +94,7 @@ def test_beam_writes_the_same_files(tiny, tmp_path):
 
 
 def test_a_shuffled_order_gives_the_same_records():
-    encode, order = Encoder(WorldConfig(spec=TINY).features()), list(range(40))
+    encode, order = ExampleEncoder(WorldConfig(spec=TINY).features()), list(range(40))
     random.Random(0).shuffle(order)
     np.random.seed(7)  # noqa: NPY002 - the legacy global state must not matter
     shuffled = {index: encode(example(TINY, "train", index)) for index in order}
@@ -293,15 +293,15 @@ def run(command, folder, **variables):
 
 def test_tfds_build_writes_the_same_files(tiny, tmp_path):
     tool = pathlib.Path(sys.executable).with_name("tfds")
-    run([tool, "build", DOOR, "--config", "tiny", "--data_dir", tmp_path], tmp_path)
+    run([tool, "build", ENTRY_POINT, "--config", "tiny", "--data_dir", tmp_path], tmp_path)
     assert shard_hashes(tmp_path / "trajectories" / "tiny" / VERSION) == shard_hashes(tiny.data_dir)
 
 
 def test_the_files_beside_the_door_agree_with_the_package():
     from tensorflow_datasets.core import dataset_metadata
 
-    assert (DOOR / "CITATIONS.bib").read_text() == CITATION
-    tags = [line.split("#")[0].strip() for line in (DOOR / "TAGS.txt").read_text().splitlines()]
+    assert (ENTRY_POINT / "CITATIONS.bib").read_text() == CITATION
+    tags = [line.split("#")[0].strip() for line in (ENTRY_POINT / "TAGS.txt").read_text().splitlines()]
     assert tags and set(tags) <= set(dataset_metadata.valid_tags())
 
 
@@ -313,7 +313,7 @@ def card_row(spec):
 
 
 def test_the_card_states_the_counts_and_fields_of_the_code():
-    card = (DOOR / "README.md").read_text()
+    card = (ENTRY_POINT / "README.md").read_text()
     assert re.findall(r"^\| `\w+` \| \d.*$", card, re.MULTILINE) == [card_row(spec) for spec in SPECS.values()]
     assert f"Version {VERSION}" in card
     fields = re.findall(r"^\| `(\w+)` \| (\w+) \| \(([^)]*)\) \| ([^|]*) \|", card, re.MULTILINE)
@@ -328,7 +328,7 @@ def test_the_code_on_the_card_runs(tmp_path, monkeypatch):
     monkeypatch.setenv(builders.DATA_VARIABLE, str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     np.savez("tracks.npz", trajectories=np.random.default_rng(0).normal(size=(20, 8, 2)), labels=np.arange(20) % 2)
-    blocks = re.findall("```python\n(.*?)```", (DOOR / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall("```python\n(.*?)```", (ENTRY_POINT / "README.md").read_text(), re.DOTALL)
     code = "\n".join(blocks).replace("mono64_30k", "tiny").replace('"mono64"', '"tiny"')
     code = code.replace("1_000_000", "10").replace("2_000", "5").replace('"train", 42', '"train", 5')
     names = {"DIR": tmp_path / "beam", "options": beam.pipeline.PipelineOptions([])}

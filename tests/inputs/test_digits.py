@@ -1,4 +1,4 @@
-"""Moving digits on disk: the world's bytes, its card and its door; single digits that are cut out of clips."""
+"""Moving digits on disk: the world's bytes, its card and its entry point; single digits that are cut out of clips."""
 
 import pathlib
 import re
@@ -12,12 +12,12 @@ from sklearn.svm import SVC
 
 from videogvt.inputs import builders
 from videogvt.inputs.datasets import read_manifest, verify
-from videogvt.inputs.digits import CITATION, DigitConfig, Digits, crop, prepared_digits
+from videogvt.inputs.digits import DIGITS_CITATION, DigitConfig, Digits, crop, prepared_digits
 from videogvt.inputs.sources import open_source
 from videogvt.world.digit_images import digit_of, images_of, sprite
-from videogvt.world.digits import CLASS_NAMES, DIGIT_FIELDS, DIGIT_SPECS, VERSION, digit_example, digit_shapes
+from videogvt.world.digits import CLASS_NAMES, DIGIT_FIELDS, DIGIT_SPECS, DIGITS_VERSION, digit_example, digit_shapes
 
-DOOR = pathlib.Path(__file__).parents[2] / "data" / "digits"
+ENTRY_POINT = pathlib.Path(__file__).parents[2] / "data" / "digits"
 TINY = DIGIT_SPECS["digits_tiny"]
 
 
@@ -47,14 +47,14 @@ def test_the_command_lines_write_the_same_files(root, tmp_path, capsys):
     command = ["build", "digits_tiny", "--workers", "2", "--data_dir", str(tmp_path / "two")]
     assert builders.main(command) == 0
     here = pathlib.Path(capsys.readouterr().out.strip())
-    own = root / "digits" / "digits_tiny" / VERSION
-    assert here == tmp_path / "two" / "digits" / "digits_tiny" / VERSION
+    own = root / "digits" / "digits_tiny" / DIGITS_VERSION
+    assert here == tmp_path / "two" / "digits" / "digits_tiny" / DIGITS_VERSION
     assert shard_hashes(here) == shard_hashes(own) and verify(here) == 6
     tool = pathlib.Path(sys.executable).with_name("tfds")
-    done = subprocess.run([tool, "build", DOOR, "--config", "digits_tiny", "--data_dir", tmp_path], cwd=tmp_path,
+    done = subprocess.run([tool, "build", ENTRY_POINT, "--config", "digits_tiny", "--data_dir", tmp_path], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert shard_hashes(tmp_path / "digits" / "digits_tiny" / VERSION) == shard_hashes(own)
+    assert shard_hashes(tmp_path / "digits" / "digits_tiny" / DIGITS_VERSION) == shard_hashes(own)
 
 
 def test_names_and_numbers_of_clips(tmp_path):
@@ -103,9 +103,9 @@ def test_digits_can_be_read_by_who_never_saw_their_images():
 
 
 def test_the_files_beside_the_door_agree_with_the_package():
-    assert (DOOR / "CITATIONS.bib").read_text() == CITATION
-    card = (DOOR / "README.md").read_text()
-    assert f"Version {VERSION}" in card and "CC BY 4.0" in card
+    assert (ENTRY_POINT / "CITATIONS.bib").read_text() == DIGITS_CITATION
+    card = (ENTRY_POINT / "README.md").read_text()
+    assert f"Version {DIGITS_VERSION}" in card and "CC BY 4.0" in card
     counts = re.findall(r"^\| `(\w+)` \| (\w+), (\d+)/s \| (\d+) px \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", card,
                         re.MULTILINE)
     assert counts == [
@@ -124,7 +124,7 @@ def test_the_files_beside_the_door_agree_with_the_package():
 
 def test_the_code_on_the_card_runs(root, monkeypatch):
     monkeypatch.setenv(builders.DATA_VARIABLE, str(root))
-    blocks = re.findall("```python\n(.*?)```", (DOOR / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall("```python\n(.*?)```", (ENTRY_POINT / "README.md").read_text(), re.DOTALL)
     names = {}
     exec("\n".join(blocks).replace("digits64", "digits_tiny"), names)
     assert names["clip"]["id"] == "digits_tiny/train/000042" and len(names["train"]) == 60

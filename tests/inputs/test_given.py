@@ -11,7 +11,7 @@ from tests.inputs.test_videos import greys, write_video
 from videogvt.core.mistakes import is_mistake, message
 from videogvt.inputs import probing
 from videogvt.inputs.frames import Framing, on_white
-from videogvt.inputs.given import read_clip
+from videogvt.inputs.given import read_given
 
 
 def gif(path):
@@ -22,14 +22,14 @@ def gif(path):
 
 def refusal(path):
     with pytest.raises(Exception) as caught:
-        read_clip(path, 4, 16, 16)
+        read_given(path, 4, 16, 16)
     assert is_mistake(caught.value), caught.value
     return message(caught.value)
 
 
 def test_damaged_pictures_are_named(tmp_path):
     content = gif(tmp_path / "a.gif")
-    assert read_clip(tmp_path / "a.gif", 3, 16, 16).shape == (3, 16, 16, 3)
+    assert read_given(tmp_path / "a.gif", 3, 16, 16).shape == (3, 16, 16, 3)
     parts = {"none.gif": b"", "cut.gif": content[:40], "text.png": b"hello"}
     for name, part in parts.items():
         (tmp_path / name).write_bytes(part)
@@ -72,12 +72,12 @@ def test_arrays_of_other_axes_are_refused_with_what_makes_them_right(tmp_path, s
     found = re.search(r"expected \(T, H, W, 3\)\. .* video is (.*?), (np\.save.*) makes (it|the first .*) right", said)
     assert found, said
     exec(found[2], {"np": np, "video": eval(found[1], {"np": np})})
-    assert read_clip(path, 5, 16, 18).shape == (1 if shape == (16, 18, 3) else 5, 16, 18, 3)
+    assert read_given(path, 5, 16, 18).shape == (1 if shape == (16, 18, 3) else 5, 16, 18, 3)
 
 
 def test_a_batch_of_one_is_taken_and_a_range_is_told_with_what_video_is(tmp_path):
     np.save(tmp_path / "a.npy", np.full((1, 4, 16, 16, 3), 7, np.uint8))
-    assert (read_clip(tmp_path / "a.npy", 4, 16, 16) == np.full((4, 16, 16, 3), 7)).all()
+    assert (read_given(tmp_path / "a.npy", 4, 16, 16) == np.full((4, 16, 16, 3), 7)).all()
     np.savez(tmp_path / "b.npz", video=np.full((4, 16, 16, 3), 200.0))
     said = refusal(tmp_path / "b.npz")
     assert re.search(r"use video / 255\. Here video is np.load\('.*b.npz'\)\[\"video\"\]\.$", said)
@@ -95,18 +95,18 @@ def test_only_the_frames_asked_for_must_be_sound(tmp_path):
     noise = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(30)]
     path = write_video(tmp_path / "a.mkv", noise, "libx264", g="1", bf="0")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert read_clip(path, 5, 16, 16).shape == (5, 16, 16, 3)
+    assert read_given(path, 5, 16, 16).shape == (5, 16, 16, 3)
 
 
 def test_one_child_is_kept_for_the_next_file(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.avi", greys([0] * 5), "mjpeg", "yuvj420p")
-    read_clip(path, 2, 16, 16)
+    read_given(path, 2, 16, 16)
     child = probing._KEPT[0]._process.pid
-    read_clip(path, 2, 16, 16)
+    read_given(path, 2, 16, 16)
     with probing.probing(3) as timeline:
         timeline(path)
     monkeypatch.chdir(tmp_path)
-    assert read_clip("a.avi", 2, 16, 16).shape == (2, 16, 16, 3)
+    assert read_given("a.avi", 2, 16, 16).shape == (2, 16, 16, 3)
     assert len(probing._KEPT) == 1 and probing._KEPT[0]._process.pid == child
 
 

@@ -166,7 +166,7 @@ def test_what_cannot_be_imported_is_named(originals, tmp_path, monkeypatch):
         imports.import_tfds("ucf101", **ucf101, stride=0)
     with pytest.raises(ValueError, match="'train' would be empty: none of the 5 videos"):
         imports.import_tfds("ucf101", **ucf101, num_frames=20)
-    layout = imports.Layout("ucf101", "video", {"train": imports.Part("training")})
+    layout = imports.ImportedLayout("ucf101", "video", {"train": imports.SplitPart("training")})
     with pytest.raises(KeyError, match="Did you mean 'train'"):
         imports.import_tfds("mine", layout=layout, **ucf101)
     monkeypatch.setitem(sys.modules, "tensorflow", None)

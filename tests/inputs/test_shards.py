@@ -1,16 +1,16 @@
-"""Shards: the plan covers every example once; records are TFDS's, the same every time, and checked at the door."""
+"""Shards: the plan covers every example once; records are TFDS's, the same every time, and checked as they come in."""
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from tests.inputs.fake_clips import BIG_FEATURES, FEATURES, clip
-from videogvt.inputs.shards import SHARD_BYTES, SHARD_EXAMPLES, Encoder, content_digest, filename, plan
+from videogvt.inputs.shards import SHARD_BYTES, SHARD_EXAMPLES, ExampleEncoder, content_digest, filename, plan_shards
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 999, 2001, 30000])
 def test_the_plan_covers_every_index_once(size):
-    shards = sorted(plan({"train": (size, clip)}, FEATURES), key=lambda shard: shard.index)
+    shards = sorted(plan_shards({"train": (size, clip)}, FEATURES), key=lambda shard: shard.index)
     assert [index for shard in shards for index in range(shard.start, shard.stop)] == list(range(size))
     assert {shard.count for shard in shards} == {len(shards)}
     assert all(0 < shard.stop - shard.start <= SHARD_EXAMPLES for shard in shards)
@@ -21,14 +21,14 @@ def test_shards_of_large_clips_are_bounded_in_bytes():
     large = tfds.features.FeaturesDict(
         {"video": tfds.features.Tensor(shape=(64, 256, 256, 3), dtype=np.uint8, encoding="zlib")}
     )
-    shards = plan({"train": (1000, clip)}, large)
+    shards = plan_shards({"train": (1000, clip)}, large)
     assert max(shard.stop - shard.start for shard in shards) * 64 * 256 * 256 * 3 <= SHARD_BYTES
-    assert len(plan({"train": (8000, clip)}, BIG_FEATURES)) == 8
+    assert len(plan_shards({"train": (8000, clip)}, BIG_FEATURES)) == 8
 
 
 def test_an_empty_split_is_an_error():
     with pytest.raises(ValueError, match="Split 'test' has 0 examples; every split needs at least one"):
-        plan({"test": (0, clip)}, FEATURES)
+        plan_shards({"test": (0, clip)}, FEATURES)
 
 
 def test_file_names_are_those_of_tfds():
@@ -40,8 +40,8 @@ def test_file_names_are_those_of_tfds():
 
 def test_records_decode_to_the_example_and_are_the_same_every_time():
     example = clip(5)
-    record = Encoder(FEATURES)(example)
-    assert record == Encoder(FEATURES)(dict(reversed(example.items())))
+    record = ExampleEncoder(FEATURES)(example)
+    assert record == ExampleEncoder(FEATURES)(dict(reversed(example.items())))
     decoded = FEATURES.deserialize_example_np(record)
     np.testing.assert_array_equal(decoded["video"], example["video"])
     assert (decoded["label"], decoded["id"].decode()) == (1, "clip/5")
@@ -58,7 +58,7 @@ def test_records_decode_to_the_example_and_are_the_same_every_time():
 )
 def test_a_wrong_example_says_what_was_found(change, message):
     with pytest.raises(ValueError, match=message):
-        Encoder(FEATURES)({**clip(0), **change})
+        ExampleEncoder(FEATURES)({**clip(0), **change})
 
 
 def test_the_content_digest_sees_every_field_and_no_order():

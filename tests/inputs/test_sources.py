@@ -10,7 +10,7 @@ from PIL import Image
 
 from videogvt.inputs import sources
 from videogvt.inputs.datasets import read_manifest, write_dataset
-from videogvt.inputs.imports import LAYOUTS
+from videogvt.inputs.imports import IMPORTED_LAYOUTS
 
 CLASSES = ("left", "right")
 SHAPE = (2, 4, 4, 3)
@@ -129,7 +129,7 @@ def every(directory, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", sorted(set(sources.sources) - {*LAYOUTS, "codes"}))
+@pytest.mark.parametrize("name", sorted(set(sources.sources) - {*IMPORTED_LAYOUTS, "codes"}))
 def test_every_source_builds_on_first_use_and_gives_clips(every, name, tmp_path):
     fields = ("video", "label", "id")
     source = sources.open_source(name, "train", fields=fields, data_dir=tmp_path, **every[name])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.inputs.test_videos import greys, write_video
-from videogvt.inputs.folders import SAME_RECORDING, SHARES
+from videogvt.inputs.folders import SAME_RECORDING, SPLIT_SHARES
 from videogvt.inputs.splitting import Footage, shared
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
@@ -17,7 +17,7 @@ def footage(clips=1, frames=4, step=1):
     return Footage(frames_NT, frames_NT[:, 0] / 25, 25.0)
 
 
-def split(files, shares=SHARES, same=SAME_RECORDING):
+def split(files, shares=SPLIT_SHARES, same=SAME_RECORDING):
     return shared(files, shares, same)
 
 

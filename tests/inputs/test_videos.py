@@ -18,7 +18,7 @@ from videogvt.inputs.datasets import read_manifest
 from videogvt.inputs.folders import Unusable
 from videogvt.inputs.frames import Framing
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
-from videogvt.inputs.videos import VideoFolderConfig, prepared_videos, read_clip, sample
+from videogvt.inputs.videos import VideoFolderConfig, prepared_videos, read_frames, sample
 
 ALL_TRAIN = {"shares": (("train", 1.0),), "height": 8, "width": 8, "num_frames": 4}
 
@@ -174,7 +174,7 @@ def test_clips_are_read_in_any_order(tmp_path):
     path = str(write_video(tmp_path / "a.mkv", greys(RAMP), "libx264"))
     framing = Framing(2, 2)
     for numbers in ([3, 4], [0, 0, 1], [10, 11], [2, 2]):
-        read = read_clip(path, np.array(numbers), "a", framing).mean(axis=(1, 2, 3))
+        read = read_frames(path, np.array(numbers), "a", framing).mean(axis=(1, 2, 3))
         np.testing.assert_allclose(read, np.multiply(numbers, 20), atol=4)
 
 
@@ -325,7 +325,7 @@ def test_without_pyav_the_extra_is_named(monkeypatch, ucf):
 
 def test_the_tfds_command_line_builds_a_folder(ucf, tmp_path):
     config = json.dumps({"folder": str(ucf), "num_frames": 4, "max_unreadable": 0.2, "shares": [["train", 1.0]]})
-    door = pathlib.Path(__file__).parents[2] / "data" / "videos"
-    tfds_build = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main", "build", str(door)]
+    entry_point = pathlib.Path(__file__).parents[2] / "data" / "videos"
+    tfds_build = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main", "build", str(entry_point)]
     subprocess.run([*tfds_build, "--config", config, "--data_dir", str(tmp_path)], check=True)
     assert len(list(tmp_path.glob("videos/in-4x64x64-*/1.1.0/dataset_info.json"))) == 1

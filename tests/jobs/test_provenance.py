@@ -122,13 +122,13 @@ def test_transforms_are_there_or_not_whatever_their_defaults(run):
 
 def test_a_report_is_about_the_evaluation_with_its_config(run):
     config = plain(tiny(("seed", "7")))
-    assert provenance.reported(run, plain(tiny())) == (run, {})
-    assert provenance.reported(run, config) == (run, {"seed": (0, 7)})
+    assert provenance.reported_folder(run, plain(tiny())) == (run, {})
+    assert provenance.reported_folder(run, config) == (run, {"seed": (0, 7)})
     assert provenance.measurable({"seed": (0, 7)}) and not provenance.measurable({"tokenizer.filters": (8, 9)})
     folder = place(run, ("seed", "7")).folder
     folder.mkdir(parents=True)
     (folder / "eval.json").write_text("{}")
-    assert provenance.reported(run, config) == (folder, {})
+    assert provenance.reported_folder(run, config) == (folder, {})
 
 
 def test_directories_without_a_run(tmp_path):

@@ -28,7 +28,7 @@ def test_every_shipped_config_is_legal_and_every_section_refuses_a_misspelt_key(
     schema = schema_of(plain)
     check_config(plain)
     for path in sections(schema, plain):
-        if path == ("rows",):
+        if path == ("methods",):
             continue  # whose names are the user's
         edited = copy.deepcopy(plain)
         section = edited
@@ -64,13 +64,13 @@ def test_a_misspelt_section_does_not_start_from_scratch(tmp_path):
 
 def test_studies_refuse_what_no_row_of_that_recipe_looks_at():
     config = module("classifier_traj").get_config("default")
-    config.rows.tracks.optimizer = {"learning_rate": 0.1}
-    with pytest.raises(ValueError, match="Unknown key of config.rows.tracks 'optimizer'"):
-        protocol.members(config)
+    config.methods.tracks.optimizer = {"learning_rate": 0.1}
+    with pytest.raises(ValueError, match="Unknown key of config.methods.tracks 'optimizer'"):
+        protocol.study_runs(config)
     config = module("classifier_traj").get_config("default")
-    config.rows.codes.examples.labels = 5
-    with pytest.raises(ValueError, match="Unknown key of config.rows.codes.examples 'labels'"):
-        protocol.members(config)
+    config.methods.codes.examples.labels = 5
+    with pytest.raises(ValueError, match="Unknown key of config.methods.codes.examples 'labels'"):
+        protocol.study_runs(config)
 
 
 def test_sections_that_nothing_would_look_at_are_refused():

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CLASSES, clips, masked_recipe, state_of
+from tests.recipes.token_models import CLASSES, clips, masked_recipe, state_of
 from videogvt.models.generation import MaskedGeneration
-from videogvt.models.stage import Stage
 from videogvt.models.tasks import TaskTable
+from videogvt.models.token_model import TokenModel
 from videogvt.models.vocabulary import Vocabulary
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 
 PASSES = 3
@@ -65,22 +65,22 @@ def test_other_orders_look_at_whole_clips():
 
 def test_conditions_of_local_codes_are_those_of_whole_clips_where_cells_are_given_whole():
     """So that known codes need no encoding, and what comes out is what the padded clips would give."""
-    tokenizer = VideoTokenizer(
+    tokenizer = TokenizerNetwork(
         channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=1, decoder_blocks=0, filters=8, conv="point",
         norm_scope="position", norm_groups=4, norm_epsilon=0.1, stem=(2, 4, 4), input_bias=1.0,
         quantizer={"name": "vq", "num_codes": 64, "embedding_dim": 4})
     names = ("FP:4", "FI:2,2", "OPC", "OPD", "IPC", "IPD", "CG")
     tasks = TaskTable.build(names, video_shape=(8, 16, 16), latent_shape=(4, 4, 4), vocabulary=Vocabulary(64, 5, True))
     assert [name for name, part in zip(names, tasks.in_part_n) if part] == ["OPD", "IPD"]
-    stage = Stage(tokenizer, tasks.vocabulary, tasks, MaskedTransformer(vocab_size=90, sequence_length=66))
+    model = TokenModel(tokenizer, tasks.vocabulary, tasks, MaskedTransformer(vocab_size=90, sequence_length=66))
     video = np.random.default_rng(0).random((2, 8, 16, 16, 3), np.float32)
     params = tokenizer.init(jax.random.key(0), video)["params"]
-    codes = stage.codes(params, video)
+    codes = model.codes(params, video)
     assert len(np.unique(codes)) > 10
-    condition = jax.jit(stage.condition)
+    condition = jax.jit(model.condition)
     for task in range(len(names)):
         task_B = np.full(2, task, np.int32)
-        visible = np.asarray(stage.tasks.visible(task_B))
+        visible = np.asarray(model.tasks.visible(task_B))
         known, encoded = condition(params, video, task_B, codes), condition(params, video, task_B)
         np.testing.assert_array_equal(np.asarray(known)[visible], np.asarray(encoded)[visible])
         if not tasks.in_part_n[task]:

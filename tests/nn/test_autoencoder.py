@@ -7,8 +7,8 @@ import pytest
 
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.autoencoder import AdaptiveGroupNorm
-from videogvt.nn.layers import PAST, Conv, Style
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.layers import PAST, Conv, LayerStyle
+from videogvt.nn.tokenizer import TokenizerNetwork
 
 FIELDS = {
     "conv": "causal", "padding": "zero", "norm_scope": "frame", "filters": 4, "channel_multipliers": (1, 2, 2),
@@ -21,7 +21,7 @@ FRAMES, CELLS = np.arange(13), np.arange(4)
 
 @pytest.fixture(scope="module")
 def model():
-    return VideoTokenizer(**FIELDS)
+    return TokenizerNetwork(**FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_no_frame_depends_on_a_later_one_but_those_of_its_cell(model, params):
 
 
 def test_norms_over_the_clip_end_causality(params):
-    model = VideoTokenizer(**{**FIELDS, "norm_scope": "clip"})
+    model = TokenizerNetwork(**{**FIELDS, "norm_scope": "clip"})
     encoder = influence(lambda video: model.apply({"params": params}, video, method="encode"), random_video(SHAPE))
     assert encoder.all() and not model.exact_in_chunks
 
@@ -79,7 +79,7 @@ def test_chunks_are_the_whole_clip(model, params, method, sizes):
 
 
 def test_a_convolution_in_chunks_keeps_two_frames_or_one():
-    style = Style(conv="causal", padding="zero")
+    style = LayerStyle(conv="causal", padding="zero")
     video = random_video((1, 9, 4, 4, 2))
     for stride, kept in ((1, 2), (2, 1)):
         conv = Conv(3, (3, 3, 3), style, strides=(stride, 1, 1))
@@ -93,7 +93,7 @@ def test_a_convolution_in_chunks_keeps_two_frames_or_one():
 
 
 def test_adaptive_norms_begin_as_ordinary_ones_and_follow_their_latents():
-    style = Style(conv="causal", padding="zero", norm_groups=2, norm_scope="frame")
+    style = LayerStyle(conv="causal", padding="zero", norm_groups=2, norm_scope="frame")
     norm = AdaptiveGroupNorm(style, frames=2)
     x, z = random_video((1, 3, 4, 4, 4)), np.random.default_rng(0).normal(size=(1, 2, 2, 2, 3)).astype(np.float32)
     params = norm.init(jax.random.key(0), x, z)["params"]
@@ -118,4 +118,4 @@ def test_sizes_and_fields_that_do_not_go_with_it_are_refused(model):
         ({"norm_scope": "position"}, "Set 'frame'"),
     ):
         with pytest.raises(ValueError, match=message):
-            jax.eval_shape(VideoTokenizer(**{**FIELDS, **fields}).init, jax.random.key(0), jnp.zeros(SHAPE))
+            jax.eval_shape(TokenizerNetwork(**{**FIELDS, **fields}).init, jax.random.key(0), jnp.zeros(SHAPE))

@@ -14,7 +14,7 @@ SHAPE = (3, 13, 16, 12, 3)
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    params = random_params(networks.VideoTokenizer(**FIELDS), (1, 5, 16, 12, 3))
+    params = random_params(networks.TokenizerNetwork(**FIELDS), (1, 5, 16, 12, 3))
     return VideoTokenizer(FIELDS, params, window=5, batch_size=2)
 
 

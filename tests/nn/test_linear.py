@@ -9,21 +9,23 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.transformer import MaskedTransformer
 
+pytestmark = pytest.mark.optimized
+
 TINY = {"vocab_size": 11, "sequence_length": 6, "layers": 1, "hidden": 8, "heads": 2, "mlp": 12}
 TOKENS = np.random.default_rng(0).integers(0, 11, (3, 6))
 CODEBOOK = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)  # of 11 ids the first 7 are codes
 KINDS = {"masked": MaskedTransformer, "causal": CausalTransformer}
 
 
-def params_of(model, deviation: float = 0.3):
+def params_of(model, std: float = 0.3):
     given = {"codebook_KC": CODEBOOK} if model.codebook_embeddings else {}
     params = model.init(jax.random.key(0), jnp.asarray(TOKENS), **given)["params"]
     rng = np.random.default_rng(2)
-    return jax.tree.map(lambda leaf: leaf + deviation * rng.normal(size=leaf.shape).astype(np.float32), params)
+    return jax.tree.map(lambda leaf: leaf + std * rng.normal(size=leaf.shape).astype(np.float32), params)
 
 
 def without_codebook(params, words: str, rows_KD):
-    """The parameters of a network that is told nothing, whose word table has what the told one reads."""
+    """The parameters of a network that is told nothing, whose token embeddings have what the told one reads."""
     flat = {path: leaf for path, leaf in flatten_dict(params, sep="/").items() if "codebook" not in path}
     table = np.array(flat[words])
     table[: len(rows_KD)] += rows_KD

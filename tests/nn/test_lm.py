@@ -29,8 +29,8 @@ def logits_of(model, params, tokens=TOKENS):
 
 
 def layer_norm(params, x):
-    deviation = x - x.mean(-1, keepdims=True)
-    return params["scale"] * deviation / np.sqrt(np.square(deviation).mean(-1, keepdims=True) + 1e-6) + params["bias"]
+    centred = x - x.mean(-1, keepdims=True)
+    return params["scale"] * centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-6) + params["bias"]
 
 
 def reference(params, tokens):
@@ -150,8 +150,8 @@ def test_initial_values():
         for kernel, bound in ((query, np.sqrt(6 / 128)), (out, np.sqrt(6 / 128)),
                               (params["layer_0"]["mlp_in"]["kernel"], np.sqrt(6 / 192))):
             assert 0.98 * bound < np.abs(kernel).max() <= bound
-        deviation = 1.0 if tie else np.sqrt(2 / (96 + 64))
-        np.testing.assert_allclose(params["words"]["embedding"].std(), deviation, rtol=0.05)
+        std = 1.0 if tie else np.sqrt(2 / (96 + 64))
+        np.testing.assert_allclose(params["words"]["embedding"].std(), std, rtol=0.05)
 
 
 def test_bfloat16_and_dropout():

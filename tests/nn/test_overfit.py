@@ -8,7 +8,9 @@ import pytest
 
 from tests.nn.weights import quick_jit
 from videogvt.nn.quantizers import quantizers, restart_dead_codes
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
+
+pytestmark = pytest.mark.optimized
 
 STEPS, RESTART_EVERY, RESTART_UNTIL = 500, 20, 160
 QUANTIZERS = {
@@ -32,7 +34,7 @@ def test_every_quantizer_is_tried():
 
 @pytest.mark.parametrize("name", sorted(QUANTIZERS))
 def test_one_clip_overfits_to_40_db(name):
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=32, channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=1, decoder_blocks=1, norm_groups=8,
         conv="2plus1d", stem=(2, 4, 4), output_bias=0.5, output_scale=0.25, quantizer=QUANTIZERS[name])
     video = moving_waves()

@@ -11,9 +11,9 @@ from flax.traverse_util import flatten_dict
 
 from videogvt.nn.autoencoder import Encoder
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.layers import ResBlock, Style
+from videogvt.nn.layers import LayerStyle, ResBlock
 from videogvt.nn.quantizers.vq import VectorQuantizer
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "param_tree.json").read_text())
 SIXTY_FOUR = {"channel_multipliers": (1, 2, 4), "temporal_downsample": (True, True)}
@@ -37,7 +37,7 @@ def total(params):
 
 
 def test_b_models_have_the_golden_trees():
-    assert shapes(abstract_params(VideoTokenizer())) == GOLDEN["generator"]
+    assert shapes(abstract_params(TokenizerNetwork())) == GOLDEN["generator"]
     assert shapes(abstract_params(Discriminator())) == GOLDEN["discriminator"]
 
 
@@ -55,7 +55,7 @@ def test_b_models_have_the_golden_trees():
     ids=["UCF B", "UCF L", "UCF H", "BAIR B", "BAIR L", "2D B", "2D L"],
 )
 def test_tokenizer_totals(fields, size, encoder, decoder, whole):
-    params = abstract_params(VideoTokenizer(**fields), size)
+    params = abstract_params(TokenizerNetwork(**fields), size)
     assert (total(params["encoder"]), total(params["decoder"]), total(params)) == (encoder, decoder, whole)
 
 
@@ -76,9 +76,9 @@ def test_discriminator_totals(fields, size, whole):
 
 
 def test_codes_of_both_resolutions_are_4x16x16():
-    assert VideoTokenizer().latent_shape((16, 128, 128)) == (4, 16, 16)
-    assert VideoTokenizer(**SIXTY_FOUR).latent_shape((16, 64, 64)) == (4, 16, 16)
-    assert VideoTokenizer(conv="2d").latent_shape((16, 128, 128)) == (16, 16, 16)
+    assert TokenizerNetwork().latent_shape((16, 128, 128)) == (4, 16, 16)
+    assert TokenizerNetwork(**SIXTY_FOUR).latent_shape((16, 64, 64)) == (4, 16, 16)
+    assert TokenizerNetwork(conv="2d").latent_shape((16, 128, 128)) == (16, 16, 16)
 
 
 def block_shapes(model):
@@ -93,7 +93,7 @@ def block_shapes(model):
 
 
 def test_layers_of_b_have_the_listed_shapes():
-    found = block_shapes(VideoTokenizer())
+    found = block_shapes(TokenizerNetwork())
     full, half = (16, 128, 128), (8, 64, 64)
     quarter, grid = (4, 32, 32), (4, 16, 16)
     assert found["encoder"] == (
@@ -102,7 +102,7 @@ def test_layers_of_b_have_the_listed_shapes():
         [(*grid, 256)] * 4 + [(*quarter, 128)] * 2 + [(*half, 128)] * 2 + [(*full, 64)] * 2)
 
 
-@pytest.mark.parametrize("model", [VideoTokenizer, Discriminator])
+@pytest.mark.parametrize("model", [TokenizerNetwork, Discriminator])
 def test_variants_keep_every_name(model):
     """Leaf for leaf, 2-D kernels only lack time; (2+1)-D ones have one frame, and temporal ones beside them."""
     three, two, factorised = (shapes(abstract_params(model(conv=conv))) for conv in ("3d", "2d", "2plus1d"))
@@ -117,29 +117,29 @@ def test_variants_keep_every_name(model):
 
 
 def test_a_stem_adds_its_name_and_takes_none():
-    plain = shapes(abstract_params(VideoTokenizer()))
-    stem = shapes(abstract_params(VideoTokenizer(stem=(2, 4, 4))))
+    plain = shapes(abstract_params(TokenizerNetwork()))
+    stem = shapes(abstract_params(TokenizerNetwork(stem=(2, 4, 4))))
     assert stem.keys() - plain.keys() == {
         f"{part}/stem/{leaf}" for part in ("encoder", "decoder") for leaf in ("kernel", "bias")
     }
     assert plain.keys() - stem.keys() == {"encoder/Conv_0/kernel", "decoder/Conv_4/kernel", "decoder/Conv_4/bias"}
     assert stem["encoder/stem/kernel"] == [1, 1, 1, 2 * 4 * 4 * 3, 64]
     assert stem["decoder/stem/kernel"] == [1, 1, 1, 64, 2 * 4 * 4 * 3]
-    assert VideoTokenizer(stem=(2, 4, 4)).latent_shape((16, 128, 128)) == (2, 4, 4)
+    assert TokenizerNetwork(stem=(2, 4, 4)).latent_shape((16, 128, 128)) == (2, 4, 4)
 
 
 def test_blocks_per_level_and_of_encoder_and_decoder_are_free():
-    params = abstract_params(VideoTokenizer(encoder_blocks=(0, 1, 2, 1, 0), decoder_blocks=1))
+    params = abstract_params(TokenizerNetwork(encoder_blocks=(0, 1, 2, 1, 0), decoder_blocks=1))
     count = {part: sum(name.startswith("ResBlock") for name in params[part]) for part in ("encoder", "decoder")}
     assert count == {"encoder": 4, "decoder": 5}
     assert params["encoder"]["ResBlock_0"]["Conv_0"]["kernel"].shape[-2:] == (64, 128)
     with pytest.raises(ValueError, match=r"takes one number of blocks, or 5 of them .* found \(1, 2\)"):
-        abstract_params(VideoTokenizer(encoder_blocks=(1, 2)))
+        abstract_params(TokenizerNetwork(encoder_blocks=(1, 2)))
 
 
 def test_param_dtype_reaches_every_leaf():
     fields = {"filters": 32, "param_dtype": "bfloat16", "dtype": "bfloat16"}
-    for model in (VideoTokenizer(**fields), Discriminator(**fields)):
+    for model in (TokenizerNetwork(**fields), Discriminator(**fields)):
         assert {leaf.dtype for leaf in jax.tree.leaves(abstract_params(model))} == {np.dtype(jnp.bfloat16)}
 
 
@@ -152,7 +152,7 @@ def test_initial_distributions():
     bound = np.sqrt(3 / 1024)
     assert 0.99 * bound < np.abs(codebook).max() <= bound
     np.testing.assert_allclose(codebook.std(), bound / np.sqrt(3), rtol=0.01)
-    block = jax.jit(ResBlock(32, Style()).init)(key, latents)["params"]
+    block = jax.jit(ResBlock(32, LayerStyle()).init)(key, latents)["params"]
     np.testing.assert_allclose(block["Conv_0"]["kernel"].std(), np.sqrt(1 / (27 * 32)), rtol=0.03)
     assert (block["GroupNorm_0"]["scale"] == 1).all() and not block["GroupNorm_0"]["bias"].any()
     judge = jax.jit(Discriminator(filters=32, channel_multipliers=()).init)(key, latents[..., :3])["params"]
@@ -162,6 +162,6 @@ def test_initial_distributions():
 
 
 def test_an_encoder_is_a_module_of_its_own():
-    model = VideoTokenizer()
+    model = TokenizerNetwork()
     encoder = Encoder(model.pyramid, model.encoder_blocks, 256, model.style)
     assert shapes(abstract_params(encoder)) == shapes(abstract_params(model)["encoder"])

@@ -10,6 +10,8 @@ from videogvt.jobs import judges
 from videogvt.nn.c3d import C3D, load_c3d
 from videogvt.nn.i3d import I3D, load_i3d
 
+pytestmark = pytest.mark.optimized
+
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("tests.nn.torch_networks")
 

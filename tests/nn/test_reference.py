@@ -7,7 +7,9 @@ import pytest
 
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
+
+pytestmark = pytest.mark.optimized
 
 GROUPS = 4
 PAD_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge"}
@@ -84,7 +86,7 @@ def reference_discriminate(params, x):
 
 @pytest.mark.parametrize("padding", PAD_MODES)
 def test_tokenizer_is_the_equations(padding):
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=8, channel_multipliers=(1, 2), temporal_downsample=(True,), norm_groups=GROUPS, padding=padding,
         quantizer={"name": "vq", "num_codes": 32, "embedding_dim": 6})
     video = random_video((2, 4, 8, 6, 3))

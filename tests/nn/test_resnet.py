@@ -9,6 +9,8 @@ from flax.traverse_util import flatten_dict
 from tests.nn.weights import random_params, random_video
 from videogvt.nn.resnet import ResNet50, convert_state_dict, load_resnet50, resize
 
+pytestmark = pytest.mark.optimized
+
 TINY = {"stages": (1, 2), "width": 4, "num_classes": 5, "frame_size": 20}
 
 

@@ -9,8 +9,8 @@ from flax.traverse_util import flatten_dict
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.inflation import inflate
-from videogvt.nn.layers import GroupNorm, Style
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.layers import GroupNorm, LayerStyle
+from videogvt.nn.tokenizer import TokenizerNetwork
 
 SHAPE = (2, 4, 8, 8, 3)
 SMALL = {
@@ -44,8 +44,8 @@ def loss(model, params, video):
 
 @pytest.fixture(scope="module", params=sorted(VARIANTS))
 def case(request):
-    """A model, its parameters, a video, and the outcome of all its doors and of a training pass."""
-    model = VideoTokenizer(**SMALL, **VARIANTS[request.param])
+    """A model, its parameters, a video, and the outcome of all its methods and of a training pass."""
+    model = TokenizerNetwork(**SMALL, **VARIANTS[request.param])
     video = random_video(SHAPE)
     params = random_params(model, SHAPE)
 
@@ -58,22 +58,22 @@ def case(request):
         codes = call(video, method="codes")
         latents = call(codes, method="embed")
         pixels = call(call(latents, method="decode_features"), method="decode_pixels")
-        doors = {"codes": codes, "latents": latents, "video": call(codes, method="video"), "staged": pixels}
-        return recon, quantized, doors, jax.grad(lambda p: loss(model, p, video)[0])(params)
+        methods = {"codes": codes, "latents": latents, "video": call(codes, method="video"), "staged": pixels}
+        return recon, quantized, methods, jax.grad(lambda p: loss(model, p, video)[0])(params)
 
     return model, params, video, run(params, video)
 
 
 def test_doors_agree_with_each_other(case):
-    model, _, video, (recon, quantized, doors, _) = case
+    model, _, video, (recon, quantized, methods, _) = case
     grid = model.latent_shape(SHAPE[1:4])
     assert recon.shape == video.shape
-    assert doors["codes"].shape == (2, *grid) and doors["codes"].dtype == jnp.int32
-    assert doors["codes"].min() >= 0 and doors["codes"].max() < model.num_codes == quantized.stats["usage"].size
-    np.testing.assert_array_equal(doors["codes"], quantized.codes_Bthw)
-    np.testing.assert_array_equal(doors["latents"], quantized.latents_BthwD)
-    np.testing.assert_allclose(doors["video"], jnp.clip(recon, 0, 1), atol=1e-5)
-    np.testing.assert_allclose(doors["staged"], recon, atol=1e-5)
+    assert methods["codes"].shape == (2, *grid) and methods["codes"].dtype == jnp.int32
+    assert methods["codes"].min() >= 0 and methods["codes"].max() < model.num_codes == quantized.stats["usage"].size
+    np.testing.assert_array_equal(methods["codes"], quantized.codes_Bthw)
+    np.testing.assert_array_equal(methods["latents"], quantized.latents_BthwD)
+    np.testing.assert_allclose(methods["video"], jnp.clip(recon, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(methods["staged"], recon, atol=1e-5)
 
 
 def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(case):
@@ -84,7 +84,7 @@ def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(case):
 
 
 def test_frames_of_a_per_frame_tokenizer_know_nothing_of_each_other():
-    model = VideoTokenizer(**SMALL, **VARIANTS["lfq"])
+    model = TokenizerNetwork(**SMALL, **VARIANTS["lfq"])
     video = random_video(SHAPE)
     params = random_params(model, SHAPE)
     encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
@@ -101,7 +101,7 @@ LOCAL = {
 
 
 def test_a_local_code_depends_on_its_own_cell_alone():
-    model, shape = VideoTokenizer(**LOCAL), (1, 8, 16, 16, 3)
+    model, shape = TokenizerNetwork(**LOCAL), (1, 8, 16, 16, 3)
     params = random_params(model, shape)
     encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
     video, other = random_video(shape), random_video(shape)[:, ::-1]
@@ -114,12 +114,12 @@ def test_a_local_code_depends_on_its_own_cell_alone():
 
 
 def test_noise_below_the_threshold_is_not_seen():
-    model, shape = VideoTokenizer(**LOCAL, input_threshold=0.1), (1, 8, 16, 16, 3)
+    model, shape = TokenizerNetwork(**LOCAL, input_threshold=0.1), (1, 8, 16, 16, 3)
     params = random_params(model, shape)
     encode = quick_jit(lambda video: model.apply({"params": params}, video, method="encode"))
     white = jnp.ones(shape)
     np.testing.assert_array_equal(encode(white - 0.09 * random_video(shape)), encode(white))
-    plain = VideoTokenizer(**LOCAL)
+    plain = TokenizerNetwork(**LOCAL)
     np.testing.assert_allclose(  # what is farther away comes nearer by the threshold
         encode(white - 0.3), plain.apply({"params": params}, white - 0.2, method="encode"), atol=1e-5)
 
@@ -127,19 +127,19 @@ def test_noise_below_the_threshold_is_not_seen():
 def test_an_empty_cell_begins_somewhere_with_a_bias_and_nowhere_without():
     """Without one its latent is zero, whose gradient, brought to length 1, is a million times its due."""
     shape, steep = (1, 8, 16, 16, 3), []
-    for deviation in (0.0, 0.3):
+    for std in (0.0, 0.3):
         quantizer = {**QUANTIZERS["vq"], "latent_normalize": True}
-        model = VideoTokenizer(**{**LOCAL, "quantizer": quantizer}, latent_bias=deviation)
+        model = TokenizerNetwork(**{**LOCAL, "quantizer": quantizer}, latent_bias=std)
         params = model.init(jax.random.key(0), jnp.ones(shape))["params"]
         latents = model.apply({"params": params}, jnp.ones(shape), method="encode")
-        assert (np.abs(latents).max() > 0) == (deviation > 0) and np.ptp(latents, axis=(0, 1, 2, 3)).max() == 0
+        assert (np.abs(latents).max() > 0) == (std > 0) and np.ptp(latents, axis=(0, 1, 2, 3)).max() == 0
         grads = jax.grad(lambda p, model=model: loss(model, p, jnp.full(shape, 0.5).at[:, :, 4:].set(1.0))[0])(params)
         steep.append(float(jnp.abs(grads["encoder"]["Conv_1"]["bias"]).max()))
     assert steep[0] > 1e3 * steep[1]
 
 
 def test_a_wide_first_kernel_reaches_as_far_as_it_says():
-    model = VideoTokenizer(**LOCAL)
+    model = TokenizerNetwork(**LOCAL)
     params = random_params(model, (1, 14, 20, 20, 3))
     decode = quick_jit(lambda z: model.apply({"params": params}, z, method="decode"))
     z = jnp.zeros((1, 7, 5, 5, 4))
@@ -151,18 +151,18 @@ def test_a_wide_first_kernel_reaches_as_far_as_it_says():
 def test_a_norm_of_positions_is_a_layer_norm_per_group():
     x = jax.random.normal(jax.random.key(0), (2, 1, 3, 2, 8))
     params = {"scale": jnp.arange(1.0, 9), "bias": jnp.arange(8.0)}
-    style = Style(norm_groups=2, norm_scope="position", norm_epsilon=0.5)
+    style = LayerStyle(norm_groups=2, norm_scope="position", norm_epsilon=0.5)
     found = GroupNorm(style).apply({"params": params}, x)
     parts = np.asarray(x).reshape(2, 1, 3, 2, 2, 4)
     normed = (parts - parts.mean(-1, keepdims=True)) / np.sqrt(parts.var(-1, keepdims=True) + 0.5)
     np.testing.assert_allclose(found, normed.reshape(x.shape) * params["scale"] + params["bias"], rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="norm_scope"):
-        Style(norm_scope="batch")
+        LayerStyle(norm_scope="batch")
 
 
 def test_lowering_and_rematerialisation_change_no_result():
     small = {**SMALL, "channel_multipliers": (1,), **VARIANTS["vq"]}
-    model, native = VideoTokenizer(**small, lowering="taps"), VideoTokenizer(**small, lowering="native")
+    model, native = TokenizerNetwork(**small, lowering="taps"), TokenizerNetwork(**small, lowering="native")
     remat = model.clone(remat_levels=1)
     video = random_video(SHAPE)
     params = random_params(model, SHAPE)
@@ -182,7 +182,7 @@ def test_lowering_and_rematerialisation_change_no_result():
 
 
 def test_rematerialised_levels_are_those_asked_for_and_only_in_training():
-    model = VideoTokenizer(**SMALL, **VARIANTS["vq"], remat_levels=1)
+    model = TokenizerNetwork(**SMALL, **VARIANTS["vq"], remat_levels=1)
     params = random_params(model, SHAPE)
 
     def remats(**kwargs):
@@ -199,7 +199,7 @@ def test_rematerialised_levels_are_those_asked_for_and_only_in_training():
 ])
 def test_an_inflated_network_is_the_per_frame_one_on_clips_at_rest(conv, per_frame, mode, height):
     fields = {**SMALL, "quantizer": QUANTIZERS["vq"], "padding": "reflect"}
-    image, video_model = VideoTokenizer(**fields, conv=per_frame), VideoTokenizer(**fields, conv=conv)
+    image, video_model = TokenizerNetwork(**fields, conv=per_frame), TokenizerNetwork(**fields, conv=conv)
     still = np.broadcast_to(random_video((2, 1, height, height, 3)), (2, 4, 8, 8, 3))
     params = random_params(image, SHAPE)
     inflated = inflate(random_params(video_model, SHAPE, seed=5), params, mode=mode)
@@ -217,7 +217,7 @@ def test_an_inflated_network_is_the_per_frame_one_on_clips_at_rest(conv, per_fra
 @pytest.mark.parametrize(
     "model, out",
     [
-        (VideoTokenizer(**SMALL, **VARIANTS["vq"], dtype="bfloat16", lowering="native"), "bfloat16"),
+        (TokenizerNetwork(**SMALL, **VARIANTS["vq"], dtype="bfloat16", lowering="native"), "bfloat16"),
         (Discriminator(filters=8, channel_multipliers=(1,), dtype="bfloat16", lowering="native"), "float32"),
     ],
     ids=["tokenizer", "discriminator"],
@@ -251,7 +251,7 @@ def test_a_per_frame_discriminator_has_a_logit_for_every_frame():
 
 
 def abstract(video_shape=SHAPE, **fields):
-    model = VideoTokenizer(**{**SMALL, **fields})
+    model = TokenizerNetwork(**{**SMALL, **fields})
     return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(video_shape, jnp.float32))
 
 
@@ -279,7 +279,7 @@ def test_bad_sizes_and_names_are_refused_with_the_remedy(change, message):
 
 
 def test_input_bias_and_scale_are_what_the_encoder_sees():
-    plain, shifted = (VideoTokenizer(**SMALL, quantizer=QUANTIZERS["vq"], **fields)
+    plain, shifted = (TokenizerNetwork(**SMALL, quantizer=QUANTIZERS["vq"], **fields)
                       for fields in ({}, {"input_bias": 0.25, "input_scale": 2.0}))
     video, params = random_video(SHAPE), random_params(plain, SHAPE)
     encode = quick_jit(lambda video: plain.apply({"params": params}, video, method="encode"))
@@ -290,7 +290,7 @@ def test_input_bias_and_scale_are_what_the_encoder_sees():
 def test_local_codes_are_of_their_own_cells_alone():
     """And a network that is not called local has codes that are not."""
     for changed, local in (({}, True), ({"norm_scope": "clip"}, False), ({"conv": "3d"}, False)):
-        model = VideoTokenizer(**LOCAL | changed)
+        model = TokenizerNetwork(**LOCAL | changed)
         assert model.local is local and model.strides == (2, 4, 4)
         params, video = random_params(model, SHAPE), random_video(SHAPE)
         other = video.copy()
@@ -301,4 +301,4 @@ def test_local_codes_are_of_their_own_cells_alone():
         elsewhere[0, 0, 0] = False
         assert (here[:, 0, 0, 0] != there[:, 0, 0, 0]).any()
         assert (here[:, elsewhere] == there[:, elsewhere]).all() == local
-    assert not VideoTokenizer(**LOCAL | {"channel_multipliers": (1, 1), "temporal_downsample": (True,)}).local
+    assert not TokenizerNetwork(**LOCAL | {"channel_multipliers": (1, 1), "temporal_downsample": (True,)}).local

@@ -61,8 +61,8 @@ def total(model):
 
 
 def layer_norm(params, x):
-    deviation = x - x.mean(-1, keepdims=True)
-    return params["scale"] * deviation / np.sqrt(np.square(deviation).mean(-1, keepdims=True) + 1e-12) + params["bias"]
+    centred = x - x.mean(-1, keepdims=True)
+    return params["scale"] * centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-12) + params["bias"]
 
 
 def gelu(x):
@@ -169,7 +169,7 @@ def test_variants_add_names_and_renumber_none():
 
 
 def test_initial_values():
-    """0.02 times a normal cut at 2 deviations, of which 0.8796 remain; zero biases, unit norms."""
+    """0.02 times a normal cut at 2 stds, of which 0.8796 remain; zero biases, unit norms."""
     model = MaskedTransformer(512, 64, layers=1, hidden=128, heads=4, mlp=256)
     params = quick_jit(model.init)(jax.random.key(0), jnp.zeros((1, 64), jnp.int32))["params"]
     for path, leaf in flatten_dict(params).items():

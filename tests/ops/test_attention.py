@@ -8,6 +8,8 @@ import pytest
 from videogvt.ops import attention
 from videogvt.ops.attention import WAVES, angles, attend, attend_on_cpu, attend_padded, between_times, rotate
 
+pytestmark = pytest.mark.optimized
+
 QKV = jax.random.normal(jax.random.key(0), (3, 2, 5, 2, 4))  # of two clips, five positions, two heads, 4 wide
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from videogvt.ops import conv as ops
 
+pytestmark = pytest.mark.optimized
+
 NUMPY_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge"}
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
+from videogvt.ops.layout import check_shape, fitted_expression, layout_of, shape_problem
 
 RGB = np.random.default_rng(0).random((2, 5, 8, 12, 3), np.float32)
 GREY = RGB.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
@@ -43,6 +43,6 @@ def test_what_is_like_no_video_is_said_to_be_none():
 
 @pytest.mark.parametrize("target", [(4, 8, 12), (8, 8, 8), (4, 16, 8), (5, 8, 12)])
 def test_fitting_crops_and_pads_at_once(target):
-    expression = fitted("video", RGB.shape[1:4], target)
+    expression = fitted_expression("video", RGB.shape[1:4], target)
     assert eval(expression, {"np": np}, {"video": RGB}).shape == (2, *target, 3)
     assert (expression == "video") == (target == RGB.shape[1:4])

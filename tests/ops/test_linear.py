@@ -8,6 +8,8 @@ import pytest
 
 from videogvt.ops import linear as ops
 
+pytestmark = pytest.mark.optimized
+
 RNG = np.random.default_rng(0)
 X = 1 + jnp.asarray(RNG.standard_normal((2, 3, 6), np.float32))
 KERNEL, BIAS = (jnp.asarray(RNG.standard_normal(shape, np.float32)) for shape in ((6, 4), (4,)))

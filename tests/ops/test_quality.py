@@ -37,7 +37,7 @@ def test_ssim_refuses_frames_smaller_than_its_window():
 
 
 def test_one_dimension_by_hand():
-    # (m - n)^2 + (s - t)^2 with deviations s = 2 and t = 5
+    # (m - n)^2 + (s - t)^2 with stds s = 2 and t = 5
     assert frechet_distance([1.0], [[4.0]], [4.0], [[25.0]]) == pytest.approx(9.0 + 9.0)
 
 

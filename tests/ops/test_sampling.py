@@ -78,9 +78,9 @@ def test_senseless_settings_are_refused(settings, message):
     (KEYS[:4], "expected 5 typed keys"), (jax.random.PRNGKey(0), "typed keys"),
     (jax.random.split(jax.random.key(0, impl="rbg"), 5), "keys of kind rbg")])
 def test_keys_that_would_not_keep_samples_apart_are_refused(keys, message):
-    sampling.check_keys(KEYS, 5)
+    sampling.check_random_keys(KEYS, 5)
     with pytest.raises(ValueError, match=message):
-        sampling.check_keys(keys, 5)
+        sampling.check_random_keys(keys, 5)
 
 
 def test_margin_and_the_probability_of_all_codes_but_one():

@@ -8,8 +8,8 @@ import pytest
 
 from videogvt import pretrained
 from videogvt.core.trees import frozen, tree_hash
-from videogvt.nn.tokenizer import VideoTokenizer
-from videogvt.pretrained.generator import KINDS
+from videogvt.nn.tokenizer import TokenizerNetwork
+from videogvt.pretrained.generator import GENERATIONS
 from videogvt.train.checkpoint import Checkpoints
 from videogvt.train.state import TrainState
 
@@ -28,7 +28,7 @@ def workdir(tmp_path_factory):
 
 
 def write_tokenizer(folder):
-    network = VideoTokenizer(**frozen(FIELDS))
+    network = TokenizerNetwork(**frozen(FIELDS))
     params = [network.init(jax.random.key(seed), np.zeros((1, 8, 16, 16, 3), np.float32))["params"] for seed in (0, 1)]
     for tree in params:  # codes as far apart as the latents, so that many are used
         tree["quantizer"]["codebook"] = 8 * tree["quantizer"]["codebook"]
@@ -71,7 +71,7 @@ def write_run(folder, tokenizer_run, recipe, tasks, network, decoding):
         "name": folder.name, "recipe": recipe, "seed": 3, "data": data, recipe: network, "decoding": decoding,
         "evals": {}, "tasks": {"names": list(tasks)}, "tokenizer": {"run": str(tokenizer_run), "step": "best"},
     }
-    generation = KINDS[recipe](config, tokenizer.network, (8, 32, 32), 5)
+    generation = GENERATIONS[recipe](config, tokenizer.network, (8, 32, 32), 5)
     params = jax.jit(generation.init)(jax.random.key(1))
     params = jax.tree.map(lambda leaf: 3 * leaf, params)  # so that something hangs on what is asked
     state = TrainState.create(params={recipe: params}, opt={})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from videogvt.inputs.sources import ArraySource
-from videogvt.models.stage import Outside
+from videogvt.models.token_model import Outside
 from videogvt.pretrained import VideoTokenizer, codec
 
 

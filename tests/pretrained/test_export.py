@@ -11,6 +11,8 @@ import pytest
 from videogvt.pretrained import VideoTokenizer, bundle, shipped
 from videogvt.pretrained.export import main
 
+pytestmark = pytest.mark.optimized
+
 LIMIT = 5_000_000  # bytes of a tokenizer that ships
 ABOUT = {"step": 2, "total_steps": 2, "seconds": 90.0, "trained_by_commit": "abc123"}
 FIGURES = {"eval/test/psnr": 31.25, "eval/test/background/psnr": 26.0, "eval/test/untrained/psnr": 7.0,

@@ -11,7 +11,7 @@ from PIL import Image
 
 import videogvt
 from videogvt import modes
-from videogvt.inputs.given import read_clip
+from videogvt.inputs.given import read_given
 from videogvt.inputs.sources import open_source
 from videogvt.pretrained import VideoGenerator, VideoTokenizer, bundle
 from videogvt.pretrained.export import export
@@ -192,6 +192,7 @@ def test_export_keeps_half_precision_and_names_its_tokenizer(generator, generato
         VideoTokenizer.load(folder)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", bundle.shipped("generator"))
 def test_shipped_generators_are_small_whole_and_still_right(name):
     folder = bundle.shipped("generator")[name]
@@ -245,14 +246,14 @@ def test_a_clip_of_the_test_split_does_not_ask_for_all_training_clips(generator_
 
 def test_clips_are_read_from_arrays_pictures_and_videos(clip, tmp_path):
     np.save(tmp_path / "clip.npy", clip / 255.0)
-    np.testing.assert_array_equal(read_clip(tmp_path / "clip.npy", 8, 32, 32), clip)
+    np.testing.assert_array_equal(read_given(tmp_path / "clip.npy", 8, 32, 32), clip)
     frames = [Image.fromarray(frame) for frame in clip]
     frames[0].save(tmp_path / "clip.webp", save_all=True, append_images=frames[1:], lossless=True, duration=40)
-    found = read_clip(tmp_path / "clip.webp", 4, 32, 32)
+    found = read_given(tmp_path / "clip.webp", 4, 32, 32)
     assert found.shape == (4, 32, 32, 3) and np.abs(found.astype(int) - clip[[0, 2, 4, 6]]).max() <= 2
-    assert read_clip(tmp_path / "clip.webp", 2, 16, 24).shape == (2, 16, 24, 3)
+    assert read_given(tmp_path / "clip.webp", 2, 16, 24).shape == (2, 16, 24, 3)
     with pytest.raises(FileNotFoundError, match="There is no video .*nothing.gif"):
-        read_clip(tmp_path / "nothing.gif", 8, 32, 32)
+        read_given(tmp_path / "nothing.gif", 8, 32, 32)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(ValueError, match="broken.mp4 cannot be read as a video"):
-        read_clip(tmp_path / "broken.mp4", 8, 32, 32)
+        read_given(tmp_path / "broken.mp4", 8, 32, 32)

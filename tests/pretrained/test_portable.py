@@ -12,7 +12,9 @@ import pytest
 
 from tests.pretrained.conftest import NETWORK, write_run
 from videogvt.pretrained import VideoGenerator, portable
-from videogvt.pretrained.rounding import whole
+from videogvt.pretrained.rounding import unrounded
+
+pytestmark = pytest.mark.optimized
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
 CLIP = (8, 32, 32)
@@ -93,7 +95,7 @@ def test_fewer_bits_make_smaller_files_that_answer_as_the_rounded_network(workdi
         data = portable.as_stablehlo(part)
         sizes[weights] = len(data)
     assert sizes["int8"] < sizes["float16"] < sizes["float32"]
-    wanted = part.function["default"](jax.tree.map(jnp.asarray, whole(part.params)), *given["decode"])
+    wanted = part.function["default"](jax.tree.map(jnp.asarray, unrounded(part.params)), *given["decode"])
     same(jax.export.deserialize(bytearray(data)).call(*given["decode"]), wanted)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from videogvt.pretrained.rounding import Eighth, rounded, size, whole
+from videogvt.pretrained.rounding import Eighth, rounded, size, unrounded
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -19,14 +19,14 @@ def test_eight_bits_by_hand():
     found = rounded({"kernel": kernel}, "int8")["kernel"]
     np.testing.assert_array_equal(found.scale, [[1, 2, 1]])
     np.testing.assert_array_equal(found.values[:4], [[127, 0, 0], [-63, 127, 0], [0, 2, 0], [2, -3, 0]])
-    np.testing.assert_array_equal(whole({"kernel": found})["kernel"][:4], found.values[:4] * [1, 2, 1])
+    np.testing.assert_array_equal(unrounded({"kernel": found})["kernel"][:4], found.values[:4] * [1, 2, 1])
 
 
 def test_eight_bits_are_off_by_half_a_level_of_their_channel_at_most():
     found = rounded(PARAMS, "int8")
     kernel, words = found["Dense"]["kernel"], found["words"]["embedding"]
     assert kernel.scale.shape == (1, 32) and words.scale.shape == (64, 1) and kernel.values.dtype == np.int8
-    again = whole(found)
+    again = unrounded(found)
     for (one, two), scale in (((PARAMS["Dense"]["kernel"], again["Dense"]["kernel"]), kernel.scale),
                               ((PARAMS["words"]["embedding"], again["words"]["embedding"]), words.scale)):
         assert (np.abs(one - two) <= scale / 2 * 1.0001).all() and np.abs(one - two).max() > 0
@@ -47,6 +47,6 @@ def test_bytes_a_number(name, least, most):
 
 def test_halves_are_halves_and_float32_is_itself():
     kernel = PARAMS["Dense"]["kernel"]
-    half = whole(rounded(PARAMS, "float16"))["Dense"]["kernel"]
+    half = unrounded(rounded(PARAMS, "float16"))["Dense"]["kernel"]
     np.testing.assert_array_equal(half, kernel.astype(np.float16).astype(np.float32))
-    np.testing.assert_array_equal(whole(rounded(PARAMS, "float32"))["Dense"]["kernel"], kernel)
+    np.testing.assert_array_equal(unrounded(rounded(PARAMS, "float32"))["Dense"]["kernel"], kernel)

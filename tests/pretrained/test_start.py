@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from tests.recipes.stages import CODES, masked_recipe
-from tests.recipes.stages import state_of as state_of_stage
+from tests.recipes.token_models import CODES, masked_recipe
+from tests.recipes.token_models import state_of as state_of_stage
 from videogvt.core.trees import frozen
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.pretrained import bundle
-from videogvt.pretrained.start import CodebookWords, Start, code_pictures, look_vectors
+from videogvt.pretrained.start import CodebookEmbeddings, Start, code_pictures, decoded_vectors
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.checkpoint import Checkpoints
 
 
 def recipe(conv, start=None, filters=8, gan=True):
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=filters, channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=(1, 0), decoder_blocks=(1, 0),
         norm_groups=4, stem=(1, 4, 4), conv=conv, quantizer=frozen({"name": "vq", "num_codes": 16, "embedding_dim": 4}),
     )
@@ -100,12 +100,12 @@ def test_refusals(images, tmp_path):
         Start(folder, "none")(state_of(recipe("2d", filters=16)))
 
 
-def test_words_of_like_codes_begin_alike():
+def test_embeddings_of_like_codes_begin_alike():
     recipe = masked_recipe(losses={"ema_decay": 0.9}, hidden=64)
     vectors_KD = np.random.default_rng(0).normal(size=(CODES, 4)).astype(np.float32)
     vectors_KD[:2] = (2, -2, 2, 2)
     before = state_of_stage(recipe)
-    after = dataclasses.replace(recipe, start=CodebookWords(vectors_KD)).warm_start(before)
+    after = dataclasses.replace(recipe, start=CodebookEmbeddings(vectors_KD)).warm_start(before)
     path = ("transformer", "BertEmbed_0", "word_embeddings", "embedding")
     old, new, average = (functools.reduce(lambda tree, key: tree[key], path, tree)
                          for tree in (before.params, after.params, after.ema))
@@ -120,13 +120,13 @@ def test_words_of_like_codes_begin_alike():
         jax.tree_util.tree_leaves_with_path(before.params), jax.tree.leaves(after.params)) if (a != b).any()]
     assert len(changed) == 1 and "word_embeddings" in changed[0]
     with pytest.raises(ValueError, match="found no table 'codes' among"):
-        CodebookWords(vectors_KD, table="codes")(before)
+        CodebookEmbeddings(vectors_KD, table="codes")(before)
 
 
 def test_what_ships_is_a_start_like_a_run():
     """The network of a shipped tokenizer begins as that one, its average too; another network is refused."""
     config, params = bundle.read_bundle(bundle.shipped()["local64"])
-    network = VideoTokenizer(**frozen(config["tokenizer"]))
+    network = TokenizerNetwork(**frozen(config["tokenizer"]))
     plain = dataclasses.replace(recipe("3d", gan=False), model=network, start=Start("local64", "none"))
     random = jax.eval_shape(lambda key: plain.init(key, {"video": jnp.zeros((1, 4, 8, 8, 3))}), jax.random.key(0))
     state = plain.warm_start(random)
@@ -196,7 +196,7 @@ def test_a_blank_code_with_a_picture_is_what_others_take_away():
 
 def test_codes_are_as_near_as_what_they_draw():
     dots = Dots()
-    vectors_KD = look_vectors(dots, 0, components=6)
+    vectors_KD = decoded_vectors(dots, 0, components=6)
     assert vectors_KD.shape == (17, 6) and vectors_KD.dtype == np.float32
     np.testing.assert_allclose(vectors_KD.mean(0), 0, atol=1e-5)
     assert (np.diff(vectors_KD.std(0)) <= 1e-6).all()  # the largest component first
@@ -204,7 +204,7 @@ def test_codes_are_as_near_as_what_they_draw():
     apart = np.linalg.norm(dots.place_K2[1:][first] - dots.place_K2[1:][second], axis=1)
     far = np.linalg.norm(vectors_KD[1:][first] - vectors_KD[1:][second], axis=1)
     assert spearmanr(apart, far)[0] > 0.9
-    assert look_vectors(dots, 0).shape == (17, 17)  # no more than there are codes
+    assert decoded_vectors(dots, 0).shape == (17, 17)  # no more than there are codes
 
 
 def test_a_trained_tokenizers_pictures_lie_in_their_cells():

@@ -159,6 +159,7 @@ def test_sides_that_are_wrong_are_all_named_with_what_mends_them_at_once(tokeniz
         assert "--config.data.options.num_frames=8 --config.data.options.height=8" in message
 
 
+@pytest.mark.optimized
 def test_the_decoder_of_local_codes_shows_what_they_say_several_balls_included():
     """Codes of one clip in the empty cells of another: both balls are there, each as in its own clip."""
     tokenizer = VideoTokenizer.load("local64")

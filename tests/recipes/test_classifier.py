@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from videogvt.nn.classifiers.heads import Judge
+from videogvt.nn.classifiers.heads import MotionClassifier
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
 
@@ -19,7 +19,7 @@ STEPS = 30
 
 @pytest.fixture(scope="module")
 def recipe() -> ClassifierRecipe:
-    model = Judge(2, patch=(1, 4, 4), filters=8, heads=2, width=16, motion_blocks=1, norm_groups=4)
+    model = MotionClassifier(2, patch=(1, 4, 4), filters=8, heads=2, width=16, motion_blocks=1, norm_groups=4)
     return ClassifierRecipe(
         model=model, losses=ClassifierLosses(label_smoothing=0.1, ema_decay=0.9),
         optimizer=Adam(learning_rate=1e-2, total_steps=STEPS, warmup_steps=1, b1=0.9),
@@ -53,6 +53,7 @@ def trained(recipe):
     return states, numbers
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(trained):
     states, numbers = trained
     norms = [float(jax.jit(optax.global_norm)(state.params)) for state in states[:3]]

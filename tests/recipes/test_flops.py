@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CLASSES, CODES, VIDEO, causal_recipe, masked_recipe
+from tests.recipes.token_models import CLASSES, CODES, VIDEO, causal_recipe, masked_recipe
 from videogvt.core.trees import frozen
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.flops import JUDGED
 from videogvt.recipes.optimizer import Adam
@@ -21,7 +21,7 @@ CLIPS = jax.ShapeDtypeStruct((2, *VIDEO, 3), jnp.float32)
 
 
 def tokenizer(padding="zero", lowering="auto", **fields):
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=8, channel_multipliers=(1, 2), temporal_downsample=(True,), encoder_blocks=1, decoder_blocks=1,
         norm_groups=4, padding=padding, lowering=lowering,
         quantizer=frozen({"name": "fsq", "levels": (4, 4)}),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from videogvt.nn.classifiers import make_classifier
-from videogvt.pretrained.start import CodebookWords
+from videogvt.pretrained.start import CodebookEmbeddings
 from videogvt.recipes.classifier import HUBER, ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
 
@@ -68,7 +68,7 @@ def test_a_table_of_codes_may_begin_as_what_they_stand_for():
     vectors_KD[2] = vectors_KD[5]
     model = make_classifier({**POOLING, "width": 64, "num_codes": 7}, 2)
     recipe = ClassifierRecipe(model=model, losses=ClassifierLosses(), optimizer=ADAM, field="codes",
-                              start=CodebookWords(vectors_KD, share=1.0, deviation=1.0, table="codes"))
+                              start=CodebookEmbeddings(vectors_KD, share=1.0, std=1.0, table="codes"))
     before = recipe.init(jax.random.key(0), batch())
     after = recipe.warm_start(before)
     table = np.asarray(after.params["classifier"]["codes"]["embedding"])

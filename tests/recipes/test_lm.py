@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.recipes.stages import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, loss_of, state_of
+from tests.recipes.token_models import CLASSES, CODES, GRID, TOKENIZER, VIDEO, causal_recipe, clips, loss_of, state_of
 from videogvt.models.generation import causal_generation
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step_lm.json"
@@ -26,6 +26,7 @@ def computed(numbers):
     return {name: mean.compute() for name, mean in numbers.items() if mean.count}
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(causal):
     _, state, step, batch = causal
     numbers, norms = [], []
@@ -59,6 +60,7 @@ def test_loss_names_class_and_codes_from_what_precedes_them(causal):
     assert judged["loss"].shape == judged["accuracy"].shape == (4,)
 
 
+@pytest.mark.optimized
 def test_it_learns_one_clip_a_class_by_heart():
     recipe = causal_recipe(steps=200, hidden=32, dropout=0.0, optimizer={"weight_decay": 0.0})
     batch, state, step = clips(3), state_of(recipe), jax.jit(recipe.step)

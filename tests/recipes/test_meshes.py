@@ -11,13 +11,15 @@ import jax
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, GRID, TOKENIZER, clips, masked_recipe
+from tests.recipes.token_models import CODES, GRID, TOKENIZER, clips, masked_recipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.checkpoint import Checkpoints, restore
 from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape
 from videogvt.train.program import Program
+
+pytestmark = pytest.mark.optimized
 
 ROOT = Path(__file__).parents[2]
 STEPS = 4

@@ -10,8 +10,8 @@ import optax
 import optax.contrib
 import pytest
 
-from tests.recipes.stages import CODES, GRID, TOKENIZER, clips, masked_recipe
-from videogvt.recipes.optimizer import Adam, Found, gradients, orthogonalised
+from tests.recipes.token_models import CODES, GRID, TOKENIZER, clips, masked_recipe
+from videogvt.recipes.optimizer import Adam, Aux, gradients, orthogonalised
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 
 
@@ -158,7 +158,7 @@ def test_parts_make_the_whole():
 
     def loss(params, rows, key):
         y_B = rows["x"] @ params
-        return jnp.square(y_B).mean(), Found({"y": y_B}, {"count": jnp.float32(len(y_B))}, {"mean": y_B.mean()})
+        return jnp.square(y_B).mean(), Aux({"y": y_B}, {"count": jnp.float32(len(y_B))}, {"mean": y_B.mean()})
 
     params, key = jnp.array([1.0, -2.0]), jax.random.key(0)
     whole, in_parts = (gradients(loss, params, {"x": jnp.asarray(x_B2)}, key, parts) for parts in (1, 4))
@@ -169,7 +169,7 @@ def test_parts_make_the_whole():
 
 def test_every_part_draws_its_own():
     def loss(params, rows, key):
-        return params * rows.mean(), Found(rows=jax.random.uniform(key, rows.shape))
+        return params * rows.mean(), Aux(rows=jax.random.uniform(key, rows.shape))
 
     drawn = gradients(loss, jnp.float32(1), jnp.ones(6), jax.random.key(0), 3)[1].rows
     assert len(np.unique(drawn)) == 6
@@ -177,7 +177,7 @@ def test_every_part_draws_its_own():
 
 def test_a_batch_that_does_not_divide_is_an_error():
     with pytest.raises(ValueError, match="accumulate is 4, which does not divide a batch of 6 rows"):
-        gradients(lambda params, rows, key: (params, Found()), jnp.float32(1), jnp.ones(6), jax.random.key(0), 4)
+        gradients(lambda params, rows, key: (params, Aux()), jnp.float32(1), jnp.ones(6), jax.random.key(0), 4)
     with pytest.raises(ValueError, match="accumulate is 0"):
         Adam(1e-3, 10, accumulate=0)
 

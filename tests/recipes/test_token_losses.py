@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, causal_recipe, clips, loss_of, masked_recipe, state_of
+from tests.recipes.token_models import CODES, causal_recipe, clips, loss_of, masked_recipe, state_of
 from videogvt.ops.masking import Masking
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 
 SMOOTHING = TransformerLosses().label_smoothing
 

@@ -12,10 +12,10 @@ import pytest
 from flax.core import FrozenDict
 
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.state import TrainState
 
@@ -24,7 +24,7 @@ VQ = {"name": "vq", "num_codes": 64, "embedding_dim": 8, "entropy_weight": 0.01,
 
 
 def make_recipe(gan=False, restart_below=0.0, **optimizer) -> TokenizerRecipe:
-    model = VideoTokenizer(
+    model = TokenizerNetwork(
         filters=8, channel_multipliers=(1, 2), temporal_downsample=(True,), encoder_blocks=1, decoder_blocks=1,
         norm_groups=4, stem=(1, 4, 4), conv="split", output_bias=1.0, output_scale=0.1,
         quantizer=FrozenDict(VQ),
@@ -58,6 +58,7 @@ def gan_run(batch):
     return recipe, states, numbers
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(gan_run):
     _, states, numbers = gan_run
     found = {"numbers": numbers, "parameter_norm": [float(optax.global_norm(state.params)) for state in states]}

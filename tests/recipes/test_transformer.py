@@ -12,9 +12,19 @@ import numpy as np
 import optax
 import pytest
 
-from tests.recipes.stages import CODES, GRID, MANY, clip_data, clips, loss_of, masked_recipe, state_of, tokenizer_params
+from tests.recipes.token_models import (
+    CODES,
+    GRID,
+    MANY,
+    clip_data,
+    clips,
+    loss_of,
+    masked_recipe,
+    state_of,
+    tokenizer_params,
+)
 from videogvt.evals.tokens import TokenEval
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.train.contracts import Plan, When
 from videogvt.train.lock import Stopped
 from videogvt.train.loop import fit
@@ -40,6 +50,7 @@ def computed(numbers):
     return {name: mean.compute() for name, mean in numbers.items() if mean.count}
 
 
+@pytest.mark.optimized
 def test_first_steps_are_the_golden_ones(many):
     recipe, state, step, batch = many
     numbers, norms = [], []
@@ -272,13 +283,14 @@ class KilledBatches:
         return batch
 
 
+@pytest.mark.optimized
 def test_killed_and_taken_up_again_it_ends_with_the_same_bits(tmp_path):
     plan = Plan(total_steps=6, log_every=2, save_every=4, best="eval/validation/loss", config={"seed": 0})
 
     def run(data, folder):
         recipe = masked_recipe(MANY, steps=6, losses={"class_dropout": 0.2, "ema_decay": 0.5})
         evaluator = TokenEval(
-            source=clip_data().source, split="validation", seed=0, weights="ema", judge=recipe.predict_fns["loss"],
+            source=clip_data().source, split="validation", seed=0, weights="ema", measure=recipe.predict_fns["loss"],
             tasks=recipe.generation.tasks.names, when=When(every=3, end=True), batch_size=4,
         )
         return fit(recipe, data, {"validation": evaluator}, plan, tmp_path / folder)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from videogvt.inputs.sources import ArraySource
 from videogvt.report import page
-from videogvt.report.clips import fitted, write_clip_gallery, write_samples
+from videogvt.report.clips import fitted_text, write_clip_gallery, write_samples
 
 
 def source(**fields) -> ArraySource:
@@ -33,18 +33,18 @@ def test_clips_without_classes_or_names(tmp_path):
 
 
 def test_words_that_fit_stay_as_they_are():
-    assert fitted("best\na.mp4#0", 7, 5, len) == "best\na.mp4#0"
+    assert fitted_text("best\na.mp4#0", 7, 5, len) == "best\na.mp4#0"
 
 
 def test_long_lines_are_broken_and_of_too_many_the_middle_is_left_out():
-    assert fitted("best\nabcdefghij", 4, 4, len) == "best\nabcd\nefgh\nij"
-    text = fitted("best\n" + "abcd" * 20 + "last", 4, 5, len)
+    assert fitted_text("best\nabcdefghij", 4, 4, len) == "best\nabcd\nefgh\nij"
+    text = fitted_text("best\n" + "abcd" * 20 + "last", 4, 5, len)
     assert text == "best\nabcd\nabc…\nabcd\nlast"
     assert all(len(line) <= 4 for line in text.splitlines())
 
 
 def test_a_letter_wider_than_the_line_stands_alone():
-    assert fitted("ab", 1, 9, lambda text: 2 * len(text)) == "a\nb"
+    assert fitted_text("ab", 1, 9, lambda text: 2 * len(text)) == "a\nb"
 
 
 def test_files_of_the_call_before_are_taken_away_and_no_others(tmp_path):

@@ -19,7 +19,7 @@ def written(tmp_path_factory):
 
 def test_page_shows_every_family_with_caption_and_equation(written):
     html = written[0].read_text()
-    for family, examples in gallery.choose(SPECS["tiny"], "train", 2, seed=1).items():
+    for family, examples in gallery.choose_examples(SPECS["tiny"], "train", 2, seed=1).items():
         assert f"<h2>{family}</h2>" in html
         for item in examples:
             assert page.escape(item["caption"]) in html
@@ -39,7 +39,7 @@ def test_picture_is_wide_enough_to_read(written):
 
 
 def test_the_seed_chooses_the_examples():
-    one, same, other = ([item["id"] for item in gallery.choose(SPECS["tiny"], "train", 3, seed)["linear"]]
+    one, same, other = ([item["id"] for item in gallery.choose_examples(SPECS["tiny"], "train", 3, seed)["linear"]]
                         for seed in (0, 0, 1))
     assert one == same != other and len(set(one)) == 3
 
@@ -47,13 +47,13 @@ def test_the_seed_chooses_the_examples():
 def test_a_split_without_a_clip_of_each_family_is_refused():
     few = dataclasses.replace(SPECS["tiny"], splits=(("train", 3),))
     with pytest.raises(ValueError, match="fewer clips than there are families"):
-        gallery.choose(few, "train", 1, seed=0)
+        gallery.choose_examples(few, "train", 1, seed=0)
 
 
 @pytest.mark.parametrize("rig", [("stereo", 2), ("ring", 4), ("moving", 1)])
 def test_every_rig_can_be_drawn(rig):
     spec = dataclasses.replace(SPECS["tiny"], families=("helical",), rig=rig[0], num_cameras=rig[1])
-    shown = gallery.choose(spec, "train", 1, seed=0)
+    shown = gallery.choose_examples(spec, "train", 1, seed=0)
     assert np.asarray(Image.open(io.BytesIO(gallery.poster(spec, shown["helical"])))).std() > 5
     assert spec.rig in ("stereo", "moving") or "4 cameras in a ring" in gallery.summary(spec)
 

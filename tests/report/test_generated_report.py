@@ -22,7 +22,7 @@ ROWS.append({"name": "autoregressive", "passes": 32, "oracle_agreement": 0.8, "c
              "gflop/1": 2.0})
 
 
-def unfold(state, task_B, label_B, video_BTHWC, keys_B):
+def decode_in_steps(state, task_B, label_B, video_BTHWC, keys_B):
     video = bank.real(state, task_B, label_B, video_BTHWC, keys_B)["video"]
     steps = np.array([1.0, 0.5, 0.0])
     masked = np.broadcast_to((steps > 0)[None, :, None, None, None], (len(label_B), 3, 2, 4, 4))
@@ -36,7 +36,7 @@ def workdir(tmp_path_factory):
     clips = GenerationEval(
         source=bank.source("test", 100), train=bank.source("train", 100), split="test", seed=0, weights="ema",
         generate=bank.real, when=When(end=True), batch_size=16, per_class=6, samples=2, judge=bank.judge(),
-        unfold=unfold, settings={"steps": 3, "temperature": 1.0})
+        trajectory=decode_in_steps, settings={"steps": 3, "temperature": 1.0})
     numbers, media, facts = {}, {}, {}
     for name, evaluator in (("generation", clips), ("prediction", make_prediction(truth, samples=2))):
         facts[name] = evaluator.facts
@@ -48,7 +48,7 @@ def workdir(tmp_path_factory):
         "step": 20, "last_step": 20, "total_steps": 20, "seconds": 90.0, "examples": 80, "seed": 0,
         "trained_by_commit": "abc123", "evaluators": facts,
     })
-    (workdir / decoding.FILE).write_text(json.dumps({"rows": ROWS, "costs": [], "about": {"device": "cpu"}}))
+    (workdir / decoding.DECODING_FILE).write_text(json.dumps({"rows": ROWS, "costs": [], "about": {"device": "cpu"}}))
     return workdir
 
 
@@ -73,7 +73,7 @@ def test_page_shows_everything(report):
 def test_verdict_is_the_first_thing_said(report):
     assert "maskgvt_traj: It generates" in report.text
     assert "100.0% of 30 clips show exactly one persistent object" in report.text and "by chance" in report.text
-    assert "It beats the trivial answer in 5 of 5 tasks." in report.text
+    assert "It beats the baseline in 5 of 5 tasks." in report.text
     assert "real clips" in report.text and "constant velocity, px" in report.text
 
 
@@ -94,39 +94,42 @@ def test_tables_hold_every_row(workdir):
 
 
 def grid(**own: float) -> dict[str, dict[str, float]]:
-    figures = {"one_object_share": 0.95, "oracle_agreement": 0.7, "oracle_agreement_least": 0.5, "clips": 500.0,
+    figures = {"one_object_share": 0.95, "oracle_agreement": 0.7, "oracle_agreement_min": 0.5, "clips": 500.0,
                "spread_vs_real": 0.9, "memory_vs_real": 1.0}
     return {"": figures | own, "shuffled": {"oracle_agreement": 0.2}, "real": {"oracle_agreement": 0.98}}
 
 
 def test_verdict_by_rule():
-    good = generation.judge(grid())
-    assert good.good and len(good.marks) == 5
+    good = generation.generation_verdict(grid())
+    assert good.good and len(good.targets) == 5
     assert good.sentence.startswith("It generates what it is asked for: 95.0% of")
-    assert good.sentence.endswith("All 5 marks are met.")
-    short = generation.judge(grid(one_object_share=0.75))
+    assert good.sentence.endswith("All 5 targets are met.")
+    short = generation.generation_verdict(grid(one_object_share=0.75))
     assert not short.good and "Missed: exactly one persistent object in at least 80% of clips (75.0%)" in short.sentence
-    for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_least": 0.3}):
-        verdict = generation.judge(grid(**missed))
-        assert not verdict.good and sum(not met for _, _, met in verdict.marks) == 1
-    assert "no more of the class asked for than chance" in generation.judge(grid(oracle_agreement=0.2)).sentence
+    for missed in ({"memory_vs_real": 0.5}, {"spread_vs_real": 0.6}, {"oracle_agreement_min": 0.3}):
+        verdict = generation.generation_verdict(grid(**missed))
+        assert not verdict.good and sum(not met for _, _, met in verdict.targets) == 1
+    poor = generation.generation_verdict(grid(oracle_agreement=0.2))
+    assert "no more of the class asked for than chance" in poor.sentence
 
 
 def test_marks_against_codes_drawn_independently_and_reconstructed_clips():
     table = grid(hue_drift_deg=6.0, radius_drift=0.05)
     table["independent"] = {"one_object_share": 0.4, "oracle_agreement": 0.3}
     table["reconstructed"] = {"oracle_agreement": 0.9, "hue_drift_deg": 4.0, "radius_drift": 0.03}
-    good = generation.judge(table)
-    assert good.good and len(good.marks) == 9
+    good = generation.generation_verdict(table)
+    assert good.good and len(good.targets) == 9
     for row, figure, value in (("independent", "one_object_share", 0.5), ("independent", "oracle_agreement", 0.36),
                                ("reconstructed", "hue_drift_deg", 2.9), ("reconstructed", "radius_drift", 0.02)):
         worse = {name: dict(numbers) for name, numbers in table.items()}
         worse[row][figure] = value
-        assert sum(not met for _, _, met in generation.judge(worse).marks) == 1, figure
+        assert sum(not met for _, _, met in generation.generation_verdict(worse).targets) == 1, figure
     table["reconstructed"]["hue_drift_deg"] = table[""]["hue_drift_deg"] = 180.0  # grey balls keep no hue
-    assert [text for text, _, met in generation.judge(table).marks if not met][0].startswith("hue within a clip")
+    missed = [text for text, _, met in generation.generation_verdict(table).targets if not met]
+    assert missed[0].startswith("hue within a clip")
     table[""]["one_object_share"] = table["independent"]["one_object_share"] = 0.0  # no more than nothing
-    assert sum("persistent object" in text for text, _, met in generation.judge(table).marks if not met) == 2
+    missed = [text for text, _, met in generation.generation_verdict(table).targets if not met]
+    assert sum("persistent object" in text for text in missed) == 2
 
 
 SCORES = {"fvd": 159.04, "fvd_std": 2.0, "fvd_clips": 100.0, "inception_score": 83.55, "inception_score_std": 0.14,
@@ -138,13 +141,13 @@ def test_published_figures_stand_beside_those_of_real_clips():
     said = "FVD 159 ± 2 (12.5 ± 0.5 of real clips). Inception Score 83.55 ± 0.14 (97 ± 0.1 of real clips)."
     with_rule = grid(**SCORES)
     with_rule["real"] |= real
-    judged = generation.judge(with_rule)
-    assert judged.good and judged.sentence.endswith(f"All 5 marks are met. {said}")
+    judged = generation.generation_verdict(with_rule)
+    assert judged.good and judged.sentence.endswith(f"All 5 targets are met. {said}")
     alone = {"": SCORES, "real": real}
-    assert generation.applies(alone) and generation.judge(alone).sentence == said
+    assert generation.applies(alone) and generation.generation_verdict(alone).sentence == said
     headings, lines = generation.table(alone)
     assert headings == ["", "generated", "real clips"]
-    assert lines[0] == ["FVD (real clips: the floor)", "159.0", "12.5"] and lines[2][1:] == ["100", "50"]
+    assert lines[0] == ["FVD (real clips: the control)", "159.0", "12.5"] and lines[2][1:] == ["100", "50"]
 
 
 def test_a_run_with_published_figures_alone_has_a_report(tmp_path):
@@ -162,13 +165,13 @@ def test_a_run_with_published_figures_alone_has_a_report(tmp_path):
 
 
 def test_predictions_that_lose_are_named():
-    lost = {"": {"tasks_beating_trivial": 1.0, "tasks": 2.0}, "FP": {"error_vs_trivial": 0.5, "frames": 3.0},
-            "OPC": {"error_vs_trivial": 1.5, "frames": 3.0}}
-    assert prediction.sentence(lost) == "It beats the trivial answer in 1 of 2 tasks; not in OPC."
+    lost = {"": {"tasks_beating_baselines": 1.0, "tasks": 2.0}, "FP": {"error_vs_baseline": 0.5, "frames": 3.0},
+            "OPC": {"error_vs_baseline": 1.5, "frames": 3.0}}
+    assert prediction.sentence(lost) == "It beats the baseline in 1 of 2 tasks; not in OPC."
 
 
 def test_decoding_table_by_hand():
-    headings, lines = decoding.table(ROWS)
+    headings, lines = decoding.decoding_table(ROWS)
     assert headings == ["decoding", "passes in sequence", "class named by the oracle", "clips", "seconds, batch 1",
                         "GFLOP, batch 1", "seconds, batch 8", "GFLOP, batch 8"]
     assert lines[0] == ["1 steps", "1", "50.0%", "50", "0.1", "1", "0.7", "8"]

@@ -37,6 +37,6 @@ def test_an_animation_holds_every_frame_of_the_clips_side_by_side():
 
 def test_pictures_are_lossless_until_they_grow_too_large():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    exact, small = images.webp(noise), images.webp(noise, most=3000)
+    exact, small = images.webp(noise), images.webp(noise, max_bytes=3000)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(exact)).convert("RGB")), noise)
     assert len(small) < len(exact) / 2

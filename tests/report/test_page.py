@@ -8,23 +8,24 @@ from videogvt.report.images import png
 
 
 def test_text_is_escaped():
-    html = page.document("<b>", page.paragraph("1 < 2 & 3"), page.table(["<i>"], [["</td>"]]), page.code("<script>"))
+    table = page.html_table(["<i>"], [["</td>"]])
+    html = page.document("<b>", page.paragraph("1 < 2 & 3"), table, page.code("<script>"))
     assert "<script>" not in html and "<b>" not in html and "<i>" not in html
     assert "1 &lt; 2 &amp; 3" in html and "&lt;/td&gt;" in html
 
 
 def test_pictures_are_embedded():
-    html = page.picture(png(np.zeros((2, 2, 3), np.uint8)), "black", "a caption")
+    html = page.html_picture(png(np.zeros((2, 2, 3), np.uint8)), "black", "a caption")
     assert html.startswith('<figure><img src="data:image/png;base64,') and "<figcaption>a caption" in html
 
 
 def test_unknown_pictures_are_refused():
     with pytest.raises(ValueError, match="PNG, WebP and GIF can be shown"):
-        page.picture(b"BM..", "a bitmap")
+        page.html_picture(b"BM..", "a bitmap")
 
 
 def test_a_column_that_matters_stands_out():
-    html = page.table(["a", "b"], [["x", 1], ["y", 2]], strong=1)
+    html = page.html_table(["a", "b"], [["x", 1], ["y", 2]], strong=1)
     assert html.count('<td class="strong">') == 2 and '<td class="strong">2</td>' in html and "<td>x</td>" in html
 
 

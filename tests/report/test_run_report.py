@@ -10,7 +10,7 @@ from PIL import Image
 
 from videogvt.evals.rows import choose
 from videogvt.report import clips, modelability, page, reconstructions
-from videogvt.report.run_report import by_class, verdict, write_report
+from videogvt.report.run_report import accuracy_by_class, run_verdict, write_report
 from videogvt.report.runs import read_run
 from videogvt.train import journal
 from videogvt.train.contracts import Media
@@ -34,7 +34,7 @@ def samples(truth: bool, size: int = 1) -> dict[str, np.ndarray]:
     if truth:
         track = np.stack([item["pixel_position"][0] for item in items])
         arrays |= {"track": track + 0.5, "original_track": track, "found": np.ones(track.shape[:2], bool),
-                   "track_error_px": np.full(track.shape[:2], 0.7), "named_right": np.ones(8, bool),
+                   "track_error_px": np.full(track.shape[:2], 0.7), "correct": np.ones(8, bool),
                    "label": np.arange(8) % 5, "fps": np.full(8, 12.0)}
     return arrays
 
@@ -88,7 +88,7 @@ def test_page_is_self_contained_and_small(finished):
 
 def test_page_says_what_was_found(finished):
     html = finished.page.read_text()
-    assert "It beats the trivial answers and meets 4 of 7 marks" in html
+    assert "It beats the baselines and meets 4 of 7 targets" in html
     assert "Missed: median track error at most 0.5 px (0.70 px); one code for at least 99.9 %" in html
     assert "seed 3, commit abc123" in html and "Trained for 1.5 minutes on 80 clips" in html
     assert "Adversarial loss off, perceptual loss off" in html and "split 0123456789ab" in html
@@ -100,7 +100,7 @@ def test_page_says_what_was_found(finished):
 
 
 def test_text_holds_the_verdict_and_the_tables(finished):
-    assert "vqvae_traj-tiny: It beats the trivial answers" in finished.text
+    assert "vqvae_traj-tiny: It beats the baselines" in finished.text
     assert "\ntest\n" in finished.text and "\nood\n" in finished.text and "\nvalidation\n" not in finished.text
     assert finished.text.endswith(f"Report: {finished.page}")
 
@@ -128,7 +128,7 @@ def test_codes_of_a_split_are_judged_with_that_split_alone(tmp_path):
     assert modelability.beside(run, "ood") == {}
     facts = {**run.about["evaluators"], "modelability": {"split": "validation"}}
     run = dataclasses.replace(run, about={**run.about, "evaluators": facts})
-    assert verdict(run).sentence.count("meets 2 of 3 marks") == 1
+    assert run_verdict(run).sentence.count("meets 2 of 3 targets") == 1
 
 
 def test_picture_shows_originals_and_reconstructions(finished):
@@ -148,7 +148,7 @@ def test_videos_without_truth_have_no_tracks(tmp_path):
     write_run(tmp_path, truth=False)
     report = write_report(tmp_path)
     html = report.page.read_text()
-    assert "Track errors" not in html and "px off" not in html and "meets 2 of 3 marks" in html
+    assert "Track errors" not in html and "px off" not in html and "meets 2 of 3 targets" in html
     assert report.picture.exists()
 
 
@@ -206,7 +206,7 @@ def test_numbers_are_sorted_into_rows_and_figures(tmp_path):
 def test_figures_by_class_by_hand():
     table = {"label": np.array([0, 1, 1]), "psnr": np.array([10.0, 20.0, 30.0]),
              "track_error_px": np.array([[1.0], [2.0], [4.0]])}
-    headings, lines = by_class(table, ["a", "b", "c"])
+    headings, lines = accuracy_by_class(table, ["a", "b", "c"])
     assert headings == ["class", "clips", "PSNR, dB", "track error, median px"]
     assert lines == [["a", "1", "10.00", "1.00"], ["b", "2", "25.00", "3.00"]]
 
@@ -215,7 +215,7 @@ def test_report_of_a_classifier(tmp_path):
     journal.claim_workdir(tmp_path, {"name": "classifier_traj", "classifier": {}, "losses": {}})
     numbers = {"accuracy": 0.9, "loss": 0.3, "clips": 10.0, "by_class/line": 1.0, "by_class/circle": 0.8,
                "chance/accuracy": 0.5}
-    table = {"label": np.arange(10) % 2, "named_right": np.arange(10) > 0}
+    table = {"label": np.arange(10) % 2, "correct": np.arange(10) > 0}
     counts_KK = np.array([[5, 0], [1, 4]])
     journal.keep_media(tmp_path, 20, {
         "eval/test/table": Media.arrays(**table),

@@ -84,11 +84,11 @@ def test_the_excess_is_a_difference_and_the_verdict_says_it():
 
 def test_a_study_of_positions_has_them_in_its_table(tokenizer_run, tmp_path_factory, monkeypatch):  # noqa: F811
     config = variant("classifier_traj", "tiny")
-    del config.rows.cnn3d, config.rows.oracle
-    for row in config.rows.values():
+    del config.methods.cnn3d, config.methods.oracle
+    for row in config.methods.values():
         row.controls = ()
         row.examples.update({"target": "next_pixel", "classes": False})
-    config.rows.codes.tokenizer.run = str(tokenizer_run)
+    config.methods.codes.tokenizer.run = str(tokenizer_run)
     config.losses.position, config.train.best, config.train.best_mode = 1.0, "eval/validation/position_error", "min"
     config.train.show = ("loss",)
     config.study.labels, config.study.epochs = (40,), (1,)

@@ -14,12 +14,12 @@ from videogvt.train.journal import read_eval
 @pytest.fixture(scope="module")
 def config():
     config = variant("classifier_traj", "tiny")
-    sound = config.rows.tracks
-    config.rows = {"tracks": sound, "rolled": sound.to_dict()}
-    config.rows.rolled.examples.edit = "rolled_labels"
-    config.rows.tracks.controls = ("shuffled_labels", "first_frame")
+    sound = config.methods.tracks
+    config.methods = {"tracks": sound, "rolled": sound.to_dict()}
+    config.methods.rolled.examples.edit = "rolled_labels"
+    config.methods.tracks.controls = ("shuffled_labels", "first_frame")
     config.study.labels, config.study.epochs, config.study.seeds, config.study.subject = (40,), (1,), 3, "tracks"
-    config.study.stress = 0
+    config.study.corrupted_clips = 0
     config.study.rates, config.study.rate_labels = (30.0, 1.0), 40
     return config
 

@@ -9,7 +9,7 @@ import pytest
 from tests.test_configs import module
 from videogvt import modes
 from videogvt.core.trees import frozen
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.train.checkpoint import Checkpoints
 from videogvt.train.state import TrainState
 
@@ -24,7 +24,8 @@ FIELDS = {
 def encoder(tmp_path_factory):
     """A run of it, of pictures of 128 x 128."""
     folder = tmp_path_factory.mktemp("runs") / "pictures"
-    params = VideoTokenizer(**frozen(FIELDS)).init(jax.random.key(9), np.zeros((1, 1, 32, 32, 3), np.float32))["params"]
+    network, video = TokenizerNetwork(**frozen(FIELDS)), np.zeros((1, 1, 32, 32, 3), np.float32)
+    params = network.init(jax.random.key(9), video)["params"]
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(1, TrainState.create(params={"generator": params}, opt={}, ema={"generator": params}), {},
                          {"step": 1, "numbers": {}})
@@ -39,9 +40,9 @@ def small(encoder):
     with config.unlocked():
         config.data.options = {"config": "tiny", "frames": 5}
     config.study.update({"labels": (20,), "epochs": (1,), "seeds": 1, "validations": 1, "rate_labels": 20})
-    config.rows.pretrained.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
-    config.rows.pretrained.tokenizer.run = encoder
-    config.rows.tracks.track_model.kind = "linear"
+    config.methods.pretrained.classifier.update({"width": 8, "features": 8, "queries": 3, "hidden": 8})
+    config.methods.pretrained.tokenizer.run = encoder
+    config.methods.tracks.track_model.kind = "linear"
     config.evals.update({"limit": 10, "batch_size": 10})
     return config
 

@@ -17,14 +17,14 @@ from videogvt.train.journal import WorkdirError, read_eval
 
 
 def count(name):
-    found = protocol.members(variant("classifier_traj", name))
+    found = protocol.study_runs(variant("classifier_traj", name))
     assert len({member.name for member in found}) == len(found)
     return found, collections.Counter(member.control is None for member in found)
 
 
 def test_the_default_is_three_rows_and_the_oracle_with_controls_for_codes():
     found, kinds = count("default")
-    assert kinds == {True: 3 * 2 * 3 + 1, False: (3 + 2 * 2) * 3}  # floors with every number of labels
+    assert kinds == {True: 3 * 2 * 3 + 1, False: (3 + 2 * 2) * 3}  # controls to beat with every number of labels
     assert [member.name for member in found if member.row == "oracle"] == ["oracle-0-seed0"]
     assert not any(member.config["examples"]["also"] for member in found)
     assert {(member.control is None, *member.config["examples"]["also"]) for member in count("all")[0]} == {
@@ -43,31 +43,31 @@ def test_every_row_can_be_asked_by_name_and_all_at_once():
     assert {member.config["examples"]["target"] for member in count("positions")[0]} == {"next_pixel", "next_world"}
     assert all(member.config["examples"]["views"] for member in count("stereo")[0])
     assert {member.row for member in count("stereo/codes")[0]} == {"codes"}
-    with pytest.raises(ValueError, match="variant 'stereo' has no row 'tracks'; it has cnn3d, codes"):
+    with pytest.raises(ValueError, match="variant 'stereo' has no method 'tracks'; it has cnn3d, codes"):
         variant("classifier_traj", "stereo/tracks")
-    with pytest.raises(ValueError, match="variant 'judge' has no row 'codes'; it has none"):
+    with pytest.raises(ValueError, match="variant 'judge' has no method 'codes'; it has none"):
         variant("classifier_traj", "judge/codes")
 
 
 def test_learning_rates_are_tried_with_one_budget_for_every_row():
     config = variant("classifier_traj", "all")
-    tried = protocol.trials(config)
-    assert not protocol.trials(variant("classifier_traj", "default"))
+    tried = protocol.learning_rate_sweep(config)
+    assert not protocol.learning_rate_sweep(variant("classifier_traj", "default"))
     assert len(tried) == 12 * 3 and {(trial.labels, trial.seed) for trial in tried} == {(200, 0)}
     rates = {trial.rate: trial.config for trial in tried if trial.row == "codes"}
     assert [rates[rate]["optimizer"]["learning_rate"] for rate in (0.3, 1, 3)] == pytest.approx([3e-4, 1e-3, 3e-3])
     penalties = [trial.config["track_model"]["penalty"] for trial in tried if trial.row == "tracks_linear"]
     assert penalties == pytest.approx([0.3, 1, 3])
-    same = next(member for member in protocol.members(config) if member.name == "codes-200-seed0").config
+    same = next(member for member in protocol.study_runs(config) if member.name == "codes-200-seed0").config
     assert rates[1]["train"] == same["train"] and rates[1]["optimizer"] == same["optimizer"]
     config.study.rate_labels = 100
     with pytest.raises(ValueError, match="study.rate_labels is 100; rates are tried on one of study.labels"):
-        protocol.trials(config)
+        protocol.learning_rate_sweep(config)
 
 
 def test_a_trial_that_diverged_is_chosen_last(tmp_path):
     config = variant("classifier_traj", "all")
-    for trial in protocol.trials(config):
+    for trial in protocol.learning_rate_sweep(config):
         number = math.nan if trial.rate == 3 else 0.5
         (tmp_path / "members" / trial.name).mkdir(parents=True)
         journal.write_eval(tmp_path / "members" / trial.name, {config.train.best: number}, {})
@@ -78,17 +78,17 @@ def test_a_trial_that_diverged_is_chosen_last(tmp_path):
 
 def test_misspelt_keys_are_named():
     config = variant("classifier_traj", "tiny")
-    config.rows.codes.controls = ("first_frames",)
+    config.methods.codes.controls = ("first_frames",)
     with pytest.raises(ValueError, match="'first_frames'. Did you mean 'first_frame'"):
-        protocol.members(config)
+        protocol.study_runs(config)
     config = variant("classifier_traj", "tiny")
     config.study.epochs = (1,)
     with pytest.raises(ValueError, match="give as many passes as numbers of labels"):
-        protocol.members(config)
+        protocol.study_runs(config)
     config = variant("classifier_traj", "tiny")
     config.evals.splits = ()
     with pytest.raises(ValueError, match=r"evals.splits is \[\]; a study's verdict is about the test split"):
-        protocol.members(config)
+        protocol.study_runs(config)
 
 
 def test_a_mode_for_one_run_says_so(tmp_path):
@@ -100,7 +100,7 @@ def test_a_mode_for_one_run_says_so(tmp_path):
 def done(tokenizer_run, tmp_path_factory):  # noqa: F811
     """The tiny study's directory, its config and the root of its data."""
     config, data_dir = variant("classifier_traj", "tiny"), tmp_path_factory.mktemp("data")
-    config.rows.codes.tokenizer.run = str(tokenizer_run)
+    config.methods.codes.tokenizer.run = str(tokenizer_run)
     config.study.also = ("tiny",)  # its test split once more, under the world's name
     workdir = tmp_path_factory.mktemp("runs") / "study"
     modes.train(config, workdir, data_dir)
@@ -127,17 +127,17 @@ def test_a_study_trains_measures_and_reports(done):
     assert again == pytest.approx({name: numbers[name] for name in again})
     assert numbers["test/oracle/0/accuracy"] > 0.7 and facts["oracle-0-seed0"]["examples"] == 0
     page = (workdir / "report.html").read_text()
-    assert "Rows: tiny" in page and "oracle" in about["verdict"][0]
+    assert "Methods: tiny" in page and "oracle" in about["verdict"][0]
     sections = "Controls", "Labels that it takes", "How sure it is", "Confusions", "Where it looks"
-    assert set(json.loads((workdir / "stress.json").read_text())) == {"codes", "cnn3d", "tracks", "oracle"}
+    assert set(json.loads((workdir / "robustness.json").read_text())) == {"codes", "cnn3d", "tracks", "oracle"}
     for words in ("95 % interval", "beside codes", "none was tried", "milliseconds a clip", *sections):
         assert words in page
 
 
 def test_a_start_in_words_needs_codes(done):
     workdir, config, data_dir = done
-    cnn = next(member for member in protocol.members(config) if member.row == "cnn3d")
-    wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"words": "codebook"}})
+    cnn = next(member for member in protocol.study_runs(config) if member.row == "cnn3d")
+    wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"token_embeddings": "codebook"}})
     with pytest.raises(ValueError, match="the inputs are no codes"):
         wrong.build(workdir, data_dir)
     wrong = dataclasses.replace(cnn, config={**cnn.config, "init_from": {"workdir": "runs/x"}})
@@ -147,7 +147,7 @@ def test_a_start_in_words_needs_codes(done):
 
 def test_splits_that_are_measured_must_be_there(done):
     workdir, config, data_dir = done
-    members = {member.row: member for member in protocol.members(config)}
+    members = {member.row: member for member in protocol.study_runs(config)}
     for row in ("cnn3d", "tracks"):
         config = members[row].config
         of_test = dataclasses.replace(members[row], config={**config, "evals": {**config["evals"], "splits": ["test"]}})
@@ -170,10 +170,10 @@ def test_clips_worth_looking_at_are_kept(done):
 def test_another_config_in_the_same_directory_is_refused(done):
     workdir, config, data_dir = done
     other = config.copy_and_resolve_references()
-    other.rows.codes.optimizer.learning_rate = 1.0
+    other.methods.codes.optimizer.learning_rate = 1.0
     with pytest.raises(WorkdirError, match="optimizer.learning_rate"):
         modes.train(other, workdir, data_dir)
-    assert json.loads((workdir / "config.json").read_text())["rows"]["codes"]["optimizer"]["learning_rate"] == 1e-3
+    assert json.loads((workdir / "config.json").read_text())["methods"]["codes"]["optimizer"]["learning_rate"] == 1e-3
 
 
 def test_a_refused_config_leaves_nothing_behind(done, tmp_path):

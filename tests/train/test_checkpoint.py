@@ -25,7 +25,7 @@ from videogvt.train.resume import restore_newest
 from videogvt.train.state import TrainState
 
 # A read that Orbax gave up on complains when it is collected, whenever that is.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.optimized, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 RULES = ((".*", PartitionSpec()),)
 
 
@@ -61,7 +61,7 @@ def save_all(workdir, state, scores, **fields):
     with Checkpoints(workdir, **fields) as checkpoints:
         for step, score in scores.items():
             checkpoints.save(step, at(state, step), {"position": step}, {})
-            checkpoints.judge(step, {} if score is None else {"eval/validation/error": score})
+            checkpoints.note_numbers(step, {} if score is None else {"eval/validation/error": score})
     return checkpoints
 
 
@@ -103,7 +103,7 @@ def test_numbers_may_come_later_or_never_or_stand_in_the_metadata_as_they_once_d
     assert choose_step(tmp_path) == 1
     with Checkpoints(tmp_path, **best) as checkpoints:
         assert not restore_newest(checkpoints, abstract(state), print).judged
-        checkpoints.judge(2, {"eval/validation/error": 1.0})
+        checkpoints.note_numbers(2, {"eval/validation/error": 1.0})
         assert checkpoints.best_step() == 2 and restore_newest(checkpoints, abstract(state), print).judged
 
 

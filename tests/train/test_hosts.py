@@ -14,6 +14,8 @@ from videogvt.train.checkpoint import finished_steps, load_weights
 from videogvt.train.journal import read_rows
 from videogvt.train.loop import fit
 
+pytestmark = pytest.mark.optimized
+
 ROOT = Path(__file__).parents[2]
 
 HOST = """

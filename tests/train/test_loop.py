@@ -20,7 +20,7 @@ from videogvt.train.loop import NonFinite, fit
 from videogvt.train.program import Program
 
 # A read that Orbax gave up on complains when it is collected, whenever that is.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.optimized, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,9 +64,10 @@ def test_the_order_of_the_loop(tmp_path, monkeypatch):
 
     record(loop.Checkpoints, "save", lambda self, step, *_: f"save@{step}")
     record(Program, "step", lambda *_: "step")
-    record(loop._Run, "settle", lambda run: f"numbers of {run.held.step}" if run.held else "nothing held")
+    record(loop._Run, "flush_metrics",
+           lambda run: f"numbers of {run.pending.step}" if run.pending else "nothing pending")
     fit(*toy_run(4, recipe=recipe, data=data, evaluators=evaluators, save_every=3), tmp_path / "run")
-    assert [call for call in calls if call != "nothing held"] == [
+    assert [call for call in calls if call != "nothing pending"] == [
         "fetch",  # a look at the shapes
         "warm_start",
         "fetch", "step",

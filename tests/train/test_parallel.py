@@ -26,6 +26,8 @@ from videogvt.train.parallel import (
 )
 from videogvt.train.state import TrainState
 
+pytestmark = pytest.mark.optimized
+
 WIDE = AbstractMesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 ROOT = Path(__file__).parents[2]
 

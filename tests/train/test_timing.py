@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from videogvt.train.timing import LEAST, Timing, alternate, compiling_anew, count_flops
+from videogvt.train.timing import MIN_REPEATS, Timing, alternate, compiling_anew, count_flops
+
+pytestmark = pytest.mark.optimized
 
 
 def test_the_median_and_the_extremes():
@@ -22,7 +24,7 @@ def test_calls_take_turns_after_one_of_each():
 
 
 def test_time_runs_out_only_after_the_least_number_of_turns():
-    assert len(alternate({"a": lambda: None}, repeats=50, budget_s=0.0)["a"].seconds) == LEAST
+    assert len(alternate({"a": lambda: None}, repeats=50, budget_s=0.0)["a"].seconds) == MIN_REPEATS
 
 
 @pytest.mark.parametrize("before", [True, False])

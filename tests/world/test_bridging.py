@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from videogvt.world.bridging import LEAST_SEEN, Candidates, bridged, chosen
+from videogvt.world.bridging import MIN_SEEN, Candidates, bridged, chosen
 
 TIME = np.arange(16.0)
 LINE = np.stack([8 + 3 * TIME, 50 - 2 * TIME], axis=-1)
@@ -66,12 +66,12 @@ def test_noise_of_the_stated_strength_is_believed_and_smoothed():
         place_T2, spread_T, believed_T = bridged(LINE + 0.5 * rng.standard_normal(LINE.shape), np.full(16, 0.5))
         left.append((place_T2 - LINE) / spread_T[:, None])
         known.append(believed_T.mean())
-    assert np.mean(known) > 0.98  # and each deviation is about as large as the filter says
+    assert np.mean(known) > 0.98  # and each std is about as large as the filter says
     assert 0.6 < np.sqrt(np.mean(np.square(left))) < 1.5
 
 
 def test_too_little_is_no_path():
-    place_T2, spread_T, believed_T = bridged(hidden(LINE, *range(LEAST_SEEN - 1, 16)), EXACT)
+    place_T2, spread_T, believed_T = bridged(hidden(LINE, *range(MIN_SEEN - 1, 16)), EXACT)
     assert np.isnan(place_T2).all() and np.isinf(spread_T).all() and not believed_T.any()
 
 

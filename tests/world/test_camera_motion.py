@@ -64,9 +64,9 @@ def test_what_is_behind_the_object_by_hand(wall):
     corners_T2 = np.array([(20 + 2 * t, 30) for t in range(FRAMES)])
     video = windows(wall, corners_T2)
     motion = Motion(np.ones(FRAMES, complex), (corners_T2 - corners_T2[4]) @ [1, 1j], 31.5 + 31.5j, True)
-    spoilt = video.copy()
-    spoilt[3, 20:30, 20:30] = 0
-    np.testing.assert_allclose(behind(spoilt, motion)[:, 1:-1, 15:-15], video[:, 1:-1, 15:-15], atol=1e-3)
+    corrupted = video.copy()
+    corrupted[3, 20:30, 20:30] = 0
+    np.testing.assert_allclose(behind(corrupted, motion)[:, 1:-1, 15:-15], video[:, 1:-1, 15:-15], atol=1e-3)
     canvas_HWC, corner = mosaic(video, motion)
     row, column = int(-31.5 - corner.imag), int(-31.5 - corner.real)
     np.testing.assert_allclose(canvas_HWC[row + 5, column + 40], video[4, 5, 40], atol=1e-3)

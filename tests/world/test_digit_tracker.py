@@ -5,7 +5,7 @@ import pytest
 
 from videogvt.world.digit_images import sprite
 from videogvt.world.digit_tracker import locate
-from videogvt.world.digits import DIGIT_SPECS, digit_example, film
+from videogvt.world.digits import DIGIT_SPECS, digit_example, film_digits
 
 
 def located(spec, index, split="test"):
@@ -49,6 +49,6 @@ def test_frames_are_looked_at_one_by_one():
     other = locate(clip["video"][3:5, ..., 0] / 255.0, own)
     np.testing.assert_allclose(other.position_2T2, found.position_2T2[:, 3:5], atol=1e-9)
     still_2T2 = np.repeat(clip["position"][:, :1].astype(float), 2, axis=1)
-    video_THWC, _ = film(own, still_2T2, 0, spec.height, spec.width)
+    video_THWC, _ = film_digits(own, still_2T2, 0, spec.height, spec.width)
     twice = locate(video_THWC[..., 0] / 255.0, own)
     np.testing.assert_array_equal(twice.position_2T2[:, 0], twice.position_2T2[:, 1])

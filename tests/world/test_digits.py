@@ -16,12 +16,12 @@ from videogvt.world.digits import (
     CLASS_NAMES,
     DIGIT_FIELDS,
     DIGIT_SPECS,
+    DIGITS_VERSION,
     PAIRS,
-    VERSION,
     digit_example,
     digit_shapes,
-    film,
-    picture,
+    draw_digits,
+    film_digits,
     reflected,
 )
 
@@ -42,7 +42,8 @@ def golden_hashes() -> dict[str, str]:
 def test_nothing_changed_without_a_new_version():
     """To accept a change: bump VERSION in world/digits.py, then run this file as a module to write the hashes anew."""
     golden = json.loads(GOLDEN.read_text())
-    assert golden["version"] == VERSION, f"VERSION is {VERSION}: write the hashes anew (python -m {__name__})."
+    assert golden["version"] == DIGITS_VERSION, (
+        f"DIGITS_VERSION is {DIGITS_VERSION}: write the hashes anew (python -m {__name__}).")
     changed = [name for name, value in golden_hashes().items() if golden["hashes"].get(name) != value]
     assert not changed, f"The bytes of {changed} changed: bump VERSION in world/digits.py and write the hashes anew."
 
@@ -132,10 +133,10 @@ def test_truth_agrees_with_pixels(clips):
 def test_who_is_in_front_is_seen():
     own = sprite(0, 25), sprite(1, 25)
     near_22 = np.array([[30.0, 30.0], [33.0, 31.0]])
-    (first, crossed), (second, again) = (picture(own, near_22, front, 64, 64) for front in (0, 1))
+    (first, crossed), (second, again) = (draw_digits(own, near_22, front, 64, 64) for front in (0, 1))
     assert crossed and again and np.abs(first - second).max() > 0.7
     far_22 = np.array([[20.0, 30.0], [45.0, 31.0]])
-    (first, crossed), (second, again) = (picture(own, far_22, front, 64, 64) for front in (0, 1))
+    (first, crossed), (second, again) = (draw_digits(own, far_22, front, 64, 64) for front in (0, 1))
     assert not crossed and not again
     np.testing.assert_array_equal(first, second)
 
@@ -148,7 +149,7 @@ def test_motion_keeps_its_speed_and_the_clip_follows_from_the_truth(clips):
         straight = (np.sign(v[:, 1:]) == np.sign(v[:, :-1])).all(axis=-1)
         np.testing.assert_allclose(step_2T2[straight], v[:, :-1][straight], atol=1e-4)
     own = tuple(sprite(int(image), 25) for image in clips[0]["image"])
-    video_THWC, _ = film(own, clips[0]["position"].astype(float), int(clips[0]["front"]), 64, 64)
+    video_THWC, _ = film_digits(own, clips[0]["position"].astype(float), int(clips[0]["front"]), 64, 64)
     assert np.abs(video_THWC.astype(int) - clips[0]["video"]).max() <= 1  # positions are stored in single precision
 
 
@@ -204,4 +205,5 @@ def test_the_images_are_those_of_the_version_that_was_hashed():
 
 if __name__ == "__main__":
     images = hashlib.sha256(load_digits().images.astype(np.uint8).tobytes()).hexdigest()
-    GOLDEN.write_text(json.dumps({"version": VERSION, "images": images, "hashes": golden_hashes()}, indent=1) + "\n")
+    golden = {"version": DIGITS_VERSION, "images": images, "hashes": golden_hashes()}
+    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")

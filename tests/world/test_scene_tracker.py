@@ -53,7 +53,7 @@ def test_a_ball_behind_a_post_is_bridged(wall):
     hidden = np.isin(LINE[:, 0], (29, 32))  # whole, behind columns 25 to 36
     assert hidden.sum() == 2 and (found.state_BT[0, hidden] == BRIDGED).all() and (found.state_BT != LOST).all()
     assert apart(found.position_BT2)[hidden].max() < 0.7 and apart(found.position_BT2).max() < 2.0
-    assert found.deviation_BT[0, hidden].min() > found.deviation_BT[0, 2]
+    assert found.std_BT[0, hidden].min() > found.std_BT[0, 2]
     assert found.area_BT[0, hidden].max() == 0
 
 
@@ -78,7 +78,7 @@ def test_noise(wall):
 def test_nothing_in_the_clip_is_lost_in_every_frame(video):
     found = track_scenes(video)
     assert (found.state_BT == LOST).all() and np.isnan(found.position_BT2).all() and np.isnan(found.still_BT2).all()
-    assert np.isinf(found.deviation_BT).all() and (found.area_BT == 0).all()
+    assert np.isinf(found.std_BT).all() and (found.area_BT == 0).all()
     assert (classify_scenes(found) == "unknown").all()
 
 

@@ -14,7 +14,7 @@ from videogvt.train import timing
 from videogvt.train.journal import environment
 from videogvt.train.timing import Timing, alternate, compiling_anew
 
-FILE = "bench.json"
+BENCH_FILE = "bench.json"
 BATCHES = 8  # of the input pipeline in one timing; more than it holds ready
 
 
@@ -58,9 +58,9 @@ def _reading(data: TrainingData, frames: int, repeats: int, budget_s: float) -> 
     return speed("input pipeline", data.batch_size, frames, each)
 
 
-Table = tuple[list[str], list[list[str]]]
+_Table = tuple[list[str], list[list[str]]]
 
-COLUMNS = {
+_COLUMNS = {
     "clips": ("clips", "{:,}"), "ms": ("ms", "{:,.4g}"), "range": ("fastest to slowest", "{}"),
     "clips_per_s": ("clips/s", "{:,.4g}"), "ms_per_frame": ("ms a frame", "{:,.3g}"),
     "compile_s": ("compiles in s", "{:,.1f}"), "memory": ("memory, MB", "{:,.0f}"),
@@ -69,7 +69,7 @@ COLUMNS = {
 }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def bench_table(rows: Sequence[Mapping[str, Any]]) -> _Table:
     """Headings and lines of the rows."""
     lines = []
     for row in rows:
@@ -77,11 +77,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         if shown.get("memory") is not None:
             shown["memory"] /= 1e6
         lines.append([row["name"], *(
-            "–" if shown.get(key) is None else form.format(shown[key]) for key, (_, form) in COLUMNS.items())])
-    return ["", *(title for title, _ in COLUMNS.values())], lines
+            "–" if shown.get(key) is None else form.format(shown[key]) for key, (_, form) in _COLUMNS.items())])
+    return ["", *(title for title, _ in _COLUMNS.values())], lines
 
 
-def facts(about: Mapping[str, Any]) -> Iterator[str]:
+def machine_facts(about: Mapping[str, Any]) -> Iterator[str]:
     """Lines on the machine, for above the table."""
     yield (f"{about['config']}: clips of {'x'.join(map(str, about['clip']))}, parameters: "
            + ", ".join(f"{name} {count:,}" for name, count in about["parameters"].items()) + "; untrained")
@@ -93,7 +93,7 @@ def facts(about: Mapping[str, Any]) -> Iterator[str]:
         f"{name} {size / 1e6:,.0f} MB" for name, size in peak.items() if size is not None)
 
 
-def write(found: Mapping[str, Any], workdir: epath.PathLike, name: str = FILE) -> epath.Path:
+def write(found: Mapping[str, Any], workdir: epath.PathLike, name: str = BENCH_FILE) -> epath.Path:
     """Writes the figures into a directory, of a run as ``bench.json``."""
     path = epath.Path(workdir) / name
     path.parent.mkdir(parents=True, exist_ok=True)

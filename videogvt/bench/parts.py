@@ -65,12 +65,13 @@ class Subject:
         self._program = Program(recipe, plan, batch)
         self._state = self._program.fresh() if state is None else state
         self.clips = next(iter(global_shapes(batch).values())).shape[0]
-        stage = getattr(self.recipe, "generation", None)
-        if stage is not None and stage.outside:
+        generation = getattr(self.recipe, "generation", None)
+        if generation is not None and generation.outside:
             raise ValueError("--mode=bench times compiled programs, and this config's codes are made outside; name a "
                              "tokenizer of ours in config.tokenizer.run.")
-        self._trained, self._read = (stage.transformer, stage.tokenizer) if stage else (self.recipe.model,) * 2
-        self.video_shape = tuple(stage.video_shape if stage else batch["video"].shape[1:4])
+        self._trained, self._read = (
+            (generation.transformer, generation.tokenizer) if generation else (self.recipe.model,) * 2)
+        self.video_shape = tuple(generation.video_shape if generation else batch["video"].shape[1:4])
 
     @property
     def state(self) -> TrainState:

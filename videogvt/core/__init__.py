@@ -1,1 +1,1 @@
-"""Small foundations that every floor may use."""
+"""Small foundations that every layer may use."""

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 DEFLATE = 1032  # the most that a packed byte can become
-SLACK = 1024
+_SLACK = 1024
 GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -54,7 +54,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     if not info.filename.endswith(".npy"):
         raise Damaged(f"{info.filename!r} in it is no array")
     name = repr(info.filename.removesuffix(".npy"))
-    if info.file_size > DEFLATE * info.compress_size + SLACK:
+    if info.file_size > DEFLATE * info.compress_size + _SLACK:
         raise Damaged(f"{name} claims {info.file_size:,} bytes, more than {info.compress_size:,} packed ones can be")
     with archive.open(info) as stream:
         array = _array(stream, info.file_size, name)

@@ -20,7 +20,7 @@ from videogvt.core.registry import unknown_name
 REQUIRED = inspect.Parameter.empty
 """The default of a key that has none."""
 
-DTYPES = Literal["float32", "bfloat16", "float16"]
+_DTYPES = Literal["float32", "bfloat16", "float16"]
 """Values of the keys ``dtype`` and ``param_dtype``."""
 
 Values = Mapping[str, Any]
@@ -28,24 +28,24 @@ Values = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Which numbers are legal: from ``least`` to ``most``, None for no limit, without an end that is ``open``."""
+    """Which numbers are legal: from ``minimum`` to ``maximum``, None for no limit, without an end that is ``open``."""
 
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     above: bool = False
     below: bool = False
 
     def hold(self, number: float) -> bool:
         """Whether a number is legal."""
-        low = self.least is None or (number > self.least if self.above else number >= self.least)
-        return low and (self.most is None or (number < self.most if self.below else number <= self.most))
+        low = self.minimum is None or (number > self.minimum if self.above else number >= self.minimum)
+        return low and (self.maximum is None or (number < self.maximum if self.below else number <= self.maximum))
 
     def __str__(self) -> str:
         words = []
-        if self.least is not None:
-            words.append(f"{'more than' if self.above else 'at least'} {self.least:,}")
-        if self.most is not None:
-            words.append(f"{'less than' if self.below else 'at most'} {self.most:,}")
+        if self.minimum is not None:
+            words.append(f"{'more than' if self.above else 'at least'} {self.minimum:,}")
+        if self.maximum is not None:
+            words.append(f"{'less than' if self.below else 'at most'} {self.maximum:,}")
         return " and ".join(words)
 
 
@@ -100,7 +100,7 @@ def keys_of(kind: Callable, *without: str, only: Sequence[str] = ()) -> dict[str
         if name in ("self", "parent", "name", *without) or (only and name not in only):
             continue
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            hint = DTYPES if name in ("dtype", "param_dtype") else parameter.annotation
+            hint = _DTYPES if name in ("dtype", "param_dtype") else parameter.annotation
             found[name] = Key(hint, parameter.default, " ".join(docs.get(name, whole).split()))
     return found
 
@@ -235,7 +235,7 @@ def words(kind: Any) -> str:
     return "a section of keys" if _is_mapping(kind) else PLAIN.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-def read(kind: Any, text: str) -> Any:
+def read_value(kind: Any, text: str) -> Any:
     """The value that a text on the command line stands for.
 
     Raises:

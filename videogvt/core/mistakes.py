@@ -72,7 +72,7 @@ def reported(with_traceback: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def warnings_told() -> Iterator[None]:
+def short_warnings() -> Iterator[None]:
     """A context whose warnings to users of the package are told in one line each, without a place in the code."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -25,7 +25,7 @@ WAIT_S = 7 * 24 * 3600
 
 _passed = itertools.count()  # the same contexts in the same order in all processes
 
-LOST = re.compile(r"gloo|nccl|heartbeat|coordination.?service|connection (reset|closed)|socket closed", re.IGNORECASE)
+_LOST = re.compile(r"gloo|nccl|heartbeat|coordination.?service|connection (reset|closed)|socket closed", re.IGNORECASE)
 """What errors of a collective operation say when another process is gone."""
 
 
@@ -142,7 +142,7 @@ def together(
             _say(f"Error: {message(error)}")
         else:
             traceback.print_exc()
-        lost = LOST.search(f"{type(error).__name__}: {error}")
+        lost = _LOST.search(f"{type(error).__name__}: {error}")
         reason = "it lost another process, whose own output says why" if lost else "of the error above"
         _say(
             f"Process {jax.process_index()} of {jax.process_count()} ends because {reason}. All processes of the run "

@@ -1,16 +1,19 @@
 """Names and keys: registries for the open sets (families, sources, quantizers, tasks), messages for unknown names.
 
-Besides, sections of a config as keywords of the objects they configure, and what was dropped.
+Besides, sections of a config as keywords of the objects they configure, and what was dropped or has another name now.
 
-An object's fields are its section's schema. Who asks for what the package had and dropped is told the last version with
+An object's fields are its section's schema. What a run or an exported folder stored under an earlier name of a key or
+a figure is read under the present one; who gives an earlier name is told the present one. Who asks for what the package
+had and dropped is told the last version with
 it, and what takes its place: codes of whole motions were a model of motion built by hand, not a learned one;
 docs/record.md has what they came to.
 """
 
 import difflib
 import inspect
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Entry = TypeVar("Entry")
 
@@ -84,6 +87,82 @@ def configure(kind: Callable, section: str, fields: Mapping[str, Any], **given: 
     if missing:
         raise ValueError(f"config.{section} has no {missing[0]!r}; it needs {', '.join(missing)}.")
     return kind(**fields, **given)
+
+
+RENAMED_KEYS = {
+    "rows": "methods",
+    "study.stress": "study.corrupted_clips",
+    "methods.*.track_model.least_samples": "methods.*.track_model.min_samples",
+    "init_from.words": "init_from.token_embeddings",
+    "methods.*.init_from.words": "methods.*.init_from.token_embeddings",
+}
+"""Earlier and present names of keys of configs, one after the other; "*" is any name."""
+
+
+def present_key(key: str) -> str | None:
+    """The present name of a key, dotted, that had this one; None where it was not renamed."""
+    names = key.split(".")
+    for earlier, present in RENAMED_KEYS.items():
+        old, new = earlier.split("."), present.split(".")
+        if len(old) <= len(names) and all(one in ("*", name) for one, name in zip(old, names)):
+            names[: len(old)] = [name if one == "*" else one for one, name in zip(new, names)]
+    return None if ".".join(names) == key else ".".join(names)
+
+
+def refuse_earlier_key(key: str) -> None:
+    """An error for the earlier name of a key."""
+    if present := present_key(key):
+        raise ValueError(f"config.{key} has another name now: config.{present}. Use that one.")
+
+
+def with_present_keys(config: Any) -> Any:
+    """A stored config under the present names of its keys; another object, unless nothing was renamed."""
+    for earlier, present in RENAMED_KEYS.items():
+        config = _moved(config, earlier.split("."), present.split("."))
+    return config
+
+
+def _moved(config: Any, old: list[str], new: list[str]) -> Any:
+    if not isinstance(config, Mapping):
+        return config
+    if old[0] == "*":
+        return {name: _moved(value, old[1:], new[1:]) for name, value in config.items()}
+    if old[0] not in config:
+        return config
+    inner = _moved(config[old[0]], old[1:], new[1:]) if len(old) > 1 else config[old[0]]
+    return {name: value for name, value in config.items() if name != old[0]} | {new[0]: inner}
+
+
+class Readable(Protocol):
+    """A path, of ``pathlib`` or ``etils.epath``."""
+
+    def read_text(self) -> str: ...
+
+
+def stored_config(path: Readable) -> Any:
+    """The ``config.json`` of a run, under the present names of its keys."""
+    return with_present_keys(json.loads(path.read_text()))
+
+
+RENAMED_FIGURES = {
+    "tasks_beating_trivial": "tasks_beating_baselines", "error_vs_trivial": "error_vs_baseline",
+    "rivals_beaten": "baselines_beaten", "oracle_agreement_least": "oracle_agreement_min",
+    "spread_vs_real_least": "spread_vs_real_min", "named_right": "correct", "judged_right": "judged_correct",
+}
+"""Earlier and present names of figures, with which ranges (``..._low``, ``..._high``) go, and of columns of tables."""
+
+
+def present_figure(name: str) -> str:
+    """The present name of a figure, full or not; the same where it was not renamed."""
+    row, slash, figure = name.rpartition("/")
+    ending = next((ending for ending in ("_low", "_high") if figure.endswith(ending)), "")
+    figure = figure.removesuffix(ending)
+    return f"{row}{slash}{RENAMED_FIGURES.get(figure, figure)}{ending}"
+
+
+def present_figures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored figures, or columns of a stored table, under their present names."""
+    return {present_figure(name): value for name, value in values.items()}
 
 
 LAST_WITH = "which videogvt dropped after commit 6d2a26d"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogvt.core.registry import unknown_name
-from videogvt.decode.loop import Decoded, Look, MaskedSampler, Steps
+from videogvt.decode.loop import Decoded, MaskedSampler, Proposal, Steps
 from videogvt.decode.parallel import ScheduledSampler, check_choice, check_empty, left_unknown
 from videogvt.ops import sampling
 from videogvt.ops.masking import Rounding, rank, select_lowest
@@ -84,7 +84,7 @@ class FrameDecoding(MaskedSampler):
           condition_BN, visible_BN, mask_id, num_codes, keys_B: see ``MaskedSampler.__call__``.
           keep_steps: whether to return what each step did; frames that were not begun are shown as the one at hand.
         """
-        sampling.check_keys(keys_B, len(condition_BN))
+        sampling.check_random_keys(keys_B, len(condition_BN))
         self._check_grid(condition_BN.shape[1])
         if not len(step_fns) == len(caches) == 1 + bool(self.guidance):
             raise ValueError(f"guidance={self.guidance} needs {1 + bool(self.guidance)} step_fns and as many caches; "
@@ -109,7 +109,7 @@ class FrameDecoding(MaskedSampler):
         codes_BN = decoded.codes_BN.swapaxes(0, 1).reshape(condition_BN.shape)
         return Decoded(codes_BN, _whole_steps(codes_BN, decoded.steps) if keep_steps else None)
 
-    def _hidden(self, look: Look) -> jax.Array:
+    def _hidden(self, look: Proposal) -> jax.Array:
         turn_N = jnp.asarray(np.repeat(rank_of(self.frames), self.grid[1] * self.grid[2]))
         turn, within = look.index // self.steps, look.index % self.steps
         progress, now_N = (within + 1) / self.steps, turn_N == turn
@@ -125,7 +125,7 @@ class FrameDecoding(MaskedSampler):
             return logits_BNK
         return sampling.sharpen_others(logits_BNK, self.empty, self.speaking_temperature)
 
-    def _scores(self, look: Look, progress) -> jax.Array:
+    def _scores(self, look: Proposal, progress) -> jax.Array:
         noise_BN = sampling.gumbel(look.noise_B(), look.unknown_BN.shape[1])
         if self.cells == "random":
             return noise_BN
@@ -186,7 +186,7 @@ class DraftAndRevise(MaskedSampler):
     def passes(self) -> int:
         return self.steps * (1 + self.revisions)
 
-    def _hidden(self, look: Look) -> jax.Array:
+    def _hidden(self, look: Proposal) -> jax.Array:
         turn, chunk = (look.index + 1) // self.steps, (look.index + 1) % self.steps
         rank_BN = rank(sampling.gumbel(look.noise_B(turn * self.steps), look.free_BN.shape[1]), look.free_BN)
         total_B1 = jnp.maximum(look.free_BN.sum(-1, keepdims=True), 1)
@@ -219,7 +219,7 @@ class Remasking(ScheduledSampler):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"Found decoding.eta={self.eta}; expected a rate, 0 to 1.")
 
-    def _hidden(self, look: Look) -> jax.Array:
+    def _hidden(self, look: Proposal) -> jax.Array:
         tokens, left_B = look.unknown_BN.shape[1], jnp.maximum(self._left(look), 0)
         known_BN = look.free_BN & ~look.unknown_BN
         rate_B = self.eta * jnp.minimum(1.0, left_B / jnp.maximum(known_BN.sum(-1), 1))

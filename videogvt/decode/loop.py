@@ -45,7 +45,7 @@ class Decoded(NamedTuple):
     steps: Steps | None
 
 
-class Look(NamedTuple):
+class Proposal(NamedTuple):
     """What a sampler sees after a pass.
 
     Attributes:
@@ -108,7 +108,7 @@ class MaskedSampler:
         """Calls of the network, one after the other; with guidance, each of both networks."""
         raise NotImplementedError
 
-    def _hidden(self, look: Look) -> jax.Array:
+    def _hidden(self, look: Proposal) -> jax.Array:
         """The positions (B, N) that are hidden from the next pass: none of them kept, and none after the last."""
         raise NotImplementedError
 
@@ -132,7 +132,7 @@ class MaskedSampler:
         Raises:
           ValueError: the keys, the logits or the grid do not fit, or guidance has no ``unconditional_fn``.
         """
-        sampling.check_keys(keys_B, len(condition_BN))
+        sampling.check_random_keys(keys_B, len(condition_BN))
         self._check_grid(condition_BN.shape[1])
         if self.guidance and unconditional_fn is None:
             raise ValueError(f"guidance={self.guidance} needs an unconditional_fn; pass one, or set guidance to 0.")
@@ -147,7 +147,7 @@ class MaskedSampler:
                 _keys(keys_B, index, 0), logits_BNK, temperature=self.temperature, top_k=self.top_k,
                 nucleus=self.nucleus)
             proposed_BN = jnp.where(unknown_BN, drawn_BN, tokens_BN)
-            hidden_BN = self._hidden(Look(index, keys_B, logits_BNK, drawn_BN, unknown_BN, ~kept_BN))
+            hidden_BN = self._hidden(Proposal(index, keys_B, logits_BNK, drawn_BN, unknown_BN, ~kept_BN))
             state = jnp.where(hidden_BN, shown_BN, proposed_BN), hidden_BN
             return state, Steps(proposed_BN, hidden_BN) if keep_steps else None
 
@@ -213,7 +213,7 @@ class AutoregressiveDecoding:
         """
         prefix_BP = jnp.asarray(prefix_BP, jnp.int32)
         batch, length = prefix_BP.shape
-        sampling.check_keys(keys_B, batch)
+        sampling.check_random_keys(keys_B, batch)
         if not length:
             raise ValueError("The prefix is empty; expected at least one token, which says that a clip begins.")
 

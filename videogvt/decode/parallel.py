@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from videogvt.core.registry import unknown_name
-from videogvt.decode.loop import Look, MaskedSampler
+from videogvt.decode.loop import MaskedSampler, Proposal
 from videogvt.ops import sampling
 from videogvt.ops.masking import Rounding, count, schedule, select_lowest
 from videogvt.ops.sampling import halton_order, rank_of
@@ -91,18 +91,18 @@ class ScheduledSampler(MaskedSampler):
     def passes(self) -> int:
         return self.steps
 
-    def _hidden(self, look: Look) -> jax.Array:
+    def _hidden(self, look: Proposal) -> jax.Array:
         return select_lowest(self._scores(look), self._left(look), look.unknown_BN)
 
-    def _left(self, look: Look) -> jax.Array:
+    def _left(self, look: Proposal) -> jax.Array:
         return left_unknown(
             self.schedule, self.rounding, self._progress(look), look.free_BN.sum(-1), look.unknown_BN.sum(-1),
             look.index + 1 >= self.steps)
 
-    def _progress(self, look: Look) -> jax.Array:
+    def _progress(self, look: Proposal) -> jax.Array:
         return (look.index + 1) / self.steps
 
-    def _scores(self, look: Look) -> jax.Array:
+    def _scores(self, look: Proposal) -> jax.Array:
         """(B, N); the highest become known first."""
         raise NotImplementedError
 
@@ -119,11 +119,11 @@ class NoisySampler(ScheduledSampler):
 
     choice_temperature: float = 0.0
 
-    def _scores(self, look: Look) -> jax.Array:
+    def _scores(self, look: Proposal) -> jax.Array:
         noise_BN = sampling.gumbel(look.noise_B(), look.unknown_BN.shape[1])
         return self._sure(look) + self.choice_temperature * (1 - self._progress(look)) * noise_BN
 
-    def _sure(self, look: Look) -> jax.Array:
+    def _sure(self, look: Proposal) -> jax.Array:
         """(B, N), the scores without noise."""
         raise NotImplementedError
 
@@ -149,7 +149,7 @@ class ParallelDecoding(NoisySampler):
         if self.confidence not in Confidence.__args__:
             raise ValueError(unknown_name("decoding.confidence", self.confidence, Confidence.__args__))
 
-    def _sure(self, look: Look) -> jax.Array:
+    def _sure(self, look: Proposal) -> jax.Array:
         log_probability_BN = sampling.log_probability(look.logits_BNK, look.drawn_BN)
         return log_probability_BN if self.confidence == "log" else jnp.exp(log_probability_BN)
 
@@ -158,7 +158,7 @@ class ParallelDecoding(NoisySampler):
 class MarginDecoding(NoisySampler):
     """First where the two most likely codes are farthest apart, whichever is drawn (arXiv 2502.06768, top-k margin)."""
 
-    def _sure(self, look: Look) -> jax.Array:
+    def _sure(self, look: Proposal) -> jax.Array:
         return sampling.margin(look.logits_BNK)
 
 
@@ -179,7 +179,7 @@ class SpeakingDecoding(NoisySampler):
         super().__post_init__()
         check_empty(self.empty, "decoding.sampler='speaking'")
 
-    def _sure(self, look: Look) -> jax.Array:
+    def _sure(self, look: Proposal) -> jax.Array:
         return sampling.log_probability_of_others(look.logits_BNK, self.empty)
 
 
@@ -187,7 +187,7 @@ class SpeakingDecoding(NoisySampler):
 class RandomDecoding(ScheduledSampler):
     """In an order drawn for each clip, whatever the network says; as masked diffusion does (arXiv 2406.07524)."""
 
-    def _scores(self, look: Look) -> jax.Array:
+    def _scores(self, look: Proposal) -> jax.Array:
         return sampling.gumbel(look.noise_B(0), look.unknown_BN.shape[1])
 
 
@@ -210,7 +210,7 @@ class HaltonDecoding(ScheduledSampler):
 
     needs_grid = True
 
-    def _scores(self, look: Look) -> jax.Array:
+    def _scores(self, look: Proposal) -> jax.Array:
         rank_N = jnp.asarray(rank_of(halton_order(self.grid)))
         if not self.randomize:
             return jnp.broadcast_to(-rank_N, look.unknown_BN.shape)

@@ -20,7 +20,7 @@ from videogvt.train.state import TrainState
 from videogvt.world.motion import evaluate_equation
 
 CAMERA = ("camera_R", "camera_t")
-NEXT = ("equation", "fps", *CAMERA)
+_NEXT = ("equation", "fps", *CAMERA)
 FARTHEST_PX = 0.25  # disparity, beside parallel cameras, of the farthest point that a stereo answer can mean
 
 
@@ -136,7 +136,7 @@ def _path(columns: Columns) -> np.ndarray:
 TARGETS: Mapping[str, Target] = {
     "next_pixel": Target(
         "The next position in the picture and the apparent radius: what one view determines, as far as the motion goes "
-        "on as it did.", (*NEXT, "camera_K", "position", "radius_px"), _next_pixel, "px", 2,
+        "on as it did.", (*_NEXT, "camera_K", "position", "radius_px"), _next_pixel, "px", 2,
     ),
     "path": Target(
         "Position in the picture and apparent radius in every frame: what one view shows.",
@@ -145,14 +145,14 @@ TARGETS: Mapping[str, Target] = {
     "next_metric": Target(
         "The next position in the left camera's frame, in metres. What is told is where both pictures will show it, "
         "from which it is triangulated with the clip's focal length, baseline and principal points: without them no "
-        "pair of pictures tells metres.", (*NEXT, "camera_K"), _next_in_both, "m", 3, views=2, calibration=_rectified,
+        "pair of pictures tells metres.", (*_NEXT, "camera_K"), _next_in_both, "m", 3, views=2, calibration=_rectified,
         solve=_triangulated,
     ),
     "next_world": Target(
         "The next position in the world, in metres, from one view. The clip determines the direction from the camera "
         "alone: neither the ball's size (hence its distance) nor the camera's place is told, so no more can be learned "
         "than what is usual. Height above the ground shows best, and where the camera stands does not show at all.",
-        NEXT, _next_world, "m", 3,
+        _NEXT, _next_world, "m", 3,
     ),
 }
 
@@ -188,7 +188,7 @@ class ClassificationEval(SplitEval):
             if "logits" in heads:
                 part |= named(heads["logits"], batch["label"])
             if "position" in heads:
-                part |= told(heads["position"], batch)
+                part |= with_known(heads["position"], batch)
             parts.append(part)
         return whole_table(parts)
 
@@ -203,11 +203,11 @@ def named(log_BK: np.ndarray, label_B: np.ndarray) -> Columns:
     prediction_B = log_BK.argmax(-1)
     return {
         "prediction": prediction_B, "probability": np.exp(log_BK.max(-1)), "log_probability": log_BK,
-        "loss": -np.take_along_axis(log_BK, label_B[:, None], axis=1)[:, 0], "named_right": prediction_B == label_B,
+        "loss": -np.take_along_axis(log_BK, label_B[:, None], axis=1)[:, 0], "correct": prediction_B == label_B,
     }
 
 
-def told(position_BP: np.ndarray, known: Columns) -> Columns:
+def with_known(position_BP: np.ndarray, known: Columns) -> Columns:
     """What is told of positions, beside what is true and, where it takes one, the calibration."""
     table = {"position": position_BP, "true_position": known["position"]}
     return table | ({"calibration": known["calibration"]} if "calibration" in known else {})
@@ -220,13 +220,13 @@ def results(
     """Figures and files of a table with a row for each clip; see ``ClassificationEval.run``.
 
     Args:
-      table: with ``label`` and the columns of ``named``, or those of ``told``, or both.
+      table: with ``label`` and the columns of ``named``, or those of ``with_known``, or both.
       names: of the classes.
       target, scale: see ``ClassificationEval``; positions in the file "table" are points in the target's unit.
     """
     if "prediction" in table:
         counts_KK = confusion(table["label"], table["prediction"], len(names))
-        yield from figures(table, counts_KK, names).items()
+        yield from _figures(table, counts_KK, names).items()
         yield "confusion", Media.arrays(counts_KK=counts_KK, class_names=np.array(names))
     if "position" in table:
         mean_P, scale_P = scale
@@ -247,7 +247,7 @@ def confusion(label_N: np.ndarray, prediction_N: np.ndarray, classes: int) -> np
     return np.bincount(label_N * classes + prediction_N, minlength=classes**2).reshape(classes, classes)
 
 
-def figures(table: Columns, counts_KK: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
+def _figures(table: Columns, counts_KK: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
     """``accuracy``, ``loss`` (cross-entropy in nats) and ``clips``; the accuracy on the clips of every class that there
     is, as ``by_class/<name>``; and chance's ``chance/accuracy`` and ``chance/loss``."""
     share_K = counts_KK.sum(1) / counts_KK.sum()

@@ -3,8 +3,9 @@
 A digit's *error* in a frame is the distance in px from its true place to that where ``world.digit_tracker`` finds one
 of the two digit images of the clip. Which of both found places belongs to which true one is decided by the smallest sum
 of distances, frame by frame, so that places are measured apart from identities. A digit that is not found counts as
-half the picture's diagonal off. *Read* are digits in the last ``LAST`` frames, where the true ones do not overlap, cut
-out at their found places; a digit is right if the classifier, over all these frames, names the true one of that place.
+half the picture's diagonal off. *Read* are digits in the last ``LAST_FRAMES`` frames, where the true ones do not
+overlap, cut out at their found places; a digit is right if the classifier, over all these frames, names the true one of
+that place.
 
 Frames are grouped by the first asked frame in which the true digits overlap: ``before_overlap``, ``overlapping`` and
 ``after_overlap``, which are later frames without overlap.
@@ -19,15 +20,15 @@ from videogvt.evals.rows import Columns
 from videogvt.inputs.digits import crop
 from videogvt.world.digit_images import Sprite, sprite
 from videogvt.world.digit_tracker import locate
-from videogvt.world.digits import film, reflected
+from videogvt.world.digits import film_digits, reflected
 
-TRUTH = ("position", "velocity", "digit", "image", "front", "overlap", "size")
+DIGIT_TRUTH = ("position", "velocity", "digit", "image", "front", "overlap", "size")
 """Fields of a source that knows its two digits."""
 
-LAST = 4
+LAST_FRAMES = 4
 """Last frames of a clip in which digits are read."""
 
-GROUPS = ("", "before_overlap", "overlapping", "after_overlap")
+_GROUPS = ("", "before_overlap", "overlapping", "after_overlap")
 
 
 def sprites_of(batch: Mapping[str, np.ndarray], row: int) -> tuple[Sprite, Sprite]:
@@ -74,7 +75,7 @@ def read_columns(video_BTHWC: np.ndarray, columns: Columns, read, side: int) -> 
       read: from crops uint8 (N, 1, side, side, 3) to the logarithms of the ten digits' probabilities (N, 10).
     """
     clips, _, frames = columns["error"].shape
-    last = range(frames - min(LAST, frames), frames)
+    last = range(frames - min(LAST_FRAMES, frames), frames)
     where = [(row, own, time) for row in range(clips) for own in (0, 1) for time in last]  # as many in every batch
     found_BT = columns["asked"] & ~columns["overlap"]
     crops, counted = [], []
@@ -94,7 +95,7 @@ def groups(overlap_NT: np.ndarray, asked_NT: np.ndarray) -> dict[str, np.ndarray
     crossing_NT = overlap_NT & asked_NT
     begun_NT = np.maximum.accumulate(crossing_NT, axis=1)
     parts = asked_NT, asked_NT & ~begun_NT, crossing_NT, asked_NT & begun_NT & ~crossing_NT
-    return dict(zip(GROUPS, parts, strict=True))
+    return dict(zip(_GROUPS, parts, strict=True))
 
 
 def digit_figures(table: Columns, diagonal: float) -> dict[str, float]:
@@ -132,7 +133,7 @@ def _of(table: Columns, frame_NT: np.ndarray, diagonal: float):
 
 def _read(table: Columns, frame_NT: np.ndarray):
     frames = frame_NT.shape[1]
-    last_NT = frame_NT & (np.arange(frames) >= frames - LAST)
+    last_NT = frame_NT & (np.arange(frames) >= frames - LAST_FRAMES)
     some_N = last_NT.any(axis=1)
     if not some_N.any():
         return
@@ -172,5 +173,5 @@ def carried_on(batch: Mapping[str, np.ndarray], asked_T: np.ndarray) -> np.ndarr
             velocity_2 = batch["velocity"][row, place, first - 1].astype(np.float64)
             ways.append(reflected(start_2, velocity_2, low, high, time_T)[0][1:])
         front = int(batch["front"][row]) if batch["overlap"][row, :first].any() else 0
-        video_BTHWC[row, first:], _ = film(own, np.stack(ways), front, height, width)
+        video_BTHWC[row, first:], _ = film_digits(own, np.stack(ways), front, height, width)
     return video_BTHWC

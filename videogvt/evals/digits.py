@@ -2,8 +2,8 @@
 
 Every row is measured alike: the generator's clips; ``copy``, the last given frame over and over; ``constant_velocity``,
 the true digits carried on and reflected (it knows all but who is in front); ``other_pair``, another clip of the split,
-the floor; the clips ``reconstructed`` by the tokenizer, the ceiling; and the ``real`` ones, which show what the measure
-itself makes of truth. How things are counted stands in ``digit_figures``.
+the control; the clips ``reconstructed`` by the tokenizer, the ceiling; and the ``real`` ones, which show what the
+measure itself makes of truth. How things are counted stands in ``digit_figures``.
 """
 
 import dataclasses
@@ -13,8 +13,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from videogvt.evals.digit_figures import LAST, TRUTH, carried_on, copied, digit_columns, digit_figures, read_columns
-from videogvt.evals.published import Reader
+from videogvt.evals.digit_figures import (
+    DIGIT_TRUTH,
+    LAST_FRAMES,
+    carried_on,
+    copied,
+    digit_columns,
+    digit_figures,
+    read_columns,
+)
+from videogvt.evals.published import DigitReader
 from videogvt.evals.rows import Columns, FilledEval, averaged, whole_table
 from videogvt.models.tasks import TASKS, TaskTable
 from videogvt.ops.video import as_bytes, as_float
@@ -32,17 +40,17 @@ class DigitsEval(FilledEval):
     Attributes:
       reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video, codes)`` of the tokenizer; or None for no such row.
       reader: names single digits; or None for no figures of identities.
-      (others: see ``FilledEval``; the source has ``video``, ``label`` and ``digit_figures.TRUTH``)
+      (others: see ``FilledEval``; the source has ``video``, ``label`` and ``digit_figures.DIGIT_TRUTH``)
     """
 
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
-    reader: Reader | None = None
+    reader: DigitReader | None = None
 
     def __post_init__(self):
         super().__post_init__()
-        if missing := sorted(set(TRUTH) - set(self.source.fields)):
+        if missing := sorted(set(DIGIT_TRUTH) - set(self.source.fields)):
             raise ValueError(f"{self.source} has no {', '.join(missing)}; expected clips of moving digits with all of "
-                             f"{', '.join(TRUTH)}. Open the source 'digits' with these fields.")
+                             f"{', '.join(DIGIT_TRUTH)}. Open the source 'digits' with these fields.")
         shown_nTHW = np.asarray(self.table.visible_nTHW)
         self._asked = {place: ~shown_nTHW[place].any(axis=(1, 2)) for place in predictions(self.table)}
         if not self._asked:
@@ -57,14 +65,15 @@ class DigitsEval(FilledEval):
     @property
     def facts(self) -> dict[str, Any]:
         return super().facts | {
-            "seeds": list(self.seeds), "tasks": list(self.tasks), "decoding": dict(self.settings), "read_frames": LAST,
+            "seeds": list(self.seeds), "tasks": list(self.tasks), "decoding": dict(self.settings),
+            "read_frames": LAST_FRAMES,
             "reader": self.reader.judge.name if self.reader else None,
             "reader_hash": self.reader.judge.hash if self.reader else "",
         }
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields ``prediction_tasks``, their number; figures of every task and row (see ``digit_figures``); and the
-        files ``by_frame`` (see ``by_frame``) and ``samples``."""
+        files ``_by_frame`` (see ``_by_frame``) and ``samples``."""
         tables, videos = self._measure(state, self.seeds[0], beside=True)
         further = [self._measure(state, seed, beside=False)[0] for seed in self.seeds[1:]]
         diagonal = float(np.hypot(*self._picture))
@@ -74,7 +83,7 @@ class DigitsEval(FilledEval):
                 of_seeds = [table, *(others[task][row] for others in further if row in others[task])]
                 numbers = averaged([digit_figures(one, diagonal) for one in of_seeds])
                 yield from (("/".join(filter(None, (task, row, name))), value) for name, value in numbers)
-        yield "by_frame", Media.arrays(**by_frame(tables, diagonal))
+        yield "by_frame", Media.arrays(**_by_frame(tables, diagonal))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(videos))
 
@@ -138,7 +147,7 @@ def predictions(table: TaskTable) -> list[int]:
             if TASKS[name.partition(":")[0]].family == "frame_prediction"]
 
 
-def by_frame(tables: Mapping[str, Mapping[str, Columns]], diagonal: float) -> Columns:
+def _by_frame(tables: Mapping[str, Mapping[str, Columns]], diagonal: float) -> Columns:
     """``error`` (tasks, rows, T), the mean over clips and both digits in px, half the diagonal where not found, NaN in
     frames that are not asked or in rows that are not measured; and the names ``tasks`` and ``rows``."""
     frames = next(iter(tables.values()))[""]["asked"].shape[1]

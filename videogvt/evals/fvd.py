@@ -1,7 +1,7 @@
 """FVD (arXiv 1812.01717) and the video Inception Score (arXiv 1611.06624), as MAGVIT reports them (arXiv 2212.05199).
 
 FVD is the Fréchet distance between logits of I3D, averaged over time; the score is exp(mean KL) of C3D's classes. Both
-are the mean and the population deviation over folds of equal size of one run. Only these two networks make numbers that
+are the mean and the population std over folds of equal size of one run. Only these two networks make numbers that
 may bear these names, so nothing else is accepted; the weights are the user's to download (docs/fvd.md).
 
 Frames are resized as these networks were used with: both ways take the value at a place between two pixels as their
@@ -30,14 +30,14 @@ from videogvt.nn.i3d import I3D, load_i3d, require_frames
 from videogvt.ops.quality import frechet_between
 from videogvt.ops.video import as_float
 
-PLACES = ("corner", "aligned")
+_PLACES = ("corner", "aligned")
 Places = Literal["corner", "aligned"]
 
 
 def resize_bilinear(video_BTHWC, size: tuple[int, int], places: Places = "corner"):
     """Videos of any size as float32 (B, T, *size, C)."""
-    if places not in PLACES:
-        raise ValueError(unknown_name("way of placing pixels", places, PLACES))
+    if places not in _PLACES:
+        raise ValueError(unknown_name("way of placing pixels", places, _PLACES))
     rows, columns = (_weights(old, new, places) for old, new in zip(video_BTHWC.shape[2:4], size, strict=True))
     video_BTHWC = video_BTHWC.astype(jnp.float32)
     return jnp.einsum("yh,bthwc,xw->btyxc", rows, video_BTHWC, columns, precision="highest")
@@ -68,7 +68,7 @@ class Folded:
 
     @property
     def std(self) -> float:
-        """The population's deviation, 0 of a single fold."""
+        """The population's std, 0 of a single fold."""
         return float(np.std(self.folds))
 
 
@@ -117,7 +117,7 @@ def i3d(weights: str | None, via: int | None = None, model: I3D = I3D()) -> Vide
       via: size of a side that frames are brought to first, such as the 64 of Kinetics-600's protocol; or None.
     """
     size = i3d_network.FRAME_SIZE
-    params = load_i3d(_named(weights, "FVD", i3d_network.FORMAT), model)
+    params = load_i3d(_named(weights, "FVD", i3d_network.I3D_FORMAT), model)
     forward = partial(_i3d_logits, model, via)
     return VideoNetwork(forward, params, require_frames, {
         "network": "I3D, Kinetics-400", "sha256": _digest(weights), "features": "logits averaged over time",
@@ -132,7 +132,7 @@ def c3d(weights: str | None, mean: str | None = None, model: C3D = C3D()) -> Vid
       weights: file of TGANv2's UCF-101 weights.
       mean: file of its mean clip, where the weights have no offset and it does not lie beside them as mean2.npz.
     """
-    params = load_c3d(_named(weights, "The Inception Score", c3d_network.FORMAT), mean, model)
+    params = load_c3d(_named(weights, "The Inception Score", c3d_network.C3D_FORMAT), mean, model)
 
     def require_sixteen(frames: int) -> None:
         if frames != c3d_network.FRAMES:

@@ -1,7 +1,7 @@
 """Whether generated clips show what was asked for, beside real clips and beside answers that must fail.
 
-Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe``): the generator's clips;
-``independent`` codes of its class, each that of another training clip in the same place; ``real`` ones of the
+Every row is measured alike, clip by clip, from the clip's own track (see ``motion.describe_motion``): the generator's
+clips; ``independent`` codes of its class, each that of another training clip in the same place; ``real`` ones of the
 split; the same ``reconstructed`` by the tokenizer, the best the generator can do; the real ones under ``shuffled``
 labels, which is chance; training clips ``copied`` out, which have no distance to the training set; and the
 ``mean_track`` of every class, which has no spread. So each figure stands beside a row where it is bad. FVD and
@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.evals.figures import by_class, confusion, figures
-from videogvt.evals.looks import distances
-from videogvt.evals.motion import Training, describe, has_tracks, mean_tracks, motion_columns, rows_of
-from videogvt.evals.published import Judge, Published
+from videogvt.evals.appearance import appearance_distances
+from videogvt.evals.figures import by_class, confusion_with_unknown, motion_figures
+from videogvt.evals.motion import Training, describe_motion, has_tracks, mean_tracks, motion_columns, rows_of
+from videogvt.evals.published import EvaluationClassifier, Published
 from videogvt.evals.rows import Columns, Generate, SplitEval, averaged, whole_table
 from videogvt.inputs.sources import ClipSource
 from videogvt.ops.quality import frechet_between
@@ -27,7 +27,7 @@ from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.state import TrainState
 
-Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+_Clips = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From places (B) in a set of clips to this host's clips, uint8 (B, T, H, W, 3), and the labels they claim (B)."""
 
 BY_CLASS = ("", "real", "reconstructed")
@@ -60,7 +60,7 @@ class GenerationEval(SplitEval):
       published: measures FVD and Inception Score against ``train``; or None for neither.
       independent: makes, when it is first needed, a function like ``generate`` whose codes know nothing of each other;
         or None for no such row.
-      unfold: ``generate`` for looking on, see ``unfolding``; or None for no such file.
+      trajectory: ``generate`` that also shows every step, see ``decoding_trajectory``; or None for no such file.
       samples: clips of each class to keep for the report.
       settings: of the decoding; among the facts alone.
       train_limit: only so many training clips; or None for all.
@@ -72,10 +72,10 @@ class GenerationEval(SplitEval):
     task: int = 0
     per_class: int = 100
     reconstruct: Callable[[TrainState, jax.Array], tuple[jax.Array, jax.Array]] | None = None
-    judge: Judge | None = None
+    judge: EvaluationClassifier | None = None
     published: Published | None = None
     independent: Callable[[], Generate] | None = None
-    unfold: Generate | None = None
+    trajectory: Generate | None = None
     seeds: tuple[int, ...] | None = None
     samples: int = 4
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -87,12 +87,12 @@ class GenerationEval(SplitEval):
         if self.classes < 1 or len(self.source) < 4:
             raise ValueError(f"{self.source} has {self.classes} classes and {len(self.source)} clips; generation by "
                              "class is measured beside at least 4 real clips of named classes.")
-        self._looks = self.has_tracks or self.judge is not None
-        if not self._looks and not self.published:
+        self._measures = self.has_tracks or self.judge is not None
+        if not self._measures and not self.published:
             raise ValueError(f"The clips of {self.train} are not of tracked objects (a field 'fps', and tracks or what "
-                             "can be tracked), and there is no judge: nothing can be measured. Name the workdir of a "
-                             "judge, or the weights of FVD's network.")
-        wanted = (self.per_class if self._looks else max(self.samples, 1)) * self.classes
+                             "can be tracked), and there is no evaluation classifier: nothing can be measured. "
+                             "Name the workdir of one, or the weights of FVD's network.")
+        wanted = (self.per_class if self._measures else max(self.samples, 1)) * self.classes
         self.clips = min(wanted, self.limit or wanted)
         self.real_clips = min(self.clips, len(self.source) // 2)
         order_N = np.random.default_rng(self.seed).permutation(len(self.source))
@@ -119,20 +119,20 @@ class GenerationEval(SplitEval):
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip), ``real`` (the same of real clips),
-        ``confusion_oracle`` and ``confusion_judge``, ``samples``, and ``unfolded`` where ``unfold`` is given."""
+        ``confusion_oracle`` and ``confusion_judge``, ``samples``, and ``trajectory`` where ``trajectory`` is given."""
         if self.published:
             yield from self._published_figures(state)
         tables = self._tables(state)
-        if self._looks:
-            yield from self._looked_at(tables, self._of_further_seeds(state))
+        if self._measures:
+            yield from self._measured(tables, self._of_further_seeds(state))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(state, tables))
-        if self.unfold:
-            yield "unfolded", Media.arrays(**self._unfolded(state))
+        if self.trajectory:
+            yield "trajectory", Media.arrays(**self._trajectory(state))
 
     def _tables(self, state: TrainState) -> dict[str, Columns]:
-        """A table for every row; labels alone where nothing looks at clips."""
-        if not self._looks:
+        """A table for every row; labels alone where nothing measures clips."""
+        if not self._measures:
             return {"": {"label": np.arange(self.clips) % self.classes},
                     "real": {"label": self.source.read(self._real.tolist())["label"]}}
         if not self._beside:
@@ -149,7 +149,7 @@ class GenerationEval(SplitEval):
     def _of_further_seeds(self, state: TrainState) -> list[dict[str, Columns]]:
         return [self._made(state, seed) for seed in self.seeds[1:]]
 
-    def _looked_at(
+    def _measured(
         self, tables: dict[str, Columns], further: list[dict[str, Columns]]
     ) -> Iterator[tuple[str, float | Media]]:
         for row, table in tables.items():
@@ -161,32 +161,32 @@ class GenerationEval(SplitEval):
             yield file, Media.arrays(**{name: column for name, column in tables[row].items() if name != "features"})
         for judge, named, columns in (("oracle", "named", np.append(names, "unknown")), ("judge", "judged", names)):
             if named in tables[""]:
-                counts_KK = confusion(tables[""]["label"], tables[""][named], len(names), len(columns))
+                counts_KK = confusion_with_unknown(tables[""]["label"], tables[""][named], len(names), len(columns))
                 yield f"confusion_{judge}", Media.arrays(counts_KK=counts_KK, class_names=columns)
 
     def _figures(self, row: str, table: Columns, real: Columns) -> dict[str, float]:
         diagonal = float(np.hypot(*self._shape[1:3]))
-        numbers = figures(table, real, diagonal)
+        numbers = motion_figures(table, real, diagonal)
         if self.has_tracks and row in LOOKED_AT:
-            numbers |= distances(table, self._others_table)
+            numbers |= appearance_distances(table, self._others_table)
         if row in BY_CLASS:
             numbers |= self._frechet(table)
             numbers |= by_class(table, real, diagonal, self.source.class_names)
         return numbers
 
     def _published_figures(self, state: TrainState) -> Iterator[tuple[str, float]]:
-        """FVD and Inception Score of clips of the classes of training clips; each of these is looked at once."""
+        """FVD and Inception Score of clips of the classes of training clips; each of these is measured once."""
         order_N = self.published.order(len(self.train), self.seed)
         seen_M, place_N = np.unique(order_N, return_inverse=True)
-        look = self.published.looking()
-        pool = self._columns(self._originals(seen_M, self.train), len(seen_M), look)
+        measure = self.published.measuring()
+        pool = self._columns(self._originals(seen_M, self.train), len(seen_M), measure)
         real = rows_of(pool, place_N)
-        made = self._columns(self._generated(state, real["claimed"]), len(order_N), look)
+        made = self._columns(self._generated(state, real["claimed"]), len(order_N), measure)
         yield from self.published.figures(made, real, pool, self.seed)
 
     def asking(self, generate: Generate, task: int = 0) -> "GenerationEval":
         """The same evaluator of another generator, for figures alone; what it has measured of real clips stays."""
-        other = dataclasses.replace(self, generate=generate, task=task, unfold=None, samples=0, published=None,
+        other = dataclasses.replace(self, generate=generate, task=task, trajectory=None, samples=0, published=None,
                                     independent=None)
         other._training, other._beside, other._others_table = self._training, self._beside, self._others_table
         return other
@@ -216,26 +216,26 @@ class GenerationEval(SplitEval):
             tables["mean_track"] = self._described(*mean_tracks(training))
         return tables
 
-    def _measure(self, clips: Clips, count: int) -> Columns:
+    def _measure(self, clips: _Clips, count: int) -> Columns:
         """The table of the first ``count`` clips, in order, of all hosts together."""
 
-        def look(video_BTHWC):
+        def measure(video_BTHWC):
             columns = motion_columns(video_BTHWC) if self.has_tracks else {}
             return columns | (self.judge.columns(video_BTHWC) if self.judge else {})
 
-        columns = self._columns(clips, count, look)
+        columns = self._columns(clips, count, measure)
         return self._described(columns, columns.pop("claimed"))
 
     def _described(self, columns: Columns, label_N: np.ndarray) -> Columns:
-        table = describe(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
-        return table | ({"judged_right": table["judged"] == label_N} if "judged" in table else {})
+        table = describe_motion(columns, label_N, self._training) if self.has_tracks else columns | {"label": label_N}
+        return table | ({"judged_correct": table["judged"] == label_N} if "judged" in table else {})
 
-    def _columns(self, clips: Clips, count: int, look: Callable[[np.ndarray], Columns]) -> Columns:
-        """What ``look`` sees in the first ``count`` clips; every host looks at its own rows of every batch."""
+    def _columns(self, clips: _Clips, count: int, measure: Callable[[np.ndarray], Columns]) -> Columns:
+        """What ``measure`` finds in the first ``count`` clips; every host measures its own rows of every batch."""
         parts = []
         for place_B in self._places(count):
             video_BTHWC, label_B = clips(place_B)
-            parts.append({"index": place_B, "mask": place_B < count, "claimed": label_B, **look(video_BTHWC)})
+            parts.append({"index": place_B, "mask": place_B < count, "claimed": label_B, **measure(video_BTHWC)})
         return {name: column for name, column in whole_table(parts).items() if name != "index"}
 
     def _places(self, count: int) -> Iterator[np.ndarray]:
@@ -244,7 +244,7 @@ class GenerationEval(SplitEval):
         for start in range(0, count, self.batch_size):
             yield (start + jax.process_index() * rows + np.arange(rows)).astype(np.int32)
 
-    def _originals(self, indices: np.ndarray, source: ClipSource | None = None) -> Clips:
+    def _originals(self, indices: np.ndarray, source: ClipSource | None = None) -> _Clips:
         source = self.source if source is None else source
 
         def clips(place_B):
@@ -253,7 +253,7 @@ class GenerationEval(SplitEval):
 
         return clips
 
-    def _reconstructed(self, state: TrainState) -> Clips:
+    def _reconstructed(self, state: TrainState) -> _Clips:
         def reconstruct(state, batch):
             return as_bytes(self.reconstruct(state, as_float(batch["video"]))[0])
 
@@ -267,7 +267,7 @@ class GenerationEval(SplitEval):
 
     def _generated(
         self, state: TrainState, label_N: np.ndarray | None = None, seed: int | None = None, row: str = ""
-    ) -> Clips:
+    ) -> _Clips:
         """Generated clips of these classes, of the generator or its control; None for all classes in turn."""
         if row not in self._makers:
             self._makers[row] = self.independent() if row else self.generate
@@ -303,7 +303,7 @@ class GenerationEval(SplitEval):
         real = tables["real"]
         chosen = np.concatenate([np.flatnonzero(real["label"] == label)[: self.samples]
                                  for label in range(self.classes)])
-        kept = ("label", "track", "one_object", "named", "named_right", "judged", "fit_px")
+        kept = ("label", "track", "one_object", "named", "correct", "judged", "fit_px")
         samples = {name: tables[""][name][:count] for name in kept if name in tables[""]}
         samples |= {f"real_{name}": real[name][chosen] for name in ("label", "track") if name in real}
         if self.has_tracks:
@@ -311,13 +311,13 @@ class GenerationEval(SplitEval):
         return samples | {"video": videos, "real": self.source.read(self._real[chosen].tolist())["video"],
                           "class_names": np.array(self.source.class_names)}
 
-    def _unfolded(self, state: TrainState) -> Columns:
+    def _trajectory(self, state: TrainState) -> Columns:
         """One clip of every class after each step of its decoding; of the first also who attends to whom."""
-        def unfold(state, batch):
-            looked = self.unfold(state, *self.inputs(batch["place"]))
-            return looked | {"videos": as_bytes(looked["videos"])}
+        def decode_in_steps(state, batch):
+            shown = self.trajectory(state, *self.inputs(batch["place"]))
+            return shown | {"videos": as_bytes(shown["videos"])}
 
-        forward, parts, count = self.on_rows("unfolded", unfold, state), [], min(self.classes, self.clips)
+        forward, parts, count = self.on_rows("trajectory", decode_in_steps, state), [], min(self.classes, self.clips)
         for place_B in self._places(count):
             parts.append({"index": place_B, "mask": place_B < count} | forward({"place": place_B}))
         columns = whole_table(parts)
@@ -327,7 +327,7 @@ class GenerationEval(SplitEval):
             "class_names": np.array(self.source.class_names)}
 
 
-def unfolding(
+def decoding_trajectory(
     generate: Callable[..., Mapping[str, Any]], video: Callable[..., jax.Array],
     attention: Callable[..., jax.Array] | None = None,
 ) -> Generate:
@@ -345,20 +345,20 @@ def unfolding(
       (B, layers, heads, 1 + t, 1 + t) in the middle of decoding.
     """
 
-    def unfold(state, *inputs):
+    def decode_in_steps(state, *inputs):
         made = generate(state, *inputs, keep_steps=True)
         grid = made["codes"].shape[1:]
         batch, steps = made["steps"].tokens.shape[:2]
         tokens_SBthw = jnp.moveaxis(made["steps"].tokens, 1, 0).reshape(steps, batch, *grid)
         videos_SBTHWC = jax.lax.map(lambda codes_Bthw: video(state, codes_Bthw), tokens_SBthw)  # one after another:
         # samplers have up to some hundred steps, and their clips need not be in memory at once as the decoder sees them
-        looked = {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
+        shown = {"videos": jnp.moveaxis(videos_SBTHWC, 0, 1),
                   "masked": made["steps"].masked.reshape(batch, steps, *grid)}
         if attention is not None:
             halfway = (tokens_BSN[:, steps // 2] for tokens_BSN in (made["steps"].tokens, made["steps"].masked))
             rows = *halfway, *inputs[:2]
             one_by_one = lambda row: attention(state, *(column[None] for column in row))[0]  # noqa: E731
-            looked["attention"] = jax.lax.map(one_by_one, rows)  # maps of a batch are (layers, B, heads, L, L)
-        return looked
+            shown["attention"] = jax.lax.map(one_by_one, rows)  # maps of a batch are (layers, B, heads, L, L)
+        return shown
 
-    return unfold
+    return decode_in_steps

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from videogvt.evals.digit_figures import TRUTH as DIGITS
+from videogvt.evals.digit_figures import DIGIT_TRUTH as DIGITS
 from videogvt.evals.digits import DigitsEval, predictions
-from videogvt.evals.generation import GenerationEval, unfolding
+from videogvt.evals.generation import GenerationEval, decoding_trajectory
 from videogvt.evals.motion import TRUTH, has_tracks
 from videogvt.evals.prediction import PredictionEval
-from videogvt.evals.published import Judge, Published, Reader
+from videogvt.evals.published import DigitReader, EvaluationClassifier, Published
 from videogvt.evals.rows import REPORTED, seeds_of
 from videogvt.inputs.sources import ClipSource
 from videogvt.models.tasks import TaskTable
@@ -18,8 +18,9 @@ from videogvt.train.contracts import Evaluator, When
 def evaluators_of(
     predict_fns: Mapping[str, Callable], table: TaskTable, opened: Callable[[str, Sequence[str]], ClipSource], *,
     seed: int, weights: str, batch_size: int, split: str = REPORTED, seeds: int = 3, per_class: int = 100,
-    limit: int = 500, judge: Judge | None = None, published: Published | None = None, settings: Mapping[str, Any] = {},
-    independent: Callable | None = None, watch: bool = True, when: When = When(end=True), reader: Reader | None = None,
+    limit: int = 500, judge: EvaluationClassifier | None = None, published: Published | None = None,
+    settings: Mapping[str, Any] = {}, independent: Callable | None = None, watch: bool = True,
+    when: When = When(end=True), reader: DigitReader | None = None,
 ) -> dict[str, Evaluator]:
     """"generation", where a task is given the class alone and the data have classes, and "prediction", where a task is
     given pixels and the data know their object; "digits", where a task is given first frames and the data know their
@@ -68,7 +69,7 @@ def evaluators_of(
         evaluators["generation"] = GenerationEval(
             source=source, train=train, task=alone[0], per_class=per_class, judge=judge, published=published,
             reconstruct=reconstruct, independent=independent,
-            unfold=unfolding(predict_fns["generate"], predict_fns["video"], predict_fns.get("attention"))
+            trajectory=decoding_trajectory(predict_fns["generate"], predict_fns["video"], predict_fns.get("attention"))
             if watch else None, **common)
     if len(alone) < len(table.names) and tracked:
         evaluators["prediction"] = PredictionEval(source=source, table=table, limit=limit, **common)

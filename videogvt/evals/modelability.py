@@ -15,7 +15,7 @@ place in its split alone.
   changes when every value of the video gets +1/255 or -1/255, with equal chance, and is clipped to [0, 1]; absent where
   there are no such positions.
 ``unswapped/``, ``one_swapped/``, ``twentieth_swapped/``: where the data know their object, ``object_found_share``,
-  ``track_error_px_median`` and ``track_error_px_p95`` (``evals.trivial``) of the video of the codes as they are, with
+  ``track_error_px_median`` and ``track_error_px_p95`` (``evals.baselines``) of the video of the codes as they are, with
   one speaking code of each clip replaced by the nearest other code, and with one in twenty, rounded up. All three are
   of the same ``clips``, those that have a code to replace. A duplicate is not another code.
 ``clips``, ``train_clips``: how many were looked at.
@@ -31,9 +31,9 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from scipy.spatial.distance import cdist
 
+from videogvt.evals.baselines import Originals, TrainingClips, object_columns, spread_over
 from videogvt.evals.reconstruction import TRUTH_FIELDS
 from videogvt.evals.rows import Columns, SplitEval, code_figures, figures, gather, whole_table
-from videogvt.evals.trivial import Clips, Originals, object_columns, spread_over
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
 from videogvt.train.parallel import mesh_of
@@ -57,11 +57,11 @@ class ModelabilityEval(SplitEval):
       num_codes: K of the tokenizer.
       limit, train_limit: only so many clips, the first of the split and any of the training split.
       swap_limit: only the first so many clips for swapped codes, which are three videos a clip to decode and to track.
-      lead: frames at the beginning that have a latent frame each, see ``nn.tokenizer.VideoTokenizer``.
+      lead: frames at the beginning that have a latent frame each, see ``nn.tokenizer.TokenizerNetwork``.
       (others: see ``SplitEval``; the source has ``video`` and, where they exist, ``label`` and ``TRUTH_FIELDS``)
     """
 
-    train: Clips
+    train: TrainingClips
     codes: Callable[[TrainState, jax.Array], jax.Array]
     video: Callable[[TrainState, jax.Array], jax.Array]
     embed: Callable[[TrainState, jax.Array], jax.Array]

@@ -9,14 +9,14 @@ import dataclasses
 
 import numpy as np
 
-from videogvt.evals import trivial
-from videogvt.evals.looks import look_columns
+from videogvt.evals import baselines
+from videogvt.evals.appearance import appearance_columns
+from videogvt.evals.baselines import name_families
 from videogvt.evals.rows import Columns
-from videogvt.evals.trivial import name_families
 from videogvt.inputs.sources import ClipSource
 from videogvt.world import oracle, tracker
 
-LEAST_FRAMES = oracle.LEAST_FRAMES
+_MIN_FRAMES = oracle.MIN_TRACK_FRAMES
 """Frames with an object below which a clip counts as having no track."""
 
 BAND = (1.0, 99.0)
@@ -39,11 +39,11 @@ def has_tracks(source: ClipSource) -> bool:
     return bool(motion_columns(video_BTHWC)["found"].all(axis=1).mean() >= 0.5)
 
 
-def background(video_BTHWC: np.ndarray) -> np.ndarray:
+def motionless_background(video_BTHWC: np.ndarray) -> np.ndarray:
     """What stands still behind the object, uint8, broadcasting to the clips.
 
     Of a plain scene, one whose border has the border's median colour in nine of ten pixels, it is that colour: a stain
-    that never moves is then an object too. Of any other scene it is the still picture of ``trivial.background``.
+    that never moves is then an object too. Of any other scene it is the still picture of ``baselines.background``.
     """
     colour_B111C = tracker.border_colour(video_BTHWC)
     edges = (video_BTHWC[:, :, 0], video_BTHWC[:, :, -1], video_BTHWC[:, :, :, 0], video_BTHWC[:, :, :, -1])
@@ -52,7 +52,7 @@ def background(video_BTHWC: np.ndarray) -> np.ndarray:
     busy_B = near_BTX.mean(axis=(1, 2)) < 0.9
     still = np.broadcast_to(colour_B111C, (len(video_BTHWC), 1, *video_BTHWC.shape[2:])).copy()
     if busy_B.any():
-        still[busy_B] = trivial.background(video_BTHWC[busy_B])[:, :1]
+        still[busy_B] = baselines.background(video_BTHWC[busy_B])[:, :1]
     return still
 
 
@@ -63,7 +63,7 @@ def motion_columns(video_BTHWC: np.ndarray) -> Columns:
     ``stray`` counts the pixels that stand out of the background more than 3 px beyond the rim of the tracked object:
     the tracker itself overlooks what is too small or too large for an object. Where nothing is tracked it counts all.
     """
-    still = background(video_BTHWC)
+    still = motionless_background(video_BTHWC)
     track = tracker.track(video_BTHWC, still)
     high = np.maximum(video_BTHWC, still) - np.minimum(video_BTHWC, still)  # bytes do not wrap around this way
     out_BTHW = high.max(axis=-1) >= np.ceil(255 * tracker.THRESHOLD)
@@ -192,20 +192,20 @@ def _truth_columns(batch: Columns) -> Columns:
             "stray": np.zeros(found_BT.shape, np.int32)}
 
 
-def describe(columns: Columns, label_B: np.ndarray, training: Training) -> Columns:
+def describe_motion(columns: Columns, label_B: np.ndarray, training: Training) -> Columns:
     """The table of clips that are meant to show the classes ``label_B``.
 
     To the given columns it adds, one value for each clip: ``label``; ``one_object``; ``tracked``, whether at least
-    ``LEAST_FRAMES`` frames have a track; ``speed``, ``radius``, ``acceleration``, ``jerk`` (NaN without a track);
+    ``_MIN_FRAMES`` frames have a track; ``speed``, ``radius``, ``acceleration``, ``jerk`` (NaN without a track);
     ``speed_plausible`` and ``radius_plausible``; ``nearest_train_px``, the distance to the nearest training track of
     any class. Where the oracle knows the classes, ``named`` (an index into the classes, their number standing for
-    "unknown"), ``named_right``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
-    is a ``colour``, also ``hue``, ``hue_drift`` and ``radius_drift``, see ``looks.look_columns``.
+    "unknown"), ``correct``, and ``fit_px``, the misfit of the claimed family (inf without a track). Where there
+    is a ``colour``, also ``hue``, ``hue_drift`` and ``radius_drift``, see ``appearance.appearance_columns``.
     """
     track_BT2, known = columns["track"], training.columns
     table = dict(columns) | {
         "label": label_B, "one_object": one_object(columns, training.size, training.longest_step),
-        "tracked": columns["found"].sum(axis=1) >= LEAST_FRAMES, "speed": mean_speed(track_BT2),
+        "tracked": columns["found"].sum(axis=1) >= _MIN_FRAMES, "speed": mean_speed(track_BT2),
         "radius": mean_radius(columns), "acceleration": roughness(track_BT2, 2), "jerk": roughness(track_BT2, 3),
     }
     table["speed_plausible"] = training.plausible(table["speed"], label_B, mean_speed(known["track"]))
@@ -213,12 +213,12 @@ def describe(columns: Columns, label_B: np.ndarray, training: Training) -> Colum
     nearest_B = nearest_px(track_BT2, known["track"])
     table["nearest_train_px"] = np.where(table["tracked"], nearest_B, np.nan)
     if "colour" in columns:
-        table |= look_columns(columns["colour"], radii(columns), LEAST_FRAMES)
+        table |= appearance_columns(columns["colour"], radii(columns), _MIN_FRAMES)
     if training.families:
         names = [*training.families, oracle.UNKNOWN]
         named_B = name_families(track_BT2, np.full(len(label_B), training.fps), training.families, training.size)
         table["named"] = np.array([names.index(name) for name in named_B])
-        table["named_right"] = table["named"] == label_B
+        table["correct"] = table["named"] == label_B
         table["fit_px"] = _claimed_fit(track_BT2, label_B, training)
     return table
 
@@ -245,7 +245,7 @@ def nearest_px(track_BT2: np.ndarray, known_NT2: np.ndarray) -> np.ndarray:
 
 def spread_px(track_BT2: np.ndarray, shape_alone: bool = False) -> float:
     """How far tracks lie apart: the root-mean-square distance of two tracks over their common frames, the mean over all
-    pairs of clips. A pair with fewer than ``LEAST_FRAMES`` common frames counts as 0: empty clips are all alike.
+    pairs of clips. A pair with fewer than ``_MIN_FRAMES`` common frames counts as 0: empty clips are all alike.
 
     Args:
       track_BT2: at least two tracks.
@@ -262,13 +262,13 @@ def spread_px(track_BT2: np.ndarray, shape_alone: bool = False) -> float:
         square_BT = ((track_BT2[row] - track_BT2[row + 1 :]) ** 2).sum(axis=-1)
         frames_B = common_BT.sum(axis=1)
         apart_B = np.sqrt(np.where(common_BT, square_BT, 0.0).sum(axis=1) / np.maximum(frames_B, 1))
-        total += apart_B[frames_B >= LEAST_FRAMES].sum()
+        total += apart_B[frames_B >= _MIN_FRAMES].sum()
         pairs += len(apart_B)
     return total / pairs
 
 
 def mean_tracks(training: Training) -> tuple[Columns, np.ndarray]:
-    """The trivial answer: for every class the mean of its training tracks, twice, and the labels."""
+    """The baseline: for every class the mean of its training tracks, twice, and the labels."""
     labels = np.unique(training.label_N)
     of_class = [{name: column[training.label_N == label] for name, column in training.columns.items()}
                 for label in labels]

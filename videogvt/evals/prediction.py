@@ -6,7 +6,7 @@ Where the tracker finds no object, or more than one, the error is half the pictu
 the middle is never farther off, so to show nothing is never better than that. The error of the found frames alone is
 given besides, with their share.
 
-The trivial answers know the exact track of the given frames, which is more than the pixels tell where the edge of the
+The baselines know the exact track of the given frames, which is more than the pixels tell where the edge of the
 given region cuts the object. In clips whose object is hidden throughout there is no truth to find; whether one object
 is shown, and how smoothly it moves, is all that is asked there.
 """
@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from videogvt.evals import trivial
-from videogvt.evals.motion import background, roughness, rows_of
+from videogvt.evals import baselines
+from videogvt.evals.motion import motionless_background, roughness, rows_of
 from videogvt.evals.rows import Columns, FilledEval, averaged, whole_table
 from videogvt.models.tasks import TASKS
 from videogvt.train.contracts import Media
@@ -30,18 +30,18 @@ from videogvt.world import tracker
 LATE = 4
 """Frames to the nearest given frame from which a horizon counts as late: a straight line no longer does."""
 
-ANSWERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "copy": lambda track_BT2, given_BT: trivial.extrapolated(track_BT2, given_BT, 0),
-    "constant_velocity": lambda track_BT2, given_BT: trivial.extrapolated(track_BT2, given_BT, 1),
-    "constant_acceleration": lambda track_BT2, given_BT: trivial.extrapolated(track_BT2, given_BT, 2),
-    "interpolation": trivial.interpolated,
+_BASELINES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "copy": lambda track_BT2, given_BT: baselines.extrapolated(track_BT2, given_BT, 0),
+    "constant_velocity": lambda track_BT2, given_BT: baselines.extrapolated(track_BT2, given_BT, 1),
+    "constant_acceleration": lambda track_BT2, given_BT: baselines.extrapolated(track_BT2, given_BT, 2),
+    "interpolation": baselines.interpolated,
 }
-RIVALS = {
+TO_BEAT = {
     "frame_prediction": ("copy", "constant_velocity", "constant_acceleration"),
     "frame_interpolation": ("copy", "interpolation"), "inpainting": ("copy", "interpolation"),
     "outpainting": ("copy", "constant_velocity"),
 }
-"""The trivial answers that a task of each family is to beat; all are shown."""
+"""The baselines that a task of each family is to beat; all are shown."""
 
 
 def error_columns(track_BT2: np.ndarray, truth_BT2: np.ndarray, visible_THW: np.ndarray) -> Columns:
@@ -54,11 +54,11 @@ def error_columns(track_BT2: np.ndarray, truth_BT2: np.ndarray, visible_THW: np.
     given_BT = there_BT & visible_THW[np.arange(frames), pixel_BT2[..., 1], pixel_BT2[..., 0]]
     known_BT2 = np.where(given_BT[..., None], truth_BT2, np.nan)
     columns = {"track": track_BT2, "truth": truth_BT2, "error": np.linalg.norm(track_BT2 - truth_BT2, axis=-1)}
-    for name, answer in ANSWERS.items():
-        place_BT2 = trivial.clamped(answer(known_BT2, given_BT), height, width)
+    for name, answer in _BASELINES.items():
+        place_BT2 = baselines.clamped(answer(known_BT2, given_BT), height, width)
         columns[f"error_{name}"] = np.linalg.norm(place_BT2 - truth_BT2, axis=-1)
     columns = {name: column.astype(np.float32) for name, column in columns.items()}
-    return columns | {"given": given_BT, "horizon": trivial.horizon(given_BT).astype(np.int32)}
+    return columns | {"given": given_BT, "horizon": baselines.horizon(given_BT).astype(np.int32)}
 
 
 def asked(table: Columns) -> np.ndarray:
@@ -78,9 +78,9 @@ def task_figures(table: Columns, task: str, class_names: tuple[str, ...], diagon
     Over hidden frames with a truth (``frames`` of them): ``found_share``; ``track_error_px``, the mean, and
     ``track_error_px_median``, frames not found counting as half the ``diagonal``; ``track_error_found_px``, the mean
     over found frames alone; ``late_error_px``, the mean at horizons of ``LATE`` frames and more. The same three errors
-    of every trivial answer as ``<answer>/...``, and all by class as ``.../by_class/<name>/late_error_px``.
+    of every baseline as ``<baseline>/...``, and all by class as ``.../by_class/<name>/late_error_px``.
 
-    ``error_vs_trivial`` is the error over that of the best answer among the task's ``RIVALS``, ``rivals_beaten`` how
+    ``error_vs_baseline`` is the error over that of the best one among the task's ``TO_BEAT``, ``baselines_beaten`` how
     many of them have a larger error. ``margin_px`` is by how much that best one errs more, and ``margin_px_from`` and
     ``margin_px_to`` bound it with 95 % confidence (see ``margin_interval``). ``given_error_px`` is the mean error where
     the object is given.
@@ -99,7 +99,7 @@ def task_figures(table: Columns, task: str, class_names: tuple[str, ...], diagon
         numbers["found_share"] = found_NT.sum() / asked_NT.sum()
         if found_NT.any():
             numbers["track_error_found_px"] = table["error"][found_NT].mean(dtype=np.float64)
-        for row in ("", *ANSWERS):
+        for row in ("", *_BASELINES):
             error_NT = charged(table[f"error_{row}".rstrip("_")], diagonal)
             of_row = _errors(error_NT, asked_NT, table["horizon"])
             for label, name in enumerate(class_names):
@@ -107,16 +107,16 @@ def task_figures(table: Columns, task: str, class_names: tuple[str, ...], diagon
                 if "late_error_px" in of_class:
                     of_row[f"by_class/{name}/late_error_px"] = of_class["late_error_px"]
             numbers |= {f"{row}/{name}".lstrip("/"): value for name, value in of_row.items()}
-        rows = RIVALS[TASKS[task.partition(":")[0]].family]
+        rows = TO_BEAT[TASKS[task.partition(":")[0]].family]
         rivals = [numbers[f"{row}/track_error_px"] for row in rows]
-        numbers["rivals_beaten"] = sum(numbers["track_error_px"] < rival for rival in rivals)
+        numbers["baselines_beaten"] = sum(numbers["track_error_px"] < rival for rival in rivals)
         numbers["margin_px"] = min(rivals) - numbers["track_error_px"]
         best = charged(table[f"error_{rows[int(np.argmin(rivals))]}"], diagonal)
         interval = margin_interval(best - charged(table["error"], diagonal), asked_NT)
         if interval is not None:
             numbers["margin_px_from"], numbers["margin_px_to"] = interval
         if min(rivals) > 0:
-            numbers["error_vs_trivial"] = numbers["track_error_px"] / min(rivals)
+            numbers["error_vs_baseline"] = numbers["track_error_px"] / min(rivals)
     return {name: float(value) for name, value in numbers.items()}
 
 
@@ -160,7 +160,7 @@ def by_horizon(tables: Mapping[str, Columns], class_names: tuple[str, ...]) -> C
     """Mean errors, NaN where there are none: ``error`` (tasks, rows, 1 + classes, T), [..., 0, :] over all classes and
     [..., h] at a horizon of h frames, with frames not found left out; ``found`` (tasks, 1 + classes, T), their share;
     and the names ``tasks``, ``rows`` ("" the generator's own) and ``class_names``."""
-    rows, classes = ("", *ANSWERS), (None, *range(len(class_names)))
+    rows, classes = ("", *_BASELINES), (None, *range(len(class_names)))
     frames = next(iter(tables.values()))["horizon"].shape[1]
     error = np.full((len(tables), len(rows), len(classes), frames), np.nan, np.float32)
     found = np.full((len(tables), len(classes), frames), np.nan, np.float32)
@@ -206,20 +206,20 @@ class PredictionEval(FilledEval):
             "seeds": list(self.seeds), "tasks": list(self.tasks), "decoding": dict(self.settings)}
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
-        """Yields figures of every task (see ``task_figures``), ``tasks``, ``tasks_beating_trivial`` and the mean of
-        ``error_vs_trivial`` over tasks; and the files ``horizons`` (see ``by_horizon``) and ``samples``."""
+        """Yields figures of every task (see ``task_figures``), ``tasks``, ``tasks_beating_baselines`` and the mean of
+        ``error_vs_baseline`` over tasks; and the files ``horizons`` (see ``by_horizon``) and ``samples``."""
         (tables, videos), *further = [self._measure(state, seed) for seed in self.seeds]
         diagonal, ratios = float(np.hypot(*self._picture)), []
         for task, table in tables.items():
             of_seeds = [table, *(others[task] for others, _ in further)]
             names = self.source.class_names
             numbers = dict(averaged([task_figures(one, task, names, diagonal) for one in of_seeds]))
-            ratios += [numbers["error_vs_trivial"]] if "error_vs_trivial" in numbers else []
+            ratios += [numbers["error_vs_baseline"]] if "error_vs_baseline" in numbers else []
             yield from ((f"{task}/{name}", value) for name, value in numbers.items())
         yield "tasks", float(len(tables))
         if ratios:
-            yield "tasks_beating_trivial", float(sum(ratio < 1.0 for ratio in ratios))
-            yield "error_vs_trivial", float(np.mean(ratios))
+            yield "tasks_beating_baselines", float(sum(ratio < 1.0 for ratio in ratios))
+            yield "error_vs_baseline", float(np.mean(ratios))
         yield "horizons", Media.arrays(**by_horizon(tables, self.source.class_names))
         if self.samples:
             yield "samples", Media.arrays(**self._samples(tables, videos))
@@ -229,7 +229,7 @@ class PredictionEval(FilledEval):
         parts: dict[str, list[Columns]] = {task: [] for task in self.tasks}
         shown: dict[str, list[Columns]] = {task: [] for task in self.tasks}
         for index_B, batch in self.batches():
-            still = background(batch["video"])
+            still = motionless_background(batch["video"])
             truth_BT2 = tracker.track(batch["video"], still).position_T2
             self._picture = batch["video"].shape[2:4]
             common = {"index": index_B, "mask": batch["mask"] > 0, "label": batch["label"]}

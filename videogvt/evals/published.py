@@ -1,7 +1,7 @@
 """FVD and Inception Score of a generator of classes, by the protocol of MAGVIT (arXiv 2212.05199) for UCF-101.
 
 Real clips are those of the training split, in passes over it, each in an order of its own. The i-th generated clip is
-of the class of the i-th real one. Folds follow each other; their mean and population deviation are the figures. The
+of the class of the i-th real one. Folds follow each other; their mean and population std are the figures. The
 networks are loaded when a run is built, to be checked, and when they measure; in between nothing holds them.
 
 A judge is a classifier of clips, trained on real ones, that judges generated ones: it never saw the generator.
@@ -25,7 +25,7 @@ from videogvt.ops.video import as_float
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
+class EvaluationClassifier:
     """Names classes of clips, and maps clips to features between which a distance can be taken.
 
     Attributes:
@@ -59,7 +59,7 @@ class Judge:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reader:
+class DigitReader:
     """A judge of single digits.
 
     Attributes:
@@ -67,13 +67,13 @@ class Reader:
       side: px, height and width of what it looks at.
     """
 
-    judge: Judge
+    judge: EvaluationClassifier
     side: int
 
 
-NAMES = {"i3d": "fvd", "c3d": "inception_score"}
+_NAMES = {"i3d": "fvd", "c3d": "inception_score"}
 """What each network is for."""
-BATCH = 16
+_BATCH = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Published:
     """Which published figures are measured, on how many clips.
 
     Attributes:
-      networks: by their names in ``NAMES``, functions that load them.
+      networks: by their names in ``_NAMES``, functions that load them.
       fold_clips: generated clips of a fold, and as many real ones; the paper has 10,000.
       folds: how many; the paper has 4.
     """
@@ -119,13 +119,13 @@ class Published:
             facts[name] = dict(network.facts)
         return facts | {"fold_clips": self.fold_clips, "folds": self.folds, "real": "training split"}
 
-    def looking(self) -> Callable[[np.ndarray], Columns]:
+    def measuring(self) -> Callable[[np.ndarray], Columns]:
         """A function of clips, uint8 (B, T, H, W, 3), with the logits (B, D) of every network; it holds the weights."""
         networks = {name: _loaded(name, load) for name, load in self.networks.items()}
         networks = {name: dataclasses.replace(network, params=jax.device_put(network.params))
                     for name, network in networks.items()}
         return lambda video_BTHWC: {
-            name: network(video_BTHWC, min(len(video_BTHWC), BATCH)) for name, network in networks.items()}
+            name: network(video_BTHWC, min(len(video_BTHWC), _BATCH)) for name, network in networks.items()}
 
     def order(self, clips: int, seed: int) -> np.ndarray:
         """Places of the real clips of all folds in a split of ``clips``."""
@@ -137,7 +137,7 @@ class Published:
 
         Args:
           made, real: logits of all folds.
-          pool: logits of all real clips that were looked at, each once. ``real/fvd`` is the distance between two parts
+          pool: logits of all real clips that were measured, each once. ``real/fvd`` is the distance between two parts
             of it that share no clip, of as many clips as a fold has, or of half the pool where that is less.
           seed: of the parts.
         """

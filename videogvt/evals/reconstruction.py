@@ -1,8 +1,8 @@
-"""How well a tokenizer keeps a video, beside the answers that need no tokenizer at all.
+"""How well a tokenizer keeps a video, beside baselines that need no tokenizer at all.
 
 Every figure comes from a table with a row for each clip, so the padding of the last batch counts for nothing and the
 best, the median and the worst clip can be chosen by rule. Images are compared frame by frame, RGB in [0, 1]; the object
-is compared where there is truth about it. An answer's figures (``background/psnr``) stand beside the tokenizer's
+is compared where there is truth about it. A baseline's figures (``background/psnr``) stand beside the tokenizer's
 (``psnr``); those of ``original`` are what the tracker and the oracle make of the originals, the most one can expect.
 """
 
@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogvt.evals.baselines import Baseline, Originals, object_columns
 from videogvt.evals.rows import Columns, SplitEval, choose, code_figures, figures, gather, whole_table
-from videogvt.evals.trivial import Answer, Originals, object_columns
 from videogvt.ops import quality
 from videogvt.ops.video import as_bytes, as_float
 from videogvt.train.contracts import Media
@@ -36,9 +36,9 @@ class ReconstructionEval(SplitEval):
     Attributes:
       reconstruct: ``(state, video_BTHWC in [0, 1]) -> (video_BTHWC, codes_Bthw)``, traceable.
       num_codes: K of the tokenizer.
-      answers: trivial answers by name.
-      answers_limit: only the first so many clips for them, or None for all that are measured.
-      untrained: makes the state of an untrained tokenizer of the same size, another answer; or None.
+      baselines: baselines by name.
+      baselines_limit: only the first so many clips for them, or None for all that are measured.
+      untrained: makes the state of an untrained tokenizer of the same size, another baseline; or None.
       untrained_limit: only the first so many clips for it, since it costs as much as the tokenizer itself.
       samples: how many clips of each choice (first, best, median, worst) to keep for the report; 0 for none.
       (others: see ``SplitEval``; the source has ``video``, ``id`` and, where they exist, ``label`` and
@@ -47,8 +47,8 @@ class ReconstructionEval(SplitEval):
 
     reconstruct: Reconstruct
     num_codes: int
-    answers: Mapping[str, Answer] = dataclasses.field(default_factory=dict)
-    answers_limit: int | None = None
+    baselines: Mapping[str, Baseline] = dataclasses.field(default_factory=dict)
+    baselines_limit: int | None = None
     untrained: Callable[[], TrainState] | None = None
     untrained_limit: int = 256
     samples: int = 2
@@ -61,7 +61,7 @@ class ReconstructionEval(SplitEval):
 
     @property
     def facts(self) -> dict[str, Any]:
-        return super().facts | {"num_codes": self.num_codes, "answers": list(self.answers)}
+        return super().facts | {"num_codes": self.num_codes, "baselines": list(self.baselines)}
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
         """Yields figures, and the files ``table`` (a row for each clip), ``codes`` (their counts) and ``samples``."""
@@ -82,8 +82,8 @@ class ReconstructionEval(SplitEval):
     def _measure(self, state: TrainState) -> tuple[dict[str, Columns], dict[str, np.ndarray]]:
         """Tables by row, "" being the tokenizer, and the code counts (K,) of the rows that have codes."""
         contestants = {"": (self._tokenizer(state), self.clips)}
-        limit = self.answers_limit or self.clips
-        contestants |= {name: (_without_codes(answer), limit) for name, answer in self.answers.items()}
+        limit = self.baselines_limit or self.clips
+        contestants |= {name: (_without_codes(baseline), limit) for name, baseline in self.baselines.items()}
         if self.untrained:
             contestants["untrained"] = (self._tokenizer(self.untrained()), self.untrained_limit)
         parts: dict[str, list[Columns]] = {name: [] for name in (*contestants, "original")}
@@ -127,16 +127,16 @@ class ReconstructionEval(SplitEval):
         videos = self.source.read(tables[""]["index"][rows].tolist())["video"]
         contestant, size = self._tokenizer(state), self.batch_size // jax.process_count()
         first = jax.process_index() * size
-        answers = []
+        shown = []
         for start in range(0, len(rows), self.batch_size):
             batch = np.resize(videos[start : start + self.batch_size], (self.batch_size, *videos.shape[1:]))
             mine = contestant(batch[first : first + size])[0]
-            answers.append(gather({"video": as_bytes(mine)})["video"])
+            shown.append(gather({"video": as_bytes(mine)})["video"])
         samples = {name: tables[""][name][rows] for name in tables[""]}
         if "original" in tables:
             samples["original_track"] = tables["original"]["track"][rows]
         choice = np.concatenate([[name] * len(picked) for name, picked in chosen.items()])
-        return samples | {"choice": choice, "original": videos, "reconstruction": np.concatenate(answers)[: len(rows)]}
+        return samples | {"choice": choice, "original": videos, "reconstruction": np.concatenate(shown)[: len(rows)]}
 
 
 def image_columns(batch: Mapping[str, np.ndarray], video_BTHWC: np.ndarray) -> Columns:
@@ -171,5 +171,5 @@ def object_disc(position_BT2: jax.Array, radius_BT: jax.Array, size: tuple[int, 
     return across**2 + down**2 <= radius_BT[..., None, None] ** 2
 
 
-def _without_codes(answer: Answer) -> Contestant:
-    return lambda video_BTHWC: (answer(video_BTHWC), None)
+def _without_codes(baseline: Baseline) -> Contestant:
+    return lambda video_BTHWC: (baseline(video_BTHWC), None)

@@ -206,8 +206,8 @@ def figures(columns: Columns) -> dict[str, float]:
     if "object_sse" in columns:
         pixels = columns["object_pixels"].sum(dtype=np.float64)
         numbers["object_mse"] = float(columns["object_sse"].sum(dtype=np.float64) / pixels)
-    if "named_right" in columns:
-        numbers["oracle_accuracy"] = float(columns["named_right"].mean())
+    if "correct" in columns:
+        numbers["oracle_accuracy"] = float(columns["correct"].mean())
     return numbers
 
 

@@ -27,12 +27,12 @@ class TokenEval(SplitEval):
     """Measures a transformer on one split; every n consecutive clips, n being the number of classes, get the next task.
 
     Attributes:
-      judge: ``(state, batch, task_B, keys_B) -> numbers (B,) by name``, traceable; each clip's from its own key.
+      measure: ``(state, batch, task_B, keys_B) -> numbers (B,) by name``, traceable; each clip's from its own key.
       tasks: names of the tasks.
       (others: see ``SplitEval``; the source has ``video`` and, where there are labels, ``label``)
     """
 
-    judge: Callable[..., Mapping[str, jax.Array]]
+    measure: Callable[..., Mapping[str, jax.Array]]
     tasks: Sequence[str]
 
     @property
@@ -54,7 +54,7 @@ class TokenEval(SplitEval):
         yield "table", Media.arrays(**table)
 
     def _measure(self, state: TrainState) -> Columns:
-        asked, parts = self.on_rows("judge", self._asked, state), []
+        asked, parts = self.on_rows("measure", self._asked, state), []
         for index_B, batch in self.batches():
             turn_B = index_B // max(len(self.source.class_names), 1)  # labels, too, may alternate from clip to clip
             task_B = (turn_B % len(self.tasks)).astype(np.int32)
@@ -67,17 +67,17 @@ class TokenEval(SplitEval):
         fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys_B = fold(jax.random.key(self.seed), batch["index"])
         clips = {name: column for name, column in batch.items() if name not in ("task", "index")}
-        return self.judge(state, clips, batch["task"], keys_B)
+        return self.measure(state, clips, batch["task"], keys_B)
 
 
-QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_least", "judge_agreement", "frechet_traj",
-           "fit_residual_px", "jerk_vs_real", "spread_vs_real", "spread_vs_real_least", "memory_vs_real",
+QUALITY = ("one_object_share", "oracle_agreement", "oracle_agreement_min", "judge_agreement", "frechet_traj",
+           "fit_residual_px", "jerk_vs_real", "spread_vs_real", "spread_vs_real_min", "memory_vs_real",
            "hue_drift_deg", "radius_drift", "hue_distance_deg", "clips")
 """The figures of generated clips that stand beside the cost."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Decoder:
+class ClipDecoder:
     """One way to make clips.
 
     Attributes:
@@ -95,7 +95,7 @@ class Decoder:
     task: int = 0
 
 
-def compare(decoders: Sequence[Decoder], evaluator: GenerationEval, batches: Sequence[int] = (1, 8, 32),
+def compare(decoders: Sequence[ClipDecoder], evaluator: GenerationEval, batches: Sequence[int] = (1, 8, 32),
             repeats: int = 3) -> Iterator[dict[str, Any]]:
     """A row for each decoder: ``name``, ``passes``, the figures ``QUALITY`` of its clips and, at every batch size b,
     ``seconds/<b>`` and ``gflop/<b>`` of one call, which makes b clips from noise to pixels.

@@ -31,18 +31,18 @@ from videogvt.core.arrays import Damaged, read_npz
 from videogvt.inputs.builders import data_root
 from videogvt.inputs.datasets import is_complete, write_dataset
 
-VERSION = "1.0.0"
-NO_CLASSES = "all"
-ARRAYS = ("codes", "num_codes", "grid", "label", "class_names", "strides", "lead", "hash", "id")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = "1.0.0"
+_NO_CLASSES = "all"
+_ARRAYS = ("codes", "num_codes", "grid", "label", "class_names", "strides", "lead", "hash", "id")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MANY = 2**31 - 1
-DIGITS = re.compile(r"[0-9a-f]{16}")
-SAME = ("grid", "num_codes", "strides", "lead", "hash", "class_names")
+_DIGITS = re.compile(r"[0-9a-f]{16}")
+_SAME = ("grid", "num_codes", "strides", "lead", "hash", "class_names")
 """What all splits have in common."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class _Part:
     """A split as its file says: a function from an index to an example."""
 
     codes_Nthw: np.ndarray
@@ -74,19 +74,19 @@ class Part:
 
 def digits_of(text: str) -> str:
     """The 16 hexadecimal digits by which a tokenizer of that hash is known here: a hash of ours itself, else of it."""
-    return text if DIGITS.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text if _DIGITS.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def place(name: str, data_dir: os.PathLike | None) -> pathlib.Path:
+def codes_folder(name: str, data_dir: os.PathLike | None) -> pathlib.Path:
     """The folder of the codes of a name, ``<data root>/codes/<name>/1.0.0``, which need not be there.
 
     Raises:
       ValueError: the name is no plain one.
     """
-    if not NAME.fullmatch(str(name)):
+    if not _NAME.fullmatch(str(name)):
         raise ValueError(f"config.data.options.codes is {name!r}; expected letters, digits, '.', '_' and '-', of which "
                          "the folder of the codes is called.")
-    return data_root(data_dir) / "codes" / name / VERSION
+    return data_root(data_dir) / "codes" / name / _VERSION
 
 
 def import_codes(name: str, files: os.PathLike | None, data_dir: os.PathLike | None = None) -> pathlib.Path:
@@ -102,7 +102,7 @@ def import_codes(name: str, files: os.PathLike | None, data_dir: os.PathLike | N
       FileNotFoundError: there is no such folder, or no ``train.npz`` in it.
       FileExistsError: another data set has that name; it is left as it is.
     """
-    folder = place(name, data_dir)
+    folder = codes_folder(name, data_dir)
     parts = _parts(files)
     first = parts["train"]
     about = {
@@ -121,11 +121,11 @@ def import_codes(name: str, files: os.PathLike | None, data_dir: os.PathLike | N
         "label": tfds.features.ClassLabel(names=list(first.class_names)), "id": tfds.features.Text(),
     })  # fmt: skip
     write_dataset(folder, features, {split: (len(part), part) for split, part in parts.items()}, name="codes",
-                  config=name, version=VERSION, description="Codes that were imported.", metadata=about, workers=1)
+                  config=name, version=_VERSION, description="Codes that were imported.", metadata=about, workers=1)
     return folder
 
 
-def _parts(files: os.PathLike | None) -> dict[str, Part]:
+def _parts(files: os.PathLike | None) -> dict[str, _Part]:
     """All splits of a folder, "train" first."""
     folder = pathlib.Path(files or "").expanduser()
     if files is None or not folder.is_dir():
@@ -139,7 +139,7 @@ def _parts(files: os.PathLike | None) -> dict[str, Part]:
         raise ValueError(f"{paths[wrong[0]]}: {wrong[0]!r} is no name of a split; take train, validation or test.")
     parts = {split: _part(paths[split]) for split in sorted(paths, key=lambda stem: (stem != "train", stem))}
     for split, part in parts.items():
-        for what in SAME:
+        for what in _SAME:
             here, there = getattr(part, what), getattr(parts["train"], what)
             if here != there:
                 raise ValueError(f"{paths[split]} has {what} {_short(here)}, train.npz {_short(there)}; all splits "
@@ -148,15 +148,15 @@ def _parts(files: os.PathLike | None) -> dict[str, Part]:
     return {split: dataclasses.replace(part, hash=digits) for split, part in parts.items()}
 
 
-def _part(path: pathlib.Path) -> Part:
+def _part(path: pathlib.Path) -> _Part:
     try:
         arrays = read_npz(path)
     except Damaged as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
     if "codes" not in arrays or "num_codes" not in arrays:
         raise ValueError(f"{path} has {', '.join(arrays) or 'no array'}; expected codes and num_codes.")
-    if unknown := sorted(arrays.keys() - set(ARRAYS)):
-        raise ValueError(f"{path} has an array {unknown[0]!r}; known are {', '.join(ARRAYS)}.")
+    if unknown := sorted(arrays.keys() - set(_ARRAYS)):
+        raise ValueError(f"{path} has an array {unknown[0]!r}; known are {', '.join(_ARRAYS)}.")
     num_codes = _whole(path, "num_codes", arrays["num_codes"], (), 2)
     codes_Nthw = _grids(path, arrays, int(num_codes))
     clips = len(codes_Nthw)
@@ -168,7 +168,7 @@ def _part(path: pathlib.Path) -> Part:
     if lead > 1:
         raise ValueError(f"{path}: lead is {lead}; expected 1 for the codes of a causal tokenizer, else 0.")
     default = np.array([f"{path.stem}/{index:06d}" for index in range(clips)])
-    return Part(codes_Nthw, label_N, _texts(path, "id", arrays.get("id", default), (clips,)), int(num_codes),
+    return _Part(codes_Nthw, label_N, _texts(path, "id", arrays.get("id", default), (clips,)), int(num_codes),
                 tuple(strides.tolist()), lead, names, str(_texts(path, "hash", arrays.get("hash", np.array("")), ())))
 
 
@@ -197,7 +197,7 @@ def _classes(path: pathlib.Path, arrays: Mapping[str, np.ndarray], clips: int) -
     if "label" not in arrays:
         if "class_names" in arrays:
             raise ValueError(f"{path} has class_names and no label; give both, or neither.")
-        return np.zeros(clips, np.int64), (NO_CLASSES,)
+        return np.zeros(clips, np.int64), (_NO_CLASSES,)
     label_N = _whole(path, "label", arrays["label"], (clips,), 0)
     if "class_names" not in arrays:
         raise ValueError(f"{path} has labels and no class_names; give the classes' names too, as texts by label.")
@@ -224,7 +224,7 @@ def _texts(path: pathlib.Path, name: str, array: np.ndarray, shape: tuple[int, .
     return array
 
 
-def _digest(part: Part) -> str:
+def _digest(part: _Part) -> str:
     """Of all that a split says."""
     facts = repr((part.codes_Nthw.shape, part.num_codes, part.strides, part.class_names, part.id_N.tolist()))
     digest = hashlib.sha256(facts.encode())

@@ -73,7 +73,7 @@ class Transform(Protocol):
     def __call__(self, batch: Batch, streams: Streams) -> Batch: ...
 
 
-FIELDS = ("video", "label", "id", "caption", "equation", "family", "fps")
+CLIP_FIELDS = ("video", "label", "id", "caption", "equation", "family", "fps")
 """What does not say something of every frame."""
 
 
@@ -101,7 +101,7 @@ class Thinned(Derived):
     frames: int
     stride: int
 
-    available = property(lambda self: tuple(name for name in FIELDS if name in self.source.available))
+    available = property(lambda self: tuple(name for name in CLIP_FIELDS if name in self.source.available))
 
     @property
     def split_hash(self) -> str:

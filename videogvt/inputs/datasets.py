@@ -22,7 +22,7 @@ from tensorflow_datasets.core.dataset_info import DatasetIdentity
 from tqdm import tqdm
 
 from videogvt.inputs import workers as workers_lib
-from videogvt.inputs.shards import FULL, ShardJob, Splits, Written, file_sha256, filename, plan
+from videogvt.inputs.shards import FULL, ShardJob, Splits, Written, file_sha256, filename, plan_shards
 
 MANIFEST = "manifest.json"
 INFO = "dataset_info.json"  # TFDS writes it last, and the whole folder gets its name after that
@@ -130,7 +130,7 @@ def write_splits(
     Arguments are those of ``write_dataset``, which most callers want.
     """
     job = ShardJob(os.fspath(directory), name, features, splits)
-    shards = plan(splits, features)
+    shards = plan_shards(splits, features)
     workers = workers_lib.default_workers(shards) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers is {workers}; pass 1 or more, or None for one per core.")

@@ -13,14 +13,14 @@ from types import ModuleType
 
 import numpy as np
 
-from videogvt.inputs.frames import Unusable, on_white, resize
+from videogvt.inputs.frames import Unusable, on_white, resize_frame
 
 PROMISE = 0.9  # of the frames or seconds that a file promises
-MOST_ASPECT = 10  # of a pixel's sides; more is no camera's
+MAX_ASPECT = 10  # of a pixel's sides; more is no camera's
 CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes and seconds of a tag
-SLACK = 0.01  # of a matrix's entries, which are rounded
+_SLACK = 0.01  # of a matrix's entries, which are rounded
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the alpha channel
-SEEN = {"protocol_whitelist": "file"}  # so that a playlist under a video's name fetches nothing
+_SEEN = {"protocol_whitelist": "file"}  # so that a playlist under a video's name fetches nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +63,13 @@ def shown(path: os.PathLike) -> Iterator[Frame]:
 
 
 def timeline(
-    path: os.PathLike, most: int | None = None, tell: Callable[[], None] = lambda: None
+    path: os.PathLike, max_frames: int | None = None, tell: Callable[[], None] = lambda: None
 ) -> tuple[np.ndarray, float | None]:
     """Decodes a whole video: the timestamps of its frames in seconds (NaN for none), and the rate that it states.
 
     Args:
       path: of the file.
-      most: only the first so many frames, whatever becomes of the others.
+      max_frames: only the first so many frames, whatever becomes of the others.
       tell: called after every frame.
 
     Raises:
@@ -90,7 +90,7 @@ def timeline(
                 layouts.add(frame.layout)
             times.append(frame.time)
             last = frame.decoded.duration * float(frame.decoded.time_base or 0)
-            if len(times) == most:
+            if len(times) == max_frames:
                 return np.array(times), None
         if not decoded:
             raise Unusable("it holds no frame")
@@ -226,7 +226,7 @@ def upright(
     if matrix is None:
         return stored_HWC, aspect
     (a, b), (c, d) = matrix[:2, :2].tolist()
-    slack = SLACK * max(map(abs, (a, b, c, d)))
+    slack = _SLACK * max(map(abs, (a, b, c, d)))
     flat = max(abs(matrix[0, 2]), abs(matrix[1, 2])) == 0  # no perspective
     if flat and max(abs(b), abs(c)) <= slack < min(abs(a), abs(d)):
         return stored_HWC[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1], aspect
@@ -241,12 +241,12 @@ def upright(
 
 def with_square_pixels(picture_HWC: np.ndarray, aspect: Fraction) -> np.ndarray:
     """A picture whose pixels are ``aspect`` times as wide as high, stretched until they are square."""
-    if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
-        raise Unusable(f"its pixels are {float(aspect):g} times as wide as high; at most {MOST_ASPECT} times either "
+    if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        raise Unusable(f"its pixels are {float(aspect):g} times as wide as high; at most {MAX_ASPECT} times either "
                        "way is done")
     height, width = picture_HWC.shape[:2]
     height, width = (height, round(width * aspect)) if aspect > 1 else (round(height / aspect), width)
-    return resize(np.ascontiguousarray(picture_HWC), height, width)
+    return resize_frame(np.ascontiguousarray(picture_HWC), height, width)
 
 
 def picture_stream(container):
@@ -258,7 +258,7 @@ def picture_stream(container):
 
 def _opened(path: os.PathLike):
     """The file, as an open container; ``file:`` keeps names such as "http:a.mp4" from being addresses."""
-    return pyav().open(f"file:{os.fspath(path)}", options=SEEN, metadata_errors="replace")
+    return pyav().open(f"file:{os.fspath(path)}", options=_SEEN, metadata_errors="replace")
 
 
 def reason(error: Exception) -> str:

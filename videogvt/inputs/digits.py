@@ -13,18 +13,18 @@ from videogvt.core.registry import unknown_name
 from videogvt.inputs.builders import ClipBuilder, built, data_root
 from videogvt.inputs.contracts import Derived
 from videogvt.inputs.shards import Splits
-from videogvt.inputs.worlds import plain, world_features
+from videogvt.inputs.worlds import plain_value, world_features
 from videogvt.world.digits import (
     CLASS_NAMES,
     DIGIT_FIELDS,
     DIGIT_SPECS,
-    VERSION,
+    DIGITS_VERSION,
     DigitSpec,
     digit_example,
     digit_shapes,
 )
 
-CITATION = """\
+DIGITS_CITATION = """\
 @misc{videogvt_digits,
   title        = {Moving digits: two handwritten digits that bounce, with exact ground truth},
   author       = {{The videogvt authors}},
@@ -80,18 +80,18 @@ class DigitConfig(tfds.core.BuilderConfig):
 
     def metadata(self) -> dict[str, object]:
         """What determines the examples, ready for JSON; two configs of equal metadata give equal bytes."""
-        return {"spec": plain(vars(self.spec))}
+        return {"spec": plain_value(vars(self.spec))}
 
 
 class Digits(ClipBuilder, skip_registration=True):
     """Moving digits: a config for each world of digits that the package ships."""
 
     name = "digits"
-    VERSION = tfds.core.Version(VERSION)
+    VERSION = tfds.core.Version(DIGITS_VERSION)
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [DigitConfig(spec=spec) for spec in DIGIT_SPECS.values()]
     DEFAULT_BUILDER_CONFIG_NAME = "digits64"
-    citation = CITATION
+    citation = DIGITS_CITATION
 
 
 def prepared_digits(

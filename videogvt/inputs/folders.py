@@ -27,13 +27,13 @@ from videogvt.inputs.builders import ClipBuilder
 from videogvt.inputs.frames import Framing, Unusable
 from videogvt.inputs.paths import digest, find, printable, printable_name
 from videogvt.inputs.shards import Splits
-from videogvt.inputs.splitting import Clips, Footage
+from videogvt.inputs.splitting import Footage, SplitClips
 
-SHARES = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
+SPLIT_SHARES = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
 SAME_RECORDING = r"_c\d+$"  # UCF-101 calls the clips cut from one recording ..._g01_c01, ..._g01_c02
-NO_CLASSES = "all"
+_NO_CLASSES = "all"
 NAMED = 20  # files in a message
-NAME = 150  # letters of the folder's name in that of the data set, of 255 that a file system allows
+_NAME = 150  # letters of the folder's name in that of the data set, of 255 that a file system allows
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -60,7 +60,7 @@ class FolderConfig(tfds.core.BuilderConfig):
     width: int = 64
     crop: str = "center"
     seed: int = 0
-    shares: Mapping[str, float] | tuple[tuple[str, float], ...] = SHARES
+    shares: Mapping[str, float] | tuple[tuple[str, float], ...] = SPLIT_SHARES
     same_recording: str = SAME_RECORDING
     split_lists: Mapping[str, os.PathLike] | None = None
     max_unreadable: float = 0.05
@@ -87,7 +87,7 @@ class FolderConfig(tfds.core.BuilderConfig):
             raise FileNotFoundError(f"{printable(str(self.root))} holds no {self.kind} ({', '.join(self.suffixes)}).")
         self.class_names = self._classes()
         settings = digest(json.dumps(self.metadata(), sort_keys=True))
-        plain = re.sub(r"[^A-Za-z0-9]+", "_", self.root.name)[:NAME]
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", self.root.name)[:_NAME]
         self.name = f"{plain}-{self.num_frames}x{self.height}x{self.width}-{settings[:12]}"
         named = printable(self.root.name)
         self.description = self.description or f"{len(self.paths)} {self.kind} of the folder {named}."
@@ -141,7 +141,7 @@ class FolderConfig(tfds.core.BuilderConfig):
         for split, footage in self._shared.footage.items():
             ordered = sorted(footage, key=digest)  # mixes the classes
             files = tuple((path, self._label(path), footage[path]) for path in ordered)
-            clips[split] = Clips(self.reader(), os.fspath(self.root), files)
+            clips[split] = SplitClips(self.reader(), os.fspath(self.root), files)
         if empty := [split for split in clips if not len(clips[split])]:
             sizes = ", ".join(f"{split}: {len(table)} clips of {len(table.files)}" for split, table in clips.items())
             raise ValueError(
@@ -155,7 +155,7 @@ class FolderConfig(tfds.core.BuilderConfig):
         if self.split_lists:
             return f"Name {self.kind} in `split_lists` that can be read and are long enough, or leave the split out."
         need = len(self.shares)
-        longer = f", or fewer that have {splitting.least(need)} clips or more" if self.num_frames > 1 < need else ""
+        longer = f", or fewer that have {splitting.min_clips(need)} clips or more" if self.num_frames > 1 < need else ""
         return (f"Needed are {need} or more {self.kind} that can be read and have a clip{longer}; or name fewer splits "
                 "in `shares`, each with a share above 0.")
 
@@ -224,7 +224,7 @@ class FolderConfig(tfds.core.BuilderConfig):
         """What a user should know of folders and splits, a line each."""
         for path, why in self._found.skipped:
             yield f"The link {printable(path)} in {printable(str(self.root))} {why}; it is skipped."
-        if self._found.barren and self.class_names != (NO_CLASSES,):
+        if self._found.barren and self.class_names != (_NO_CLASSES,):
             named = ", ".join(map(printable, self._found.barren[:NAMED]))
             yield f"These subfolders hold no {self.kind} ({', '.join(self.suffixes)}) and are no classes: {named}."
         yield from self._shared.notes
@@ -243,7 +243,7 @@ class FolderConfig(tfds.core.BuilderConfig):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise ValueError(f"Two {kind} in {printable(str(self.root))} are called {twice} when bytes that are "
                                  "not UTF-8 are written as text. Rename one of them.")
-        return tuple(map(printable_name, self._tops)) if self._tops != [""] else (NO_CLASSES,)
+        return tuple(map(printable_name, self._tops)) if self._tops != [""] else (_NO_CLASSES,)
 
     def _label(self, path: str) -> int:
         return self._tops.index(path.partition("/")[0]) if "/" in path else 0

@@ -8,15 +8,15 @@ import numpy as np
 from PIL import Image
 
 CROPS = ("center", "random")
-ROWS = 64  # that are floats at once
-MOST_SCALED = 2**26  # pixels of a frame that is scaled whole; a strip of 65,535 x 1 would become a giant
+_ROWS = 64  # that are floats at once
+MAX_SCALED = 2**26  # pixels of a frame that is scaled whole; a strip of 65,535 x 1 would become a giant
 
 
 class Unusable(Exception):
     """Why a file cannot be read."""
 
 
-def resize(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_frame(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
     """The uint8 frame at another size (Pillow: bicubic, with antialiasing when it shrinks)."""
     if frame_HWC.shape[:2] == (height, width):
         return frame_HWC
@@ -27,16 +27,16 @@ def resize_short_side(frame_HWC: np.ndarray, size: int) -> np.ndarray:
     """The frame scaled so that its shorter side has ``size`` pixels; the longer one is rounded."""
     height, width = frame_HWC.shape[:2]
     scale = size / min(height, width)
-    return resize(frame_HWC, max(size, round(height * scale)), max(size, round(width * scale)))
+    return resize_frame(frame_HWC, max(size, round(height * scale)), max(size, round(width * scale)))
 
 
 def on_white(frame_HWC: np.ndarray) -> np.ndarray:
     """An RGBA frame (straight alpha, uint8) laid over white: RGB."""
     laid_HWC = np.empty((*frame_HWC.shape[:2], 3), np.uint8)
-    for row in range(0, len(frame_HWC), ROWS):
-        part_HWC = frame_HWC[row : row + ROWS]
+    for row in range(0, len(frame_HWC), _ROWS):
+        part_HWC = frame_HWC[row : row + _ROWS]
         alpha_HW1 = part_HWC[..., 3:].astype(np.float32) / 255
-        laid_HWC[row : row + ROWS] = np.rint(part_HWC[..., :3] * alpha_HW1 + 255 * (1 - alpha_HW1))
+        laid_HWC[row : row + _ROWS] = np.rint(part_HWC[..., :3] * alpha_HW1 + 255 * (1 - alpha_HW1))
     return laid_HWC
 
 
@@ -73,12 +73,12 @@ class Framing:
         """The frame, ``height`` x ``width``, cropped at the place."""
         rows, columns = frame_HWC.shape[:2]
         scale = max(self.height / rows, self.width / columns)
-        if rows * scale * columns * scale > MOST_SCALED:
+        if rows * scale * columns * scale > MAX_SCALED:
             needed = min(rows, math.ceil(self.height / scale)), min(columns, math.ceil(self.width / scale))
             top, left = int(place[0] * (rows - needed[0])), int(place[1] * (columns - needed[1]))
             frame_HWC = frame_HWC[top : top + needed[0], left : left + needed[1]]
             rows, columns = needed
-        scaled = resize(frame_HWC, max(self.height, round(rows * scale)), max(self.width, round(columns * scale)))
+        scaled = resize_frame(frame_HWC, max(self.height, round(rows * scale)), max(self.width, round(columns * scale)))
         top = int(place[0] * (scaled.shape[0] - self.height))
         left = int(place[1] * (scaled.shape[1] - self.width))
         return scaled[top : top + self.height, left : left + self.width]

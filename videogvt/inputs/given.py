@@ -19,7 +19,7 @@ from videogvt.ops.layout import layout_of
 from videogvt.ops.video import as_bytes, as_pixels
 
 PICTURES = (".gif", ".webp", ".png", ".apng")
-ARRAYS = (".npy", ".npz")
+_ARRAYS = (".npy", ".npz")
 UNSAID = 0.1  # seconds that a frame of an animated picture is shown where it does not say, as browsers do
 
 ROUNDED = 0.05  # of a rate; GIFs round times to hundredths of a second
@@ -28,7 +28,7 @@ Timed = Iterator[tuple[float, Callable[[], np.ndarray]]]
 """Frames in order: when each is shown, in seconds or NaN, and a function that makes its picture, uint8 (H, W, 3)."""
 
 
-def read_clip(path: os.PathLike, num_frames: int, height: int, width: int) -> np.ndarray:
+def read_given(path: os.PathLike, num_frames: int, height: int, width: int) -> np.ndarray:
     """The first frames of a video, one by one, uint8 (T, H, W, 3); fewer than ``num_frames`` where it has no more.
 
     Args:
@@ -53,8 +53,8 @@ def sampled_clip(
     The file is read no further than the clip's end. Its own mean rate is that of the part which was read.
 
     Args:
-      path: see ``read_clip``. An array has no times: its frames count as ``fps`` a second, or without that as one.
-      num_frames, height, width: see ``read_clip``.
+      path: see ``read_given``. An array has no times: its frames count as ``fps`` a second, or without that as one.
+      num_frames, height, width: see ``read_given``.
       start: of the clip, in seconds; the nearest frame at that rate is taken.
       fps: rate at which the video is sampled; None for its own.
       stride: samples from one frame of the clip to the next.
@@ -63,11 +63,11 @@ def sampled_clip(
       The clip, uint8 (T, H, W, 3), of fewer frames where the video ends before, maybe of none; and its frames a second.
 
     Raises:
-      FileNotFoundError, ValueError: see ``read_clip``.
+      FileNotFoundError, ValueError: see ``read_given``.
     """
     path, span, framing = _existing(path), (num_frames - 1) * stride + 1, Framing(height, width)
     with _refusing(path):
-        video = _array(path) if path.suffix.lower() in ARRAYS else None
+        video = _array(path) if path.suffix.lower() in _ARRAYS else None
         times_N = _times(_timed(path, fps, video), start, span, fps)
         numbers_M, rate = sample(times_N, fps, fps)
         first = round(start * rate)
@@ -86,17 +86,17 @@ def paced_clip(
     """A video's beginning, no faster than ``fps``: sampled at it where the video has more, or else frame by frame.
 
     Args:
-      path, num_frames, height, width: see ``read_clip``.
+      path, num_frames, height, width: see ``read_given``.
       fps: the highest rate; None for any.
 
     Returns:
       The clip, uint8 (T, H, W, 3), maybe of fewer frames; and its frames a second, None where there is no telling.
 
     Raises:
-      FileNotFoundError, ValueError: see ``read_clip``.
+      FileNotFoundError, ValueError: see ``read_given``.
     """
-    clip_THWC = read_clip(path, num_frames, height, width)
-    if fps is None or len(clip_THWC) < 2 or _existing(path).suffix.lower() in ARRAYS:
+    clip_THWC = read_given(path, num_frames, height, width)
+    if fps is None or len(clip_THWC) < 2 or _existing(path).suffix.lower() in _ARRAYS:
         return clip_THWC, None
     _, rate = sampled_clip(path, num_frames, height, width)
     if rate > fps * (1 + ROUNDED):
@@ -137,7 +137,7 @@ def _times(frames: Timed, start: float, span: int, fps: float | None) -> np.ndar
 
 def _timed(path: pathlib.Path, fps: float | None, video: np.ndarray | None = None) -> Timed:
     """The frames of a file with their times; of an array that was read already, those of ``video``."""
-    if path.suffix.lower() in ARRAYS:
+    if path.suffix.lower() in _ARRAYS:
         for number, frame_HWC in enumerate(_array(path) if video is None else video):
             yield number / (fps or 1.0), lambda frame_HWC=frame_HWC: frame_HWC
     elif path.suffix.lower() in PICTURES:
@@ -168,7 +168,7 @@ def _refusing(path: pathlib.Path) -> Iterator[None]:
     kind, errors = "video", (Unusable,)
     if path.suffix.lower() in PICTURES:
         kind, errors = "picture", (Exception,)  # Pillow does not say what its readers raise
-    elif path.suffix.lower() not in ARRAYS:
+    elif path.suffix.lower() not in _ARRAYS:
         errors = (Unusable, pyav().error.FFmpegError)
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
@@ -180,7 +180,7 @@ def _refusing(path: pathlib.Path) -> Iterator[None]:
 
 
 def _frames(path: pathlib.Path, count: int) -> list[np.ndarray]:
-    if path.suffix.lower() in ARRAYS + PICTURES:
+    if path.suffix.lower() in _ARRAYS + PICTURES:
         with _refusing(path):
             return [picture() for _, picture in itertools.islice(_timed(path, None), count)]
     return decode_frames(path, count)

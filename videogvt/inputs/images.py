@@ -18,14 +18,14 @@ from videogvt.inputs.builders import data_root
 from videogvt.inputs.folders import FolderBuilder, FolderConfig, Footage, NoFolder
 from videogvt.inputs.frames import Framing, Unusable, on_white
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ImageFolderConfig(FolderConfig):
     """A folder of pictures as clips of one frame; the attributes are those of ``FolderConfig``."""
 
-    suffixes = SUFFIXES
+    suffixes = _SUFFIXES
     kind = "pictures"
     about = "The pictures of a folder at one size, as clips of one frame."
 

@@ -24,12 +24,12 @@ from videogvt.inputs.builders import data_root
 from videogvt.inputs.datasets import is_complete, write_dataset
 from videogvt.inputs.frames import Framing, on_white
 
-VERSION = "1.0.0"
-NO_CLASSES = "all"
+_VERSION = "1.0.0"
+_NO_CLASSES = "all"
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class SplitPart:
     """The examples of a split of the original from one fraction of it to another, in the order of its files."""
 
     split: str
@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class ImportedLayout:
     """Where the clips are in a TFDS data set.
 
     Attributes:
@@ -55,21 +55,22 @@ class Layout:
 
     builder: str
     frames: str
-    splits: Mapping[str, Part]
+    splits: Mapping[str, SplitPart]
     label: str | None = None
     fps: float = 0.0
 
 
-TRAIN_TEST = {"train": Part("train"), "test": Part("test")}
-LAYOUTS = {
+TRAIN_TEST = {"train": SplitPart("train"), "test": SplitPart("test")}
+IMPORTED_LAYOUTS = {
     # Its first official split at the original size; the config ucf101_1_256 distorts the pictures.
-    "ucf101": Layout("ucf101/ucf101_1", "video", TRAIN_TEST, label="label", fps=25.0),
+    "ucf101": ImportedLayout("ucf101/ucf101_1", "video", TRAIN_TEST, label="label", fps=25.0),
     # Only its test set is distributed.
-    "moving_mnist": Layout(
+    "moving_mnist": ImportedLayout(
         "moving_mnist", "image_sequence",
-        {"train": Part("test", 0.0, 0.8), "validation": Part("test", 0.8, 0.9), "test": Part("test", 0.9, 1.0)},
+        {"train": SplitPart("test", 0.0, 0.8), "validation": SplitPart("test", 0.8, 0.9),
+         "test": SplitPart("test", 0.9, 1.0)},
     ),
-    "bair_robot_pushing_small": Layout("bair_robot_pushing_small", "image_aux1", TRAIN_TEST),
+    "bair_robot_pushing_small": ImportedLayout("bair_robot_pushing_small", "image_aux1", TRAIN_TEST),
 }  # fmt: skip
 
 
@@ -108,7 +109,7 @@ class Cut:
 def import_tfds(
     name: str,
     *,
-    layout: Layout | None = None,
+    layout: ImportedLayout | None = None,
     source: os.PathLike | None = None,
     data_dir: os.PathLike | None = None,
     workers: int | None = None,
@@ -120,7 +121,7 @@ def import_tfds(
     returned as it is.
 
     Args:
-      name: a name in ``LAYOUTS``, or with ``layout`` any other.
+      name: a name in ``IMPORTED_LAYOUTS``, or with ``layout`` any other.
       layout: where the clips are, for other data sets.
       source: folder of the original (it holds ``dataset_info.json``); None for TFDS's own place, where TFDS downloads
         and prepares it first if it is not there.
@@ -131,19 +132,19 @@ def import_tfds(
     Returns:
       ``<data root>/imported/<name>-<T>x<H>x<W>/1.0.0`` (with ``-stride<n>`` for strides above 1).
     """
-    if layout is None and name not in LAYOUTS:
-        raise KeyError(unknown_name("import", name, LAYOUTS) + " For other data sets pass `layout`.")
-    layout, cut = layout or LAYOUTS[name], Cut(**cut)
+    if layout is None and name not in IMPORTED_LAYOUTS:
+        raise KeyError(unknown_name("import", name, IMPORTED_LAYOUTS) + " For other data sets pass `layout`.")
+    layout, cut = layout or IMPORTED_LAYOUTS[name], Cut(**cut)
     directory = _place(name, cut, data_dir)
     if not is_complete(directory):
         _tensorflow()
         original = tfds.builder_from_directory(source) if source else _downloaded(layout.builder)
         clips = {split: _converted(original, layout, split, cut) for split in layout.splits}
-        classes = original.info.features[layout.label].names if layout.label else (NO_CLASSES,)
+        classes = original.info.features[layout.label].names if layout.label else (_NO_CLASSES,)
         left_out = {"too_short": {split: table.clips.count(0) for split, table in clips.items()}}
         write_dataset(
             directory, _features(cut, classes), {split: (len(table), table) for split, table in clips.items()},
-            name="imported", config=directory.parent.name, version=VERSION, citation=original.info.citation,
+            name="imported", config=directory.parent.name, version=_VERSION, citation=original.info.citation,
             description=f"Clips of {original.info.full_name}. {original.info.description}",
             metadata={"settings": _settings(layout, cut), "left_out": left_out}, workers=workers,
         )  # fmt: skip
@@ -151,10 +152,10 @@ def import_tfds(
 
 
 def imported(
-    name: str, *, layout: Layout | None = None, data_dir: os.PathLike | None = None, **cut: Any
+    name: str, *, layout: ImportedLayout | None = None, data_dir: os.PathLike | None = None, **cut: Any
 ) -> pathlib.Path:
     """The folder of a finished import with these settings; needs no TensorFlow. Args are those of ``import_tfds``."""
-    layout, cut = layout or LAYOUTS[name], Cut(**cut)
+    layout, cut = layout or IMPORTED_LAYOUTS[name], Cut(**cut)
     directory = _place(name, cut, data_dir)
     if not is_complete(directory):
         raise FileNotFoundError(
@@ -173,10 +174,10 @@ def imported(
 def _place(name: str, cut: Cut, data_dir: os.PathLike | None) -> pathlib.Path:
     paced = f"-stride{cut.stride}" if cut.stride > 1 else ""
     config = f"{name}-{cut.num_frames}x{cut.height}x{cut.width}{paced}"
-    return data_root(data_dir) / "imported" / config / VERSION
+    return data_root(data_dir) / "imported" / config / _VERSION
 
 
-def _settings(layout: Layout, cut: Cut) -> dict[str, object]:
+def _settings(layout: ImportedLayout, cut: Cut) -> dict[str, object]:
     """What determines the clips of an original, ready for JSON."""
     return {"layout": dataclasses.asdict(layout), "cut": dataclasses.asdict(cut)}
 
@@ -252,7 +253,7 @@ class ConvertedClips:
         return {"video": self.cut(frames_THWC, clip, name), "label": label, "id": name, "fps": fps}
 
 
-def _converted(original, layout: Layout, split: str, cut: Cut) -> ConvertedClips:
+def _converted(original, layout: ImportedLayout, split: str, cut: Cut) -> ConvertedClips:
     """The clips of one of our splits; counts the frames of every video that belongs to it."""
     part, own = layout.splits[split], original.info.splits
     if part.split not in own:

@@ -12,7 +12,7 @@ BREAKING = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UT
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class _Found:
     """The files below a folder.
 
     Attributes:
@@ -26,7 +26,7 @@ class Found:
     barren: tuple[str, ...]
 
 
-def find(root: pathlib.Path, suffixes: Sequence[str]) -> Found:
+def find(root: pathlib.Path, suffixes: Sequence[str]) -> _Found:
     """The files with these suffixes, in lower case, below a folder; hidden ones and hidden folders are passed over.
 
     Links to folders are followed, after all that lies in the folder itself. No folder is read twice, and no file is
@@ -55,7 +55,7 @@ def find(root: pathlib.Path, suffixes: Sequence[str]) -> Found:
     skipped += doubles
     tops = {path.partition("/")[0] for path in paths if "/" in path}
     seen = {path for path in read.values() if path and "/" not in path}
-    return Found(tuple(paths), tuple(skipped), tuple(sorted(seen - tops)))
+    return _Found(tuple(paths), tuple(skipped), tuple(sorted(seen - tops)))
 
 
 def _once(root: pathlib.Path, names: Sequence[tuple[bool, str]]) -> tuple[list[str], list[tuple[str, str]]]:

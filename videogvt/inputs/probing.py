@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 MEMORY = 4 * 2**30
 """Bytes of address space that a decoder may have; 8K video takes less than half of it."""
 BEAT_S = 1.0
-GONE = (EOFError, BrokenPipeError, ConnectionResetError)
+_GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
 
 class Prober:
@@ -39,15 +39,15 @@ class Prober:
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
-    def timeline(self, path: os.PathLike, most: int | None = None) -> tuple[np.ndarray, float | None]:
+    def timeline(self, path: os.PathLike, max_frames: int | None = None) -> tuple[np.ndarray, float | None]:
         """What ``decoding.timeline`` says of a file; ``Unusable`` too where the decoder came to no end."""
         if self._process is None:
             self._start()
         try:
             where = os.path.abspath(path)  # the child may have been started in another folder
-            self._pipe.send_bytes(json.dumps([where, most]).encode())
+            self._pipe.send_bytes(json.dumps([where, max_frames]).encode())
             said = self._answer()
-        except GONE:
+        except _GONE:
             said = {"reason": f"its decoder crashed ({self._end()})"}
         if "reason" in said:
             raise Unusable(said["reason"])
@@ -75,7 +75,7 @@ class Prober:
         ours, theirs = Pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
                        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        code = "import sys; from videogvt.inputs.probing import serve; serve(*map(int, sys.argv[1:]))"
+        code = "import sys; from videogvt.inputs.probing import serve_attempts; serve_attempts(*map(int, sys.argv[1:]))"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, str(theirs.fileno()), str(MEMORY)], pass_fds=[theirs.fileno()],
             env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -117,10 +117,10 @@ def probing(processes: int) -> Iterator[Callable[..., tuple[np.ndarray, float | 
     for prober in probers:
         idle.put(prober)
 
-    def ask(path: os.PathLike, most: int | None = None) -> tuple[np.ndarray, float | None]:
+    def ask(path: os.PathLike, max_frames: int | None = None) -> tuple[np.ndarray, float | None]:
         prober = idle.get()
         try:
-            return prober.timeline(path, most)
+            return prober.timeline(path, max_frames)
         finally:
             idle.put(prober)
 
@@ -146,13 +146,13 @@ def _kept() -> Prober:
     return Prober()
 
 
-def serve(handle: int, memory: int) -> None:
+def serve_attempts(handle: int, memory: int) -> None:
     """A child's life: decode file after file, in so many bytes, until the caller hangs up."""
     _limit(memory)
     pipe = Connection(handle)
-    with contextlib.suppress(*GONE):
+    with contextlib.suppress(*_GONE):
         while True:
-            (path, most), last = json.loads(pipe.recv_bytes()), time.monotonic()
+            (path, max_frames), last = json.loads(pipe.recv_bytes()), time.monotonic()
 
             def beat() -> None:
                 nonlocal last
@@ -160,14 +160,14 @@ def serve(handle: int, memory: int) -> None:
                     pipe.send_bytes(b"{}")
                     last = time.monotonic()
 
-            pipe.send_bytes(json.dumps(_tried(path, most, beat, memory)).encode())
+            pipe.send_bytes(json.dumps(_tried(path, max_frames, beat, memory)).encode())
 
 
-def _tried(path: str, most: int | None, beat: Callable[[], None], memory: int) -> dict[str, object]:
+def _tried(path: str, max_frames: int | None, beat: Callable[[], None], memory: int) -> dict[str, object]:
     """The answer about a file. Whatever goes wrong here, with PyAV at hand, the file is to blame."""
     try:
-        times_N, rate = timeline(path, most, beat)
-    except GONE:
+        times_N, rate = timeline(path, max_frames, beat)
+    except _GONE:
         raise
     except MemoryError:
         return {"reason": f"decoding it takes more than {memory >> 20:,} MiB"}

@@ -61,7 +61,7 @@ class Written:
     content_sha256: str
 
 
-def plan(splits: Splits, features: tfds.features.FeaturesDict) -> list[Shard]:
+def plan_shards(splits: Splits, features: tfds.features.FeaturesDict) -> list[Shard]:
     """The shards of all splits, largest first; a function of sizes and features only."""
     raw = sum(math.prod(info.shape) * _item_bytes(info.np_dtype) for info in _tensor_infos(features))
     most = min(SHARD_EXAMPLES, max(SHARD_BYTES // max(raw, 1), 1))
@@ -90,7 +90,7 @@ def filename(name: str, split: str, index: int, count: int) -> str:
     return f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
 
 
-class Encoder:
+class ExampleEncoder:
     """Turns examples into records: ``tf.train.Example`` bytes, the same on every call.
 
     TFDS compresses ``encoding='zlib'`` tensors at level 6 and leaves the order of a message's fields open; both are
@@ -146,7 +146,7 @@ def _text(value: str | bytes) -> str:
 
 
 def write_shard(
-    path: os.PathLike, shard: Shard, example_fn: ExampleFn, encoder: Encoder, progress: Callable[[int], None]
+    path: os.PathLike, shard: Shard, example_fn: ExampleFn, encoder: ExampleEncoder, progress: Callable[[int], None]
 ) -> Written:
     """Writes one file and checks that it holds what was written; ``progress`` is told of each finished index.
 
@@ -213,8 +213,8 @@ class ShardJob:
     splits: Splits
 
     @functools.cached_property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.features)
+    def _encoder(self) -> ExampleEncoder:
+        return ExampleEncoder(self.features)
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -18,11 +18,11 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from videogvt.core.registry import Registry, unknown_name
 from videogvt.inputs import builders, coded
-from videogvt.inputs.contracts import FIELDS, ClipSource, Thinned, thinning
+from videogvt.inputs.contracts import CLIP_FIELDS, ClipSource, Thinned, thinning
 from videogvt.inputs.datasets import INFO, MANIFEST, is_complete, read_manifest
 from videogvt.inputs.digits import CROP_FIELDS, NEEDS, DigitCrops, prepared_digits
 from videogvt.inputs.images import ImageFolderConfig, prepared_images
-from videogvt.inputs.imports import LAYOUTS, imported
+from videogvt.inputs.imports import IMPORTED_LAYOUTS, imported
 from videogvt.inputs.videos import VideoFolderConfig, prepared_videos
 
 sources = Registry("source")
@@ -186,9 +186,9 @@ def _trajectories(
     if frames is None:
         return RecordSource(builder.data_dir, split, fields)
     stride = thinning(builder.info.features["video"].shape[0], frames)
-    if beyond := sorted(set(fields) - set(FIELDS)):
+    if beyond := sorted(set(fields) - set(CLIP_FIELDS)):
         raise ValueError(f"config.data.options.frames leaves frames out, and {', '.join(beyond)} may be of each frame; "
-                         f"of such clips there are {', '.join(FIELDS)}. Leave frames out.")
+                         f"of such clips there are {', '.join(CLIP_FIELDS)}. Leave frames out.")
     return Thinned(RecordSource(builder.data_dir, split, fields), frames, stride)
 
 
@@ -262,7 +262,7 @@ def _codes(
 ) -> RecordSource:
     """Codes without videos: those that were imported as ``codes`` from ``files`` (see ``coded``), or that
     --mode=tokenize wrote below ``codes/`` of the data root."""
-    folder = coded.place(codes, data_dir)
+    folder = coded.codes_folder(codes, data_dir)
     if not is_complete(folder):
         raise FileNotFoundError(f"There are no codes {codes!r}: {folder} is missing. Import them once, from a folder "
                                 f"of .npz files: --mode=import --config.data.options.files={files or 'FOLDER'}.")
@@ -276,5 +276,5 @@ def _tfds_set(
     return RecordSource(imported(name, data_dir=data_dir, **cut), split, fields)
 
 
-for _name in LAYOUTS:
+for _name in IMPORTED_LAYOUTS:
     sources.register(_name)(functools.partial(_tfds_set, _name))

@@ -51,7 +51,7 @@ class Footage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Clips:
+class SplitClips:
     """The clips of a split, file after file: a function from an index to an example."""
 
     read: Callable[[str, np.ndarray, str], np.ndarray]  # path, numbers of the frames, name of the clip
@@ -118,7 +118,7 @@ def shared(footage: Files, shares: Shares, same_recording: str) -> Shared:
     return Shared.whole(footage, by_split, [_give(by_split, split) for split in empty])
 
 
-def least(splits: int) -> int:
+def min_clips(splits: int) -> int:
     """The clips that a recording must have to be divided among so many splits."""
     return 2 * splits - 1
 
@@ -164,8 +164,8 @@ def _by_time(footage: Files, recordings: Sequence[Recording], shares: Shares, sp
         divided = _divided(files, shares)
         if divided is None:
             clips = sum(map(len, files.values()))
-            notes.append(f"{printable(recording[0])} has {clips} clips, of {least(len(shares))} or more that it takes "
-                         f"to divide it; it goes to {largest} as a whole.")
+            notes.append(f"{printable(recording[0])} has {clips} clips, of {min_clips(len(shares))} or more that it "
+                         f"takes to divide it; it goes to {largest} as a whole.")
             divided = {largest: files}
         for split, part in divided.items():
             parts[split] |= part

@@ -17,11 +17,11 @@ from videogvt.core.arrays import Damaged, read_npz
 from videogvt.inputs.paths import printable_name
 from videogvt.inputs.shards import file_sha256
 
-MIN_FRAMES = 8
+_MIN_FRAMES = 8
 MIN_CLIPS = 10  # of each class, so that every class is in every split
-SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 NEEDED = (
-    f"needed are 'trajectories' (N, T, 2 or 3) of finite numbers with T >= {MIN_FRAMES}, and 'labels' (N,) of integers"
+    f"needed are 'trajectories' (N, T, 2 or 3) of finite numbers with T >= {_MIN_FRAMES}, and 'labels' (N,) of integers"
     f" or strings with 2 or more classes of {MIN_CLIPS} or more clips each"
 )
 
@@ -81,7 +81,7 @@ def _checked_positions(path: pathlib.Path, trajectories: np.ndarray) -> np.ndarr
     shape = trajectories.shape
     if trajectories.dtype.kind not in "fiu":
         raise ValueError(f"{path}: 'trajectories' has dtype {trajectories.dtype}; {NEEDED}.")
-    if len(shape) != 3 or shape[2] not in (2, 3) or shape[1] < MIN_FRAMES:
+    if len(shape) != 3 or shape[2] not in (2, 3) or shape[1] < _MIN_FRAMES:
         raise ValueError(f"{path}: 'trajectories' has shape {shape}; {NEEDED}.")
     position_NTD = trajectories.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(position_NTD).all(axis=(1, 2)))
@@ -141,10 +141,10 @@ def split_tracks(tracks: Tracks) -> dict[str, np.ndarray]:
     owner = {}
     for label in range(len(tracks.class_names)):
         ordered = sorted(digest for digest, row in first.items() if tracks.label_N[row] == label)
-        ends = np.round(np.cumsum(list(SHARES.values())) * len(ordered)).astype(int)
-        for split, start, stop in zip(SHARES, [0, *ends], ends):
+        ends = np.round(np.cumsum(list(_SHARES.values())) * len(ordered)).astype(int)
+        for split, start, stop in zip(_SHARES, [0, *ends], ends):
             owner.update(dict.fromkeys(ordered[start:stop], split))
-    rows = {split: [row for row, digest in enumerate(digests) if owner[digest] == split] for split in SHARES}
+    rows = {split: [row for row, digest in enumerate(digests) if owner[digest] == split] for split in _SHARES}
     empty = [split for split, members in rows.items() if not members]
     if empty:
         raise ValueError(

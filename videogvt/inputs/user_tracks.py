@@ -21,13 +21,13 @@ import tensorflow_datasets as tfds
 
 from videogvt.inputs.shards import Splits
 from videogvt.inputs.tracks import Tracks, read_tracks, split_tracks
-from videogvt.inputs.worlds import plain, world_features
+from videogvt.inputs.worlds import plain_value, world_features
 from videogvt.world.cameras import Cameras, Pose, rig_cameras
 from videogvt.world.example import FIELDS, Field, field_shapes, film, typed
 from videogvt.world.scene import MARGIN
 from videogvt.world.spec import SPECS, VERSION, WorldSpec
 
-DISTANCE, SCALE, RADIUS, HEIGHT = 8.75, 17.0, 0.135, 2.4  # m, reference px/m, m, m: the middle of what worlds draw
+DISTANCE, _SCALE, RADIUS, HEIGHT = 8.75, 17.0, 0.135, 2.4  # m, reference px/m, m, m: the middle of what worlds draw
 ELEVATION = 0.3  # rad, for 3-D positions
 AZIMUTH = -np.pi / 2  # the first camera looks along y, so that x points to the right
 NEAREST, FARTHEST = 0.6, 1.5  # depth of the ball over that of the target
@@ -52,11 +52,11 @@ class Source:
 
     def settings(self) -> dict[str, object]:
         """What determines the examples, ready for JSON."""
-        return plain({**vars(self), "path": None, "spec": self.spec.settings(), "version": VERSION})
+        return plain_value({**vars(self), "path": None, "spec": self.spec.settings(), "version": VERSION})
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class _Scene:
     """Tracks in front of cameras: ``cameras`` (S, T); ``axes_D3`` the world directions of the file's coordinates."""
 
     tracks: Tracks
@@ -82,42 +82,42 @@ def _middle(position_NTD: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=2)
-def _stage(source: Source) -> Stage:
+def _scene(source: Source) -> _Scene:
     """Reads the file once a process."""
     tracks, spec, length = read_tracks(source.path), source.spec, source.spec.length_unit
     if tracks.sha256 != source.sha256:
         raise ValueError(f"{source.path} changed while its dataset was built; start again.")
     dims = tracks.position_NTD.shape[2]
     target_3 = np.array([0.0, 0.0, HEIGHT * length])
-    numbers = (AZIMUTH, ELEVATION if dims == 3 else 0.0, DISTANCE * length, SCALE * DISTANCE * spec.pixel_unit, 1.0)
+    numbers = (AZIMUTH, ELEVATION if dims == 3 else 0.0, DISTANCE * length, _SCALE * DISTANCE * spec.pixel_unit, 1.0)
     pose = Pose(target_3[None], *(np.array([number]) for number in numbers))
     cameras = rig_cameras(spec, pose)[0].over_frames(spec.num_frames)
     flat_23 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0 if source.y_down else 1.0]])
     axes_D3 = np.eye(3) if dims == 3 else flat_23
-    stage = Stage(tracks, split_tracks(tracks), cameras, spec, target_3, axes_D3, RADIUS * length, None)
+    scene = _Scene(tracks, split_tracks(tracks), cameras, spec, target_3, axes_D3, RADIUS * length, None)
     if source.fit == "clip":
-        return stage
+        return scene
     offset_NT3 = (tracks.position_NTD - _middle(tracks.position_NTD)) @ axes_D3
-    return dataclasses.replace(stage, scale=_largest_scale(offset_NT3, stage))
+    return dataclasses.replace(scene, scale=_largest_scale(offset_NT3, scene))
 
 
-def _largest_scale(offset_NT3: np.ndarray, stage: Stage) -> float:
+def _largest_scale(offset_NT3: np.ndarray, scene: _Scene) -> float:
     """The largest factor for offsets from the target with which the ball stays in every picture; 1 if nothing moves.
 
     In a camera the ball's centre is c0 + s c1. Each edge of the picture (less the ball's radius and a margin) and each
     bound of the depth is a plane, and asks g0 + s g1 <= 0 of s, where g0 < 0 because the target is in view.
     """
-    margin, size = MARGIN * stage.spec.pixel_unit, (stage.spec.width, stage.spec.height)
+    margin, size = MARGIN * scene.spec.pixel_unit, (scene.spec.width, scene.spec.height)
     inverse = 0.0
-    for K, R, t in zip(stage.cameras.K, stage.cameras.R, stage.cameras.t):
-        c0_T3 = np.einsum("tij,j->ti", R, stage.target_3) + t
+    for K, R, t in zip(scene.cameras.K, scene.cameras.R, scene.cameras.t):
+        c0_T3 = np.einsum("tij,j->ti", R, scene.target_3) + t
         c1_NT3 = np.einsum("tij,ntj->nti", R, offset_NT3)
         z0, z1 = c0_T3[:, 2], c1_NT3[..., 2]
         planes = [((NEAREST - 1) * z0, -z1), ((1 - FARTHEST) * z0, z1)]
         for axis in (0, 1):
             focal, low, high = K[:, axis, axis], margin - 0.5, size[axis] - 0.5 - margin
             a0, a1 = (focal * c[..., axis] + K[:, axis, 2] * c[..., 2] for c in (c0_T3, c1_NT3))
-            ball = focal * stage.radius
+            ball = focal * scene.radius
             planes += [(low * z0 + ball - a0, low * z1 - a1), (a0 + ball - high * z0, a1 - high * z1)]
         inverse = max(inverse, *(float(np.max(g1 / -g0)) for g0, g1 in planes))
     return 1.0 / inverse if inverse > 0 else 1.0
@@ -152,14 +152,14 @@ def track_shapes(spec: WorldSpec, dims: int) -> dict[str, tuple[tuple[int, ...],
 
 def track_example(source: Source, split: str, index: int) -> dict[str, np.ndarray | np.generic | str]:
     """Example ``index`` of ``split``: a dict with the fields of ``track_shapes``. Pure, given the file."""
-    stage, spec = _stage(source), source.spec
-    row = int(stage.rows[split][index])
-    scale, centre_D = stage.framing(row)
-    source_TD, label = stage.tracks.position_NTD[row], int(stage.tracks.label_N[row])
-    path = SampledPath(stage.target_3 + scale * (source_TD - centre_D) @ stage.axes_D3, spec.fps)
-    look, fields = film(spec, split, index, stage.cameras, stage.radius, path)
-    target, name = stage.target_3.tolist(), spec.families[label]
-    framing = {"ball_radius": stage.radius, "scale": scale, "centre": centre_D.tolist(), "target": target}
+    scene, spec = _scene(source), source.spec
+    row = int(scene.rows[split][index])
+    scale, centre_D = scene.framing(row)
+    source_TD, label = scene.tracks.position_NTD[row], int(scene.tracks.label_N[row])
+    path = SampledPath(scene.target_3 + scale * (source_TD - centre_D) @ scene.axes_D3, spec.fps)
+    look, fields = film(spec, split, index, scene.cameras, scene.radius, path)
+    target, name = scene.target_3.tolist(), spec.families[label]
+    framing = {"ball_radius": scene.radius, "scale": scale, "centre": centre_D.tolist(), "target": target}
     fields |= {
         "source_position": source_TD,
         "source_index": row,

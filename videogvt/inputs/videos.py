@@ -33,11 +33,11 @@ from videogvt.inputs.frames import Framing, Unusable
 from videogvt.inputs.paths import printable
 from videogvt.inputs.probing import probing
 
-SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 SHORT = ("drop", "repeat")
 GRACE = 0.25  # of the mean interval between frames
-MOST_MOMENTS = 10**7  # of a video; some 90 hours, while a damaged timestamp may be a thousand years off
-MOST_REPEATS = 1000  # of a frame on average, for the same reason
+MAX_MOMENTS = 10**7  # of a video; some 90 hours, while a damaged timestamp may be a thousand years off
+MAX_REPEATS = 1000  # of a frame on average, for the same reason
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -57,7 +57,7 @@ class VideoFolderConfig(FolderConfig):
     fps: float | None = None
     short: str = "drop"
 
-    suffixes = SUFFIXES
+    suffixes = _SUFFIXES
     kind = "videos"
     about = "Clips cut from a folder of videos, at one size and without a frame in two splits."
 
@@ -89,7 +89,7 @@ class VideoFolderConfig(FolderConfig):
         return Footage(frames_NT.astype(np.int32), (starts / rate).astype(np.float32), rate / self.stride)
 
     def reader(self) -> Callable[[str, np.ndarray, str], np.ndarray]:
-        return functools.partial(read_clip, framing=self.framing)
+        return functools.partial(read_frames, framing=self.framing)
 
 
 class Videos(FolderBuilder, skip_registration=True):
@@ -134,14 +134,14 @@ def sample(times_N: np.ndarray, stated_rate: float | None, fps: float | None) ->
     rate = fps or mean_rate
     grace = GRACE / mean_rate
     moments = (times_N[-1] + grace) * rate
-    if not moments < min(MOST_MOMENTS, MOST_REPEATS * count):
+    if not moments < min(MAX_MOMENTS, MAX_REPEATS * count):
         raise Unusable(f"by its timestamps its {count} frames last {times_N[-1]:.3g} s, which {rate:g} frames a second "
                        f"make {moments:.3g} frames; if that is so, ask for a lower fps")
     moments_M = np.arange(int(moments) + 1) / rate
     return np.searchsorted(times_N, moments_M + grace, side="right") - 1, float(rate)
 
 
-def read_clip(path: str, frames_T: np.ndarray, name: str, framing: Framing) -> np.ndarray:
+def read_frames(path: str, frames_T: np.ndarray, name: str, framing: Framing) -> np.ndarray:
     """The frames of these numbers (never decreasing), uint8 (T,H,W,3)."""
     place = framing.place(name)
     return np.stack([framing(frame_HWC, place) for frame_HWC in _Player.of(path).show(frames_T.tolist())])

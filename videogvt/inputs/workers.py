@@ -24,14 +24,14 @@ from tqdm import tqdm
 from videogvt.inputs.shards import FULL, Shard, ShardJob, Written
 
 REPORT_SECONDS = 0.25
-SMALL = 500  # examples below which starting processes takes longer than it saves
+_SMALL = 500  # examples below which starting processes takes longer than it saves
 
 
 def default_workers(shards: Sequence[Shard]) -> int:
     """As many processes as this one may use cores and there are shards; 1 for a small dataset."""
     examples = sum(shard.stop - shard.start for shard in shards)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if examples < SMALL else min(cores, len(shards))
+    return 1 if examples < _SMALL else min(cores, len(shards))
 
 
 def write_here(job: ShardJob, shards: Sequence[Shard], bar: tqdm) -> list[Written]:

@@ -70,14 +70,14 @@ class WorldConfig(tfds.core.BuilderConfig):
 
     def metadata(self) -> dict[str, object]:
         """What determines the examples, ready for JSON; two configs of equal metadata give equal bytes."""
-        return {"spec": plain(self.spec.settings())}
+        return {"spec": plain_value(self.spec.settings())}
 
 
-def plain(value: object) -> object:
+def plain_value(value: object) -> object:
     """The value as JSON gives it back: tuples are lists."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain_value(item) for key, item in value.items()}
+    return [plain_value(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _describe(spec: WorldSpec) -> str:

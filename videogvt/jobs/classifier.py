@@ -21,10 +21,10 @@ from videogvt.recipes.classifier import ClassifierLosses, ClassifierRecipe
 from videogvt.recipes.optimizer import Adam
 from videogvt.train.contracts import Evaluator, Plan, When
 
-FIELDS = ("video", "label", "id")
+_FIELDS = ("video", "label", "id")
 """What evaluators read, as far as the data have it."""
 
-WORDS = {"share": 1.0, "deviation": 1.0, "table": "codes"}
+_EMBEDDINGS = {"share": 1.0, "std": 1.0, "table": "codes"}
 """Of a table that begins with the vectors of codes: as inputs alone they may be alike."""
 
 
@@ -40,7 +40,7 @@ def build(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath.PathLi
             experiment.check_clip(common["source"], common["split"], data.first_batch["video"].shape[1:4])
             return ClassificationEval(classify=recipe.predict_fns["classify"], **common)
 
-        evaluators = experiment.each_split(config, recipe, data, FIELDS, of_clips, data_dir)
+        evaluators = experiment.each_split(config, recipe, data, _FIELDS, of_clips, data_dir)
         return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
     examples = data.examples
 
@@ -50,7 +50,7 @@ def build(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath.PathLi
             source=examples.split(split), split=split, classify=recipe.predict_fns["answer"], field=examples.field,
             target=examples.asked, scale=examples.scale if examples.target is not None else None, **common)
 
-    evaluators = experiment.each_split(config, recipe, data, FIELDS, of_examples, data_dir)
+    evaluators = experiment.each_split(config, recipe, data, _FIELDS, of_examples, data_dir)
     for name in examples.also:  # the test splits of other worlds, at the end
         evaluators[name] = of_examples(split=name, when=When(end=True), limit=None,
                                        **experiment.common_to_evaluators(config, recipe))
@@ -87,9 +87,9 @@ def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Classi
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
     }
     coder = data.examples.coder if isinstance(data, ExampleData) and data.examples.input == "codes" else None
-    check_keys("init_from", config.get("init_from", {}), ("words",))
+    check_keys("init_from", config.get("init_from", {}), ("token_embeddings",))
     codes_Bthw = data.first_batch["codes"] if coder is not None else None
-    _, words = experiment.words_of(config, coder, codes_Bthw, **WORDS)
+    _, start = experiment.embeddings_of(config, coder, codes_Bthw, **_EMBEDDINGS)
     if not isinstance(data, ExampleData):
         return ClassifierRecipe(model=make_classifier(config["classifier"], len(classes)), **common)
     examples, section, frozen_params = data.examples, dict(config["classifier"]), {}
@@ -109,5 +109,5 @@ def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> Classi
         frozen_params = {"tokenizer": jax.device_get(examples.coder.params)}
     return ClassifierRecipe(
         model=model, field=examples.field, tokenizer=examples.coder.network if latents else None,
-        frozen=frozen_params, start=words, **common,
+        frozen=frozen_params, start=start, **common,
     )

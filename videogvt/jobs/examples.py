@@ -27,7 +27,7 @@ from videogvt.jobs.tables import (
     tracked,
     untrained,
 )
-from videogvt.models.stage import Outside
+from videogvt.models.token_model import Outside
 from videogvt.pretrained.codes import Tokenizer
 from videogvt.world.oracle import scores
 from videogvt.world.tracker import track_features

@@ -18,7 +18,7 @@ from videogvt.inputs.pipeline import TrainingData, TransformedSource
 from videogvt.inputs.sources import ClipSource, open_source, training_fields
 from videogvt.inputs.transforms import fields_for, make_transforms
 from videogvt.jobs.provenance import Place, place_of
-from videogvt.pretrained.start import CodebookWords, Start, look_vectors
+from videogvt.pretrained.start import CodebookEmbeddings, Start, decoded_vectors
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train import evaluation, journal, loop
 from videogvt.train.contracts import Evaluator, Plan, Recipe, When
@@ -27,10 +27,11 @@ from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 from videogvt.train.timing import matrix_rate
 
-WORDS = ("random", "codebook", "decoded")
+_EMBEDDINGS = ("random", "codebook", "decoded")
 """What a table of codes may begin as; the last in classifiers alone, which do not say codes."""
 
-LAST = ("test", "ood")  # splits that are measured at the end, where there are such and ``evals.splits`` names no others
+FINAL_SPLITS = ("test", "ood")
+"""Splits that are measured at the end, where there are such and ``evals.splits`` names no others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Experiment:
         )
 
     def summary(self) -> str:
-        """What the run will cost, in a few lines. The time is an estimate: the step's FLOPs at half the rate that a
+        """A dry run's lines: parameters, FLOPs, time. The time is an estimate: the step's FLOPs at half the rate that a
         matrix product has on this machine now."""
         abstract = Program(self.recipe, self.plan, self.data.first_batch).abstract
         epoch = self.data.num_examples / self.data.batch_size
@@ -183,28 +184,29 @@ def start_of(config: Mapping[str, Any], **given: Any) -> Start | None:
     return configure(Start, "init_from", config["init_from"], **given)
 
 
-def words_of(
+def embeddings_of(
     config: Mapping[str, Any], tokenizer: VideoTokenizer | None, codes_Bthw=None, **fields: Any
-) -> tuple[Mapping[str, Any], CodebookWords | None]:
-    """The config without ``init_from.words``, and the start that this asks for, a ``CodebookWords`` with ``fields``;
-    None for random words. "decoded" needs the codes of some clips, whose most frequent one is that of blank cells."""
-    if "init_from" not in config or "words" not in config["init_from"]:
+) -> tuple[Mapping[str, Any], CodebookEmbeddings | None]:
+    """The config without ``init_from.token_embeddings``, and the start that this asks for, a ``CodebookEmbeddings``
+    with ``fields``; None for random ones. "decoded" needs the codes of some clips, whose most frequent one is that of
+    blank cells."""
+    if "init_from" not in config or "token_embeddings" not in config["init_from"]:
         return config, None
     section = dict(config["init_from"])
-    words = section.pop("words")
-    if words not in WORDS:
-        raise ValueError(unknown_name("value of init_from.words", words, WORDS))
-    if words == "random":
+    wanted = section.pop("token_embeddings")
+    if wanted not in _EMBEDDINGS:
+        raise ValueError(unknown_name("value of init_from.token_embeddings", wanted, _EMBEDDINGS))
+    if wanted == "random":
         return {**config, "init_from": section}, None
     if tokenizer is None:
-        raise ValueError(f"init_from.words is {words!r}, and the inputs are no codes of a tokenizer. Ask for codes, or "
-                         "leave init_from.words out.")
-    if words == "decoded":  # which the schema allows classifiers alone
-        vectors_KD = look_vectors(tokenizer, int(np.bincount(codes_Bthw.ravel()).argmax()))
+        raise ValueError(f"init_from.token_embeddings is {wanted!r}, and the inputs are no codes of a tokenizer. Ask "
+                         "for codes, or leave init_from.token_embeddings out.")
+    if wanted == "decoded":  # which the schema allows classifiers alone
+        vectors_KD = decoded_vectors(tokenizer, int(np.bincount(codes_Bthw.ravel()).argmax()))
     else:
         vectors_KD = tokenizer.embed(np.arange(tokenizer.num_codes, dtype=np.int32).reshape(-1, 1, 1, 1))
     vectors_KD = np.asarray(vectors_KD, np.float32).reshape(tokenizer.num_codes, -1)
-    return {**config, "init_from": section}, CodebookWords(vectors_KD, **fields)
+    return {**config, "init_from": section}, CodebookEmbeddings(vectors_KD, **fields)
 
 
 def clip_of(source: ClipSource) -> tuple[int, int, int]:
@@ -256,5 +258,5 @@ def measured_splits(evals: Mapping[str, Any], available: Sequence[str]) -> tuple
     for name in evals.get("splits", ()):
         if name not in available:
             raise ValueError(unknown_name("split in config.evals.splits", name, available))
-    named = dict.fromkeys(("validation", *evals.get("splits", LAST)))
+    named = dict.fromkeys(("validation", *evals.get("splits", FINAL_SPLITS)))
     return tuple(split for split in named if split in available)

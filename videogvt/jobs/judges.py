@@ -4,7 +4,6 @@ A judge is a classifier of clips that was trained here. It names the classes of 
 network of the tokenizer; the other one is an ImageNet ResNet-50.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +11,8 @@ import flax.linen as nn
 import jax
 from etils import epath
 
-from videogvt.core.registry import configure, unknown_name
-from videogvt.evals.published import Judge, Reader
+from videogvt.core.registry import configure, stored_config, unknown_name
+from videogvt.evals.published import DigitReader, EvaluationClassifier
 from videogvt.inputs.digits import NAMES
 from videogvt.nn.classifiers import make_classifier
 from videogvt.nn.resnet import ResNet50, load_resnet50
@@ -53,7 +52,7 @@ def load_trained_judge(
         found = "a run that is not finished" if (workdir / "config.json").exists() else "no run"
         raise FileNotFoundError(f"{section} is to be the trained classifier of {workdir}, which holds {found}. "
                                 f"Train it first: {command} --workdir={workdir}")
-    config = json.loads((workdir / "config.json").read_text())
+    config = stored_config(workdir / "config.json")
     found = config["classifier"].get("network") if config["recipe"] == "classifier" else config["recipe"]
     if found != "judge":
         raise ValueError(f"{section} is {workdir}, which holds a {found}; expected a judge, as {command} "
@@ -66,7 +65,7 @@ def load_trained_judge(
     return TrainedJudge(model, load_params(workdir)["classifier"], config["data"])
 
 
-def load_judge(workdir: epath.PathLike, class_names: Sequence[str]) -> Judge:
+def load_judge(workdir: epath.PathLike, class_names: Sequence[str]) -> EvaluationClassifier:
     """The classifier of a finished run; its features are the pooled ones before its linear head.
 
     Args:
@@ -80,15 +79,15 @@ def load_judge(workdir: epath.PathLike, class_names: Sequence[str]) -> Judge:
     return _judge(workdir, load_trained_judge(workdir, "config.evals.generation.judge", class_names))
 
 
-def _judge(workdir: epath.PathLike, trained: TrainedJudge) -> Judge:
+def _judge(workdir: epath.PathLike, trained: TrainedJudge) -> EvaluationClassifier:
     def forward(params, video_BTHWC):
         features = trained.model.apply({"params": params}, video_BTHWC, method="features")
         return features["logits"], features["pooled"]
 
-    return Judge(name=str(workdir), forward=forward, params=trained.params)
+    return EvaluationClassifier(name=str(workdir), forward=forward, params=trained.params)
 
 
-def load_reader(workdir: epath.PathLike) -> Reader:
+def load_reader(workdir: epath.PathLike) -> DigitReader:
     """The classifier of single digits of a finished run (``configs/classifier_digits.py``).
 
     Raises:
@@ -101,7 +100,7 @@ def load_reader(workdir: epath.PathLike) -> Reader:
     if side is None:
         raise ValueError(f"{section} is {workdir}, whose classifier looks at whole clips; expected one of single "
                          f"digits, with config.data.options.crops, as {TRAIN_READER} trains it.")
-    return Reader(_judge(workdir, trained), side)
+    return DigitReader(_judge(workdir, trained), side)
 
 
 class Perceptual(NamedTuple):
@@ -128,7 +127,7 @@ def load_perceptual(network: str | None = None, **options: Any) -> Perceptual:
     return configure(NETWORKS[network], "perceptual", options)
 
 
-def judge(workdir: epath.PathLike = "runs/classifier_traj-judge") -> Perceptual:
+def judge_features(workdir: epath.PathLike = "runs/classifier_traj-judge") -> Perceptual:
     """Feature maps of a classifier of clips that was trained here.
 
     Args:
@@ -158,4 +157,4 @@ def resnet50(weights: str, output: str = "logits", normalize: bool = True) -> Pe
     return Perceptual(features, load_resnet50(weights, model))
 
 
-NETWORKS: dict[str, Callable[..., Perceptual]] = {"judge": judge, "resnet50": resnet50}
+NETWORKS: dict[str, Callable[..., Perceptual]] = {"judge": judge_features, "resnet50": resnet50}

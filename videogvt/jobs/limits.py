@@ -37,8 +37,8 @@ LIMITS = {
            "extra_conditions"),
     # Budgets
     **_all(COUNT, """
-        steps epochs log_every save_every accumulate labels seeds validations rate_labels iterations least_samples"""),
-    **_all(FROM_ZERO, "stress"), "keep": Limits(2), "leaves": Limits(2),
+        steps epochs log_every save_every accumulate labels seeds validations rate_labels iterations min_samples"""),
+    **_all(FROM_ZERO, "corrupted_clips"), "keep": Limits(2), "leaves": Limits(2),
     "data": Limits(-1), "model": Limits(-1), "seed": Limits(0, 2**31 - 1),
 }
 """By the name of a key."""

@@ -16,25 +16,25 @@ from typing import Any
 from etils import epath
 
 from videogvt.core.keys import REQUIRED, Key, Section
-from videogvt.core.registry import refuse_dropped_config
+from videogvt.core.registry import refuse_dropped_config, stored_config
 from videogvt.core.trees import flat
 from videogvt.jobs.schema import schema_of
 from videogvt.train import journal
 from videogvt.train.checkpoint import choose_step, read_meta
 from videogvt.train.contracts import Evaluator
 
-FOLDER = "evals"
+_FOLDER = "evals"
 ABSENT = "absent"
 
 FOLDER_KEY = "data.options.folder"  # of videos or pictures, which configs leave to the command line
 
-FREE = ("name", "mesh", "train.log_every", "train.save_every", "train.keep", "train.show")
+_FREE = ("name", "mesh", "train.log_every", "train.save_every", "train.keep", "train.show")
 """Keys, or beginnings of them, on which no figure depends."""
 
 MEASURED = ("seed", "data", "evals", "decoding")
 """What an evaluation may change."""
 
-NETWORKS = ("recipe", "tokenizer", "transformer", "lm", "tasks", "classifier", "examples")
+_NETWORKS = ("recipe", "tokenizer", "transformer", "lm", "tasks", "classifier", "examples")
 """What says which network a checkpoint holds."""
 
 COMPUTED = ("lowering", "remat_levels", "remat", "attention")
@@ -43,7 +43,7 @@ COMPUTED = ("lowering", "remat_levels", "remat", "attention")
 BY_HASH = ("tokenizer.run", "tokenizer.step")
 """Of second stages: where their tokenizer lies. Whether it is the same tokenizer is seen by its hash."""
 
-ASKED = "most_frequent"
+_ASKED = "most_frequent"
 """What a config says where the run's own has the number that was found out."""
 
 Differences = Mapping[str, tuple[Any, Any]]
@@ -58,7 +58,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
     path = epath.Path(workdir) / "config.json"
     if not path.exists():
         return None
-    config = json.loads(path.read_text())
+    config = stored_config(path)
     refuse_dropped_config(config, workdir)
     return config
 
@@ -74,9 +74,9 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Difference
     found = {}
     for key in sorted(before.keys() | now.keys()):
         pair = [values[key] if values.get(key, {}) != {} else defaults.get(key, ABSENT) for values in (before, now)]
-        answered = pair[1] == ASKED and isinstance(pair[0], int)
+        answered = pair[1] == _ASKED and isinstance(pair[0], int)
         unnamed = key == FOLDER_KEY and not pair[1]
-        if pair[0] != pair[1] and not answered and not unnamed and not _within(key, FREE):
+        if pair[0] != pair[1] and not answered and not unnamed and not _within(key, _FREE):
             found[key] = (pair[0], pair[1])
     return found
 
@@ -98,12 +98,12 @@ def _within(key: str, names: tuple[str, ...]) -> bool:
     return any(key == name or key.startswith(name + ".") for name in names)
 
 
-def told(found: Differences) -> str:
+def _told(found: Differences) -> str:
     """Differences as lines for a message."""
     return "\n".join(f"  {key}: {there!r} there, {here!r} here" for key, (there, here) in found.items())
 
 
-def check_network(workdir: epath.PathLike, config: Mapping[str, Any], names: tuple[str, ...] = NETWORKS) -> None:
+def check_network(workdir: epath.PathLike, config: Mapping[str, Any], names: tuple[str, ...] = _NETWORKS) -> None:
     """Refuses a config of another network than that of a run; where there is no run, nothing is said.
 
     Args:
@@ -121,7 +121,7 @@ def check_network(workdir: epath.PathLike, config: Mapping[str, Any], names: tup
                  if _within(key, names) and not _may_differ(key)}
         if found:
             raise journal.WorkdirError(
-                f"{workdir} holds another network than the config describes. These keys differ:\n{told(found)}\n"
+                f"{workdir} holds another network than the config describes. These keys differ:\n{_told(found)}\n"
                 "Give the values that it was trained with, or the --workdir of a run with yours."
             )
 
@@ -185,7 +185,7 @@ def place_of(
     trained = {key: pair for key, pair in found.items() if not _may_differ(key)}
     if trained:
         raise journal.WorkdirError(
-            f"The checkpoints of {workdir} were trained with another config. These keys differ:\n{told(trained)}\n"
+            f"The checkpoints of {workdir} were trained with another config. These keys differ:\n{_told(trained)}\n"
             f"Give the values that it was trained with. An evaluation may change {', '.join(MEASURED)} alone."
         )
     found = {key: pair for key, pair in found.items() if not _within(key, BY_HASH)}  # of which the hash is compared
@@ -196,7 +196,7 @@ def place_of(
     if not found and not splits:
         return Place(workdir, {}, {})
     name = f"{journal.config_hash(config)}-{journal.config_hash(hashes)}"
-    return Place(workdir / FOLDER / name, found, splits)
+    return Place(workdir / _FOLDER / name, found, splits)
 
 
 def _hashes(workdir: epath.Path) -> dict[str, str]:
@@ -212,7 +212,7 @@ def _relied_on(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return found | {f"{name}'s judge": each["judge_hash"] for name, each in facts.items() if each.get("judge_hash")}
 
 
-def reported(workdir: epath.PathLike, config: Mapping[str, Any]) -> tuple[epath.Path, Differences]:
+def reported_folder(workdir: epath.PathLike, config: Mapping[str, Any]) -> tuple[epath.Path, Differences]:
     """The directory that a report of a config is about, and what differs between it and the config.
 
     That of an evaluation with this very config, the newest one, where the run itself has another.
@@ -225,7 +225,7 @@ def reported(workdir: epath.PathLike, config: Mapping[str, Any]) -> tuple[epath.
     found = {} if there is None or "recipe" not in there else differences(there, config)
     if not found:
         return workdir, {}
-    others = (workdir / FOLDER).glob(f"{journal.config_hash(config)}-*") if (workdir / FOLDER).exists() else ()
+    others = (workdir / _FOLDER).glob(f"{journal.config_hash(config)}-*") if (workdir / _FOLDER).exists() else ()
     finished = [folder for folder in others if (folder / "eval.json").exists()]
     if not finished:
         return workdir, found

@@ -5,16 +5,16 @@ Here stands which object goes with which section, and in which limits numbers ar
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
 from videogvt.core.keys import Key, Limits, Section, check, keys_of
-from videogvt.core.registry import refuse_dropped_config, unknown_name
+from videogvt.core.registry import refuse_dropped_config, refuse_earlier_key, unknown_name
 from videogvt.decode import SAMPLERS, AutoregressiveDecoding
 from videogvt.inputs.images import ImageFolderConfig
-from videogvt.inputs.imports import LAYOUTS, Cut
+from videogvt.inputs.imports import IMPORTED_LAYOUTS, Cut
 from videogvt.inputs.sources import sources
 from videogvt.inputs.transforms import TRANSFORMS
 from videogvt.inputs.videos import VideoFolderConfig
@@ -27,20 +27,20 @@ from videogvt.nn.classifiers.tracks import TrackModel
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.lm import CausalTransformer
 from videogvt.nn.quantizers import quantizers
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.start import Start
 from videogvt.recipes.classifier import ClassifierLosses
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.contracts import Plan
 from videogvt.train.parallel import MeshShape
 
 Config = Mapping[str, Any]
 RECIPES = ("tokenizer", "transformer", "lm", "classifier", "study")
-FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(LAYOUTS, Cut)
+FOLDERS = {"videos": VideoFolderConfig, "images": ImageFolderConfig} | dict.fromkeys(IMPORTED_LAYOUTS, Cut)
 OPTIONS = (
     ("config", str, "name of a world; see docs/world.md and docs/digits.md"),
     ("path", str, "folder of a data set in the clip format"),
@@ -63,13 +63,13 @@ class Study:
     Attributes:
       labels: numbers of training clips.
       epochs: passes over them, as many as numbers of labels.
-      seeds: of every row.
-      subject: the row that the verdict is about.
-      rates: factors of each row's learning rate that are tried first; () for none.
+      seeds: of every method.
+      subject: the method that the verdict is about.
+      rates: factors of each method's learning rate that are tried first; () for none.
       rate_labels: labels they are tried on, one of ``labels``.
       validations: turns of validation in each training.
-      stress: test clips that are spoilt by noise, blur and occlusion; 0 for none.
-      also: worlds whose test splits the rows are asked about too.
+      corrupted_clips: test clips that are corrupted by noise, blur and occlusion; 0 for none.
+      also: worlds whose test splits the methods are asked about too.
     """
 
     labels: Sequence[int]
@@ -79,7 +79,7 @@ class Study:
     rates: Sequence[float]
     rate_labels: int
     validations: int
-    stress: int
+    corrupted_clips: int
     also: Sequence[str]
 
 
@@ -93,7 +93,16 @@ def check_config(config: Config) -> None:
       ValueError: see ``core.keys.check`` and ``core.registry``.
     """
     refuse_dropped_config(config, "The config")
+    for key in _keys(config):
+        refuse_earlier_key(key)
     check(schema_of(config), config)
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys of a config."""
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        yield f"{prefix}{name}"
+        yield from _keys(value, f"{prefix}{name}.")
 
 
 def schema_of(config: Config) -> Section:
@@ -147,7 +156,7 @@ def _data(config: Config, **more: Key | Section) -> Section:
     names = tuple(sources)
     source = _named(section, "source", "config.data.source", names)
     keys = keys_of(FOLDERS[source], *BUILDER) if source in FOLDERS else {}
-    if source not in LAYOUTS:
+    if source not in IMPORTED_LAYOUTS:
         keys |= keys_of(sources[source], "split", "fields", "data_dir")
     for name, kind, doc in OPTIONS:
         if name in keys:
@@ -206,7 +215,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
         kind = _named(section["quantizer"], "name", "config.tokenizer.quantizer.name", kinds)
         name = Key(Literal[kinds], doc="which quantizer")
         quantizer = Section({"name": name, **_limited("quantizer", keys_of(quantizers[kind], "param_dtype"))})
-    keys = _limited("tokenizer", keys_of(VideoTokenizer))
+    keys = _limited("tokenizer", keys_of(TokenizerNetwork))
     keys["quantizer"] = dataclasses.replace(quantizer, required=False)
     return _common(config, TokenizerLosses) | {
         "tokenizer": Section(keys),
@@ -214,7 +223,7 @@ def _tokenizer(config: Config) -> dict[str, Section]:
                               only=("train_only", "restart_below", "restart_from", "input_noise", "continuous_steps")),
         "discriminator": _section("discriminator", Discriminator, optional=True),
         "perceptual": _perceptual(config),
-        "init_from": _start("grow"),
+        "init_from": _start("resize"),
     }
 
 
@@ -241,7 +250,7 @@ def _coder() -> Section:
 
 def _stage(config: Config, network: str, kind: Callable, decoding: Section, *given: str) -> dict[str, Section]:
     generation = {
-        "judge": Key(str | None, doc="workdir of the judge of classes; none for no second opinion"),
+        "judge": Key(str | None, doc="workdir of the evaluation classifier; none for no second opinion on classes"),
         "reader": Key(str | None, None, doc="workdir of the classifier of single digits, for clips of moving "
                                            "digits; none for no figures of identities"),
         "per_class": Key(int, 100, "clips to generate of each class", Limits(1)),
@@ -269,22 +278,22 @@ def _sampler(config: Config) -> Section:
 
 
 def _transformer(config: Config) -> dict[str, Section]:
-    words = Key(Literal["random", "codebook"], "random", "what the table of codes begins as")
+    table = Key(Literal["random", "codebook"], "random", "what the token embeddings of codes begin as")
     return _stage(config, "transformer", MaskedTransformer, _sampler(config), "sequence_length", "grid") | {
-        "masking": _section("masking", Masking), "init_from": _start("grow", "inflation", words=words),
+        "masking": _section("masking", Masking), "init_from": _start("resize", "inflation", token_embeddings=table),
     }
 
 
 def _lm(config: Config) -> dict[str, Section]:
     decoding = _section("decoding", AutoregressiveDecoding)
     return _stage(config, "lm", CausalTransformer, decoding, "sequence_length") | {
-        "init_from": _start("grow", "inflation"),
+        "init_from": _start("resize", "inflation"),
     }
 
 
 def _classifier(config: Config) -> dict[str, Section]:
     sections = _common(config, ClassifierLosses) | {
-        "classifier": _network(_part(config, "classifier"), "config.classifier"), "init_from": _class_words(),
+        "classifier": _network(_part(config, "classifier"), "config.classifier"), "init_from": _class_embeddings(),
         "examples": dataclasses.replace(_examples(), required=False),
     }
     if "examples" in config:  # which are made of clips as they are, maybe with a tokenizer
@@ -299,9 +308,9 @@ def _network(section: Any, path: str) -> Section:
     return Section({"network": Key(Literal[kinds], doc="which network"), **_limited("classifier", fields)})
 
 
-def _class_words() -> Section:
-    words = Key(Literal["random", "codebook", "decoded"], doc="what the table of codes begins as")
-    return Section({"words": words}, required=False)
+def _class_embeddings() -> Section:
+    table = Key(Literal["random", "codebook", "decoded"], doc="what the token embeddings of codes begin as")
+    return Section({"token_embeddings": table}, required=False)
 
 
 def _examples(*without: str) -> Section:
@@ -317,18 +326,18 @@ _SECTIONS: Mapping[str, Callable[[Config], dict[str, Section]]] = {
 
 
 def _study(config: Config) -> dict[str, Section]:
-    rows = _part(config, "rows")
+    methods = _part(config, "methods")
     return {
         "study": _section("study", Study), "data": _data(config), "losses": _section("losses", ClassifierLosses),
         "train": _train("steps", "epochs", "save_every"), "evals": _evals("every", "transforms"),
-        "rows": Section({name: _row(row, f"config.rows.{name}") for name, row in rows.items()}),
+        "methods": Section({name: _method(one, f"config.methods.{name}") for name, one in methods.items()}),
     }
 
 
-def _row(row: Any, path: str) -> Section:
+def _method(method: Any, path: str) -> Section:
     """A way to classify: what its recipe looks at."""
     recipes = ("classifier", "tracks", "oracle")
-    recipe = _named(row, "recipe", f"{path}.recipe", recipes)
+    recipe = _named(method, "recipe", f"{path}.recipe", recipes)
     keys = {
         "recipe": Key(Literal[recipes], doc="a network, a model of tracks, or the oracle"),
         "controls": Key(Sequence[str], doc="names of study.controls"),
@@ -338,9 +347,9 @@ def _row(row: Any, path: str) -> Section:
         keys |= {
             "batch_size": Key(int, doc="clips of a step", limits=Limits(1)),
             "tokenizer": dataclasses.replace(_coder(), required=False),
-            "classifier": _network(_part(row, "classifier"), f"{path}.classifier"),
+            "classifier": _network(_part(method, "classifier"), f"{path}.classifier"),
             "optimizer": _section("optimizer", Adam, "total_steps"),
-            "losses": _section("losses", ClassifierLosses, required=False), "init_from": _class_words(),
+            "losses": _section("losses", ClassifierLosses, required=False), "init_from": _class_embeddings(),
         }
     elif recipe == "tracks":
         keys["track_model"] = _section("track_model", TrackModel, "num_classes", "seed")

@@ -7,11 +7,11 @@ people's encoders are functions from videos to features, which then have a row i
         ...                             # PyTorch, a web service, anything
         return features                 # anything NumPy can hold: (B, D), or (B, t, h, w, D) with places in the clip
 
-    config.rows.mine.examples = {"input": "features", "encoder": "my_module:encode"}
+    config.methods.mine.examples = {"input": "features", "encoder": "my_module:encode"}
 
 ``my_module`` has to be importable where the study runs. The function is called once for every clip of a split, in
 order, and must answer the same for the same clip. Networks "on codes" learn on its answers, brought to mean 0 and
-deviation 1 over the training clips; nothing of the encoder itself is trained.
+std 1 over the training clips; nothing of the encoder itself is trained.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.world.oracle import scores
 from videogvt.world.tracker import track_features, track_over_scenery
 
-Rows = dict[str, np.ndarray]
+_Rows = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EditedSource(Derived):
     """A source whose clips are changed: ``edit(rows, indices)``, named by ``name`` in the hash."""
 
     name: str
-    edit: Callable[[Rows, Sequence[int]], Rows]
+    edit: Callable[[_Rows, Sequence[int]], _Rows]
 
     fields = property(lambda self: tuple(name for name in self.source.fields if name != "views"))
 
@@ -97,27 +97,27 @@ def edited(source: ClipSource, edit: str | None) -> ClipSource:
     return EditedSource(source, edit, edits[edit]) if edit in edits else source
 
 
-def _first_frame(rows: Rows, indices: Sequence[int]) -> Rows:
+def _first_frame(rows: _Rows, indices: Sequence[int]) -> _Rows:
     video_BTHWC = rows["video"]
     return rows | {"video": np.repeat(video_BTHWC[:, :1], video_BTHWC.shape[1], axis=1)}
 
 
-def _shuffled_frames(rows: Rows, indices: Sequence[int]) -> Rows:
+def _shuffled_frames(rows: _Rows, indices: Sequence[int]) -> _Rows:
     orders = [np.random.default_rng(int(index)).permutation(rows["video"].shape[1]) for index in indices]
     return rows | {"video": np.stack([video[order] for video, order in zip(rows["video"], orders, strict=True)])}
 
 
-def _mirrored(rows: Rows, indices: Sequence[int]) -> Rows:
+def _mirrored(rows: _Rows, indices: Sequence[int]) -> _Rows:
     return rows | {"video": np.ascontiguousarray(rows["video"][:, :, :, ::-1])}
 
 
-def side_by_side(rows: Rows, indices: Sequence[int]) -> Rows:
+def side_by_side(rows: _Rows, indices: Sequence[int]) -> _Rows:
     """The videos of all cameras in one, from left to right."""
     views = rows["views"]
     return rows | {"video": np.concatenate([rows["video"], *(views[:, v] for v in range(views.shape[1]))], axis=3)}
 
 
-def one_view(view: int, rows: Rows, indices: Sequence[int]) -> Rows:
+def one_view(view: int, rows: _Rows, indices: Sequence[int]) -> _Rows:
     """The video of one of the further cameras in place of the first's."""
     return rows | {"video": rows["views"][:, view]}
 
@@ -160,7 +160,7 @@ def encoded(name: str, source: ClipSource) -> np.ndarray:
     return np.concatenate(parts)
 
 
-BLOCK = 256  # clips that are read at once
+_BLOCK = 256  # clips that are read at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,8 +256,8 @@ def tracked(video_NTHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blocks(source: ClipSource) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, len(source), BLOCK):
-        yield source.read(range(start, min(start + BLOCK, len(source))))
+    for start in range(0, len(source), _BLOCK):
+        yield source.read(range(start, min(start + _BLOCK, len(source))))
 
 
 def coded(tokenizer: VideoTokenizer, source: ClipSource, split: str, data_dir) -> np.ndarray:

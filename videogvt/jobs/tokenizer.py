@@ -8,7 +8,7 @@ from etils import epath
 
 from videogvt.core.registry import configure
 from videogvt.core.trees import frozen
-from videogvt.evals import trivial
+from videogvt.evals import baselines
 from videogvt.evals.modelability import ModelabilityEval
 from videogvt.evals.reconstruction import TRUTH_FIELDS, ReconstructionEval
 from videogvt.inputs.pipeline import TrainingData, TransformedSource
@@ -16,29 +16,29 @@ from videogvt.inputs.transforms import make_transforms
 from videogvt.jobs import experiment, judges
 from videogvt.jobs.experiment import Experiment
 from videogvt.nn.discriminator import Discriminator
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.recipes.optimizer import Adam
 from videogvt.recipes.tokenizer import TokenizerLosses, TokenizerRecipe
 from videogvt.train.contracts import Evaluator, Plan, When
 from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
-FIELDS = ("video", "label", "id", *TRUTH_FIELDS)
+_FIELDS = ("video", "label", "id", *TRUTH_FIELDS)
 """What evaluators read, as far as the data have it."""
 
-ANSWERS_LIMIT = 256
-"""Clips on which trivial answers are measured: they vary little, and all of them cost three times the tokenizer's."""
+BASELINES_LIMIT = 256
+"""Clips on which baselines are measured: they vary little, and all of them cost three times the tokenizer's."""
 
 
 def build(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath.PathLike | None) -> Experiment:
-    """The training of a tokenizer: reconstruction beside the trivial answers, and whether its codes can be modelled."""
+    """The training of a tokenizer: reconstruction beside the baselines, and whether its codes can be modelled."""
     data = experiment.training_data(config, data_dir)
     plan = experiment.plan_of(config, data)
     recipe = _recipe(config, plan, data)
     plan = dataclasses.replace(plan, learning_rate=recipe.optimizer.rate)
     train = TransformedSource.of(data.source, make_transforms("evals", config["evals"]))
-    answers = {"background": trivial.background, "mean_frame": trivial.mean_frame,
-               "nearest_clip": trivial.NearestClip(train)}
+    others = {"background": baselines.background, "mean_frame": baselines.mean_frame,
+              "nearest_clip": baselines.NearestClip(train)}
 
     def untrained() -> TrainState:
         other = dataclasses.replace(recipe, start=None), dataclasses.replace(plan, seed=plan.seed + 1)
@@ -49,16 +49,16 @@ def build(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath.PathLi
         recipe.model.latent_shape(experiment.clip_of(common["source"]))  # or an error, before anything is trained
         return ReconstructionEval(
             split=split, reconstruct=recipe.predict_fns["reconstruct"], num_codes=recipe.model.num_codes,
-            answers=answers, answers_limit=ANSWERS_LIMIT, untrained=None if split == "validation" else untrained,
+            baselines=others, baselines_limit=BASELINES_LIMIT, untrained=None if split == "validation" else untrained,
             **common)
 
-    evaluators = experiment.each_split(config, recipe, data, FIELDS, reconstruction, data_dir)
+    evaluators = experiment.each_split(config, recipe, data, _FIELDS, reconstruction, data_dir)
     evaluators |= _modelability(config, recipe, data, train, data_dir)
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
 
 
 def _recipe(config: Mapping[str, Any], plan: Plan, data: TrainingData) -> TokenizerRecipe:
-    model = configure(VideoTokenizer, "tokenizer", frozen(config["tokenizer"]))
+    model = configure(TokenizerNetwork, "tokenizer", frozen(config["tokenizer"]))
     frames, height, width = data.first_batch["video"].shape[1:4]
     model.latent_shape((frames, height, width))
     discriminator = config["discriminator"]

@@ -19,20 +19,20 @@ from videogvt.jobs.experiment import Experiment
 from videogvt.jobs.judges import load_judge, load_reader
 from videogvt.jobs.token_data import TokenData
 from videogvt.models.generation import causal_generation, masked_generation
-from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
 from videogvt.models.tasks import TaskTable
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.models.token_model import Outside, TokenModel, vocabulary_and_tasks
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.pretrained.codec import holds_videos, tokenizer_of
 from videogvt.pretrained.codes import independent_codes
-from videogvt.pretrained.start import SAME, Growth
+from videogvt.pretrained.start import SAME, VocabularyResizing
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import StageRecipe, TransformerLosses
+from videogvt.recipes.token_model import TokenModelRecipe, TransformerLosses
 from videogvt.recipes.transformer import TransformerRecipe
 from videogvt.train.contracts import Evaluator, Plan
 
-FIELDS = ("video", "codes", "label", "id")
+_FIELDS = ("video", "codes", "label", "id")
 """What evaluators read, as far as the data have it."""
 
 
@@ -46,7 +46,7 @@ def build_causal(config: Mapping[str, Any], workdir: epath.Path, data_dir: epath
     return _build(_causal, config, workdir, data_dir)
 
 
-def _build(recipe_of: Callable[..., StageRecipe], config: Mapping[str, Any], workdir, data_dir) -> Experiment:
+def _build(recipe_of: Callable[..., TokenModelRecipe], config: Mapping[str, Any], workdir, data_dir) -> Experiment:
     data = _data(config, experiment.training_data(config, data_dir), data_dir)
     config = _with_empty_code(config, data)
     plan = experiment.plan_of(config, data)
@@ -59,10 +59,10 @@ def _build(recipe_of: Callable[..., StageRecipe], config: Mapping[str, Any], wor
         if holds_videos(data.source):
             experiment.check_clip(common["source"], common["split"], data.video_shape)
         common["source"] = data.readable(common["source"])
-        return TokenEval(judge=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
+        return TokenEval(measure=recipe.predict_fns["loss"], tasks=recipe.generation.tasks.names,
                          limit=config["evals"].get("limit"), **common)
 
-    evaluators = experiment.each_split(config, recipe, data, FIELDS, tokens, data_dir)
+    evaluators = experiment.each_split(config, recipe, data, _FIELDS, tokens, data_dir)
     opened = functools.partial(experiment.open_for_evaluation, config, data_dir=data_dir)
     evaluators |= _generated(config, recipe, data, opened)
     return Experiment(config["name"], recipe, data, evaluators, plan, workdir)
@@ -113,11 +113,11 @@ def _check_codes_are_enough(tasks: TaskTable) -> None:
 
 def _masked(config: Mapping[str, Any], plan: Plan, data: TokenData) -> TransformerRecipe:
     generation = masked_generation(config, *_stage_of(data))
-    config, words = experiment.words_of(config, data.tokenizer)
+    config, embeddings = experiment.embeddings_of(config, data.tokenizer)
     learning = _learning(config, plan, data, generation)
     return TransformerRecipe(
         generation=generation, masking=configure(Masking, "masking", config["masking"]),
-        **{**learning, "start": learning["start"] or words},  # another run's words are better ones
+        **{**learning, "start": learning["start"] or embeddings},  # another run's are better ones
     )
 
 
@@ -132,24 +132,24 @@ def _with_empty_code(config: Mapping[str, Any], data: TokenData) -> Mapping[str,
     return {**config, **{name: {**config[name], "empty": data.most_frequent_code} for name in sections}}
 
 
-def _stage_of(data: TokenData) -> tuple[VideoTokenizer, tuple[int, int, int], int]:
+def _stage_of(data: TokenData) -> tuple[TokenizerNetwork, tuple[int, int, int], int]:
     return data.tokenizer.network, data.video_shape, len(data.source.class_names)
 
 
-def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation: Stage) -> dict[str, Any]:
+def _learning(config: Mapping[str, Any], plan: Plan, data: TokenData, generation: TokenModel) -> dict[str, Any]:
     """What both recipes of the second stage learn with."""
     params = jax.device_get(data.tokenizer.params)
     return {
         "losses": configure(TransformerLosses, "losses", config["losses"]),
         "optimizer": configure(Adam, "optimizer", config["optimizer"], total_steps=plan.total_steps),
         "frozen": {"tokenizer": params},
-        "start": experiment.start_of(config, inflation=SAME, grow=Growth(generation.vocabulary),
+        "start": experiment.start_of(config, inflation=SAME, resize=VocabularyResizing(generation.vocabulary),
                                      tokenizer=tree_hash(params)),
     }
 
 
 def _generated(
-    config: Mapping[str, Any], recipe: StageRecipe, data: TokenData, opened: Callable
+    config: Mapping[str, Any], recipe: TokenModelRecipe, data: TokenData, opened: Callable
 ) -> Mapping[str, Evaluator]:
     """Evaluators of what a transformer generates and predicts, at the end, where ``config.evals.generation`` is."""
     evals = config["evals"]

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from videogvt.core.registry import configure
 from videogvt.core.trees import frozen
 from videogvt.decode import AutoregressiveDecoding, Decoded, FrameDecoding, MaskedSampler, sampler_of
-from videogvt.models.stage import Outside, Stage, vocabulary_and_tasks
+from videogvt.models.token_model import Outside, TokenModel, vocabulary_and_tasks
 from videogvt.nn.lm import CausalTransformer
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedGeneration(Stage):
+class MaskedGeneration(TokenModel):
     """A bidirectional transformer that fills in masked tokens (arXiv 2212.05199, 3.2 and 3.3).
 
     Attributes:
@@ -168,7 +168,7 @@ class MaskedGeneration(Stage):
 
 
 @dataclasses.dataclass(frozen=True)
-class CausalGeneration(Stage):
+class CausalGeneration(TokenModel):
     """A transformer that says one token after another; the paper's baseline.
 
     Its sequence is the class and the codes, and its input is the mask id, as a beginning, followed by all but the last
@@ -215,7 +215,8 @@ class CausalGeneration(Stage):
 
 
 def masked_generation(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: TokenizerNetwork | Outside, video_shape: tuple[int, int, int],
+    num_classes: int,
 ) -> MaskedGeneration:
     """What the sections ``tasks``, ``transformer`` and ``decoding`` describe.
 
@@ -238,7 +239,8 @@ def masked_generation(
 
 
 def causal_generation(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: TokenizerNetwork | Outside, video_shape: tuple[int, int, int],
+    num_classes: int,
 ) -> CausalGeneration:
     """What the sections ``tasks``, ``lm`` and ``decoding`` describe.
 

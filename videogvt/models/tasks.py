@@ -18,7 +18,7 @@ from videogvt.core.registry import Registry, unknown_name
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.ops import regions
 
-Padding = Literal["extend", "zeros"]
+_Padding = Literal["extend", "zeros"]
 Rule = Literal["paper", "released"]
 Mixing = Literal["step", "sample"]
 
@@ -46,7 +46,7 @@ class Task:
     name: str
     family: str
     region: Callable[..., np.ndarray]
-    padding: Padding
+    padding: _Padding
     class_conditional: bool = False
     given: tuple[int, ...] = ()
 
@@ -168,10 +168,10 @@ class TaskTable:
         visible_nTHW = np.stack([task.visible(video_shape) for task in tasks])
         padded_nTHW = np.pad(visible_nTHW, ((0, 0), (before, 0), (0, 0), (0, 0)))
         if rule == "paper":
-            visible_nthw = np.stack([regions.max_pool(visible_THW, strides) for visible_THW in padded_nTHW])
+            visible_nthw = np.stack([regions.pool_visible(visible_THW, strides) for visible_THW in padded_nTHW])
         else:
             visible_nthw = np.stack([_on_latents(task, strides[0], before).visible(latent_shape) for task in tasks])
-        lacking_nthw = np.stack([regions.max_pool(~visible_THW, strides) for visible_THW in padded_nTHW])
+        lacking_nthw = np.stack([regions.pool_visible(~visible_THW, strides) for visible_THW in padded_nTHW])
         cut_n = (visible_nTHW.any((2, 3)) & ~visible_nTHW.all((2, 3))).any(1)
         filled_n = np.asarray([task.padding == "zeros" for task in tasks]) | cut_n & (background is not None)
         shares_n = _shares(names, weights)

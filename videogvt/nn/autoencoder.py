@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from videogvt.nn.layers import PAST, Conv, ResBlock, Style, conv1, conv3, frames_as_clips, norm_swish, normalized
+from videogvt.nn.layers import PAST, Conv, LayerStyle, ResBlock, conv1, conv3, frames_as_clips, norm_swish, normalized
 from videogvt.ops import conv as ops
 
 
@@ -30,7 +30,7 @@ class Upsample(nn.Module):
     """
 
     strides: tuple[int, int, int]
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -42,16 +42,16 @@ class Upsample(nn.Module):
 
 
 class AdaptiveGroupNorm(nn.Module):
-    """GroupNorm whose scale and bias are linear maps of the latents' deviation and mean, channel by channel.
+    """GroupNorm whose scale and bias are linear maps of the latents' std and mean, channel by channel.
 
     Both are over the latents of the clip, or of the latent frame that a frame is made of where ``norm_scope`` is
-    "frame". The deviation is that of a sample: n - 1 in the place of n.
+    "frame". The std is that of a sample: n - 1 in the place of n.
 
     Attributes:
       frames: of the input for a latent frame.
     """
 
-    style: Style
+    style: LayerStyle
     frames: int
 
     @nn.compact
@@ -109,7 +109,7 @@ class Pyramid:
         """Channels of each level."""
         return tuple(self.filters * multiplier for multiplier in self.channel_multipliers)
 
-    def strides(self, style: Style) -> tuple[tuple[int, int, int], ...]:
+    def strides(self, style: LayerStyle) -> tuple[tuple[int, int, int], ...]:
         """(T, H, W) factor of each step from a level to the next coarser one."""
         if (style.per_frame or style.causal) and self.stem[0] != 1:
             kind = "causal" if style.causal else "per-frame"
@@ -138,7 +138,7 @@ def blocks_per_level(blocks: int | Sequence[int], levels: int) -> tuple[int, ...
 class _Blocks:
     """Numbers the residual blocks of a network in the order in which they are called."""
 
-    def __init__(self, pyramid: Pyramid, style: Style, train: bool):
+    def __init__(self, pyramid: Pyramid, style: LayerStyle, train: bool):
         self.pyramid, self.style, self.train, self.made = pyramid, style, train, 0
 
     def __call__(self, x_BTHWC, level: int, repeats: int):
@@ -157,13 +157,13 @@ class Encoder(nn.Module):
     Attributes:
       blocks: residual blocks, see ``blocks_per_level``.
       embedding_dim: width D of the latents.
-      latent_bias: deviation of the random bias that the last convolution begins with; 0, the paper's, for zeros.
+      latent_bias: std of the random bias that the last convolution begins with; 0, the paper's, for zeros.
     """
 
     pyramid: Pyramid
     blocks: int | Sequence[int]
     embedding_dim: int
-    style: Style
+    style: LayerStyle
     latent_bias: float = 0.0
 
     @nn.compact
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
                 x = ops.average_pool(x, strides[level])
         x = res_blocks(x, len(per_level) - 1, extra)
         x = norm_swish(x, style, name="GroupNorm_0")
-        z = conv1(x, self.embedding_dim, style, name="Conv_1", bias_deviation=self.latent_bias)
+        z = conv1(x, self.embedding_dim, style, name="Conv_1", bias_std=self.latent_bias)
         return z.reshape(batch, -1, *z.shape[2:])
 
 
@@ -206,7 +206,7 @@ class Decoder(nn.Module):
 
     pyramid: Pyramid
     blocks: int | Sequence[int]
-    style: Style
+    style: LayerStyle
     output_bias: float = 0.0
     output_scale: float = 1.0
     reach: tuple[int, int, int] | None = None

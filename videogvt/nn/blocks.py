@@ -21,7 +21,7 @@ from videogvt.ops.linear import linear
 NORMS = ("post", "pre")
 
 INITIALIZER = nn.initializers.truncated_normal(0.02)
-"""0.02 times a standard normal cut at 2 deviations; what remains of the deviation, 0.0176, is not corrected."""
+"""0.02 times a standard normal cut at 2 stds; what remains of the std, 0.0176, is not corrected."""
 
 
 def check_tokens(tokens, vocab_size: int) -> None:
@@ -95,7 +95,7 @@ class Style:
 
 
 class BertEmbed(nn.Module):
-    """Tokens, positions and, where given, segments as vectors; with the word table for the tied head.
+    """Tokens, positions and, where given, segments as vectors; with the token embedding table for the tied head.
 
     The vectors of codes, where given, add to what is read and not to the table, whose head adds its own.
     """
@@ -202,7 +202,7 @@ class Bias(nn.Module):
 
 
 class BertMlmLayer(nn.Module):
-    """Vectors to float32 logits of the first ids: a hidden layer, then the transposed word table and a bias each."""
+    """Vectors to float32 logits of the first ids: a hidden layer, then the transposed token embeddings, a bias each."""
 
     style: Style
 

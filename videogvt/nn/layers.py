@@ -28,7 +28,7 @@ PAST = "past"
 
 
 @dataclass(frozen=True)
-class Style:
+class LayerStyle:
     """What all layers of a network have in common.
 
     Attributes:
@@ -100,16 +100,16 @@ class Conv(nn.Module):
       kernel_size: (kt, kh, kw), or (kh, kw) for a 4-D kernel that is applied to every frame.
       strides: along T, H and W; None for one that keeps its input's size.
       widths: zeros (before, after) each axis, where there are strides; the style's padding is for others.
-      bias_deviation: of the normal numbers that the bias begins with; 0 for zeros.
+      bias_std: of the normal numbers that the bias begins with; 0 for zeros.
     """
 
     features: int
     kernel_size: tuple[int, ...]
-    style: Style
+    style: LayerStyle
     use_bias: bool = True
     strides: tuple[int, int, int] | None = None
     widths: tuple[tuple[int, int], ...] = ((0, 0),) * 3
-    bias_deviation: float = 0.0
+    bias_std: float = 0.0
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -126,7 +126,7 @@ class Conv(nn.Module):
         else:
             out = ops.strided_conv(x_BTHWC, kernel, self.strides, self.widths, lowering=style.lowering)
         if self.use_bias:
-            init = nn.initializers.normal(self.bias_deviation) if self.bias_deviation else nn.initializers.zeros
+            init = nn.initializers.normal(self.bias_std) if self.bias_std else nn.initializers.zeros
             out += self.param("bias", init, (self.features,), style.param_dtype).astype(style.dtype)
         return out
 
@@ -147,7 +147,8 @@ class Conv(nn.Module):
 
 
 def conv3(
-    x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True, split: tuple[int, int, int] = (1, 3, 3)
+    x_BTHWC, features: int, style: LayerStyle, *, name: str, use_bias: bool = True,
+    split: tuple[int, int, int] = (1, 3, 3),
 ):
     """The network's standard convolution, 3 cells wide along every axis it has; to be called in a compact method.
 
@@ -162,10 +163,10 @@ def conv3(
     return Conv(features, (3, 1, 1), style, use_bias=False, name=f"{name}_t")(x_BTHWC)
 
 
-def conv1(x_BTHWC, features: int, style: Style, *, name: str, use_bias: bool = True, bias_deviation: float = 0.0):
+def conv1(x_BTHWC, features: int, style: LayerStyle, *, name: str, use_bias: bool = True, bias_std: float = 0.0):
     """A linear map of the channels; to be called in a compact method."""
     kernel_size = (1, 1) if style.per_frame else (1, 1, 1)
-    return Conv(features, kernel_size, style, use_bias, bias_deviation=bias_deviation, name=name)(x_BTHWC)
+    return Conv(features, kernel_size, style, use_bias, bias_std=bias_std, name=name)(x_BTHWC)
 
 
 class GroupNorm(nn.Module):
@@ -174,7 +175,7 @@ class GroupNorm(nn.Module):
     Mean and variance are over what ``norm_scope`` says; the parameters are the same for all scopes.
     """
 
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):
@@ -184,8 +185,8 @@ class GroupNorm(nn.Module):
         return normalized(x_BTHWC, self.style, scale_C, bias_C)
 
 
-def normalized(x_BTHWC, style: Style, scale, bias):
-    """The input with each group of channels at mean 0 and deviation 1, times ``scale`` and plus ``bias``.
+def normalized(x_BTHWC, style: LayerStyle, scale, bias):
+    """The input with each group of channels at mean 0 and std 1, times ``scale`` and plus ``bias``.
 
     Mean and variance, float32, are over time, space and a group's channels; they and scale and bias become one factor
     and one offset for each channel of a clip. With ``norm_scope`` "frame" the same for each frame, and with "position"
@@ -220,7 +221,7 @@ def normalized(x_BTHWC, style: Style, scale, bias):
     return (x_BTHWC * factor + offset).astype(style.dtype).reshape(shape)
 
 
-def norm_swish(x_BTHWC, style: Style, *, name: str):
+def norm_swish(x_BTHWC, style: LayerStyle, *, name: str):
     """GroupNorm, with the statistics that the style asks for, then swish."""
     return nn.swish(GroupNorm(style, name=name)(x_BTHWC))
 
@@ -229,7 +230,7 @@ class ResBlock(nn.Module):
     """A pre-activation residual block; its shortcut is linear where the width changes and the identity elsewhere."""
 
     features: int
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):

@@ -72,23 +72,24 @@ class Norm(nn.Module):
 class CodebookProjection(nn.Module):
     """The vectors of a tokenizer's codes, projected to a transformer's width; ours, not MAGVIT's.
 
-    A transformer learns from scratch what each row of its word table stands for. The tokenizer knows it already: with a
-    part of every row that is linear in the code's vector, what is learned of one code holds for those like it.
+    A transformer learns from scratch what each row of its token embedding table stands for. The tokenizer knows it
+    already: with a part of every row that is linear in the code's vector, what is learned of one code holds for those
+    like it.
 
     Attributes:
       features: D, the width.
-      deviation: of the rows at first, for vectors of length 1; 0 begins without them.
+      std: of the rows at first, for vectors of length 1; 0 begins without them.
       param_dtype: of the kernel.
     """
 
     features: int
-    deviation: float
+    std: float
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, codebook_KC):
         """Rows (K, D)."""
-        init = nn.initializers.normal(self.deviation) if self.deviation else nn.initializers.zeros
+        init = nn.initializers.normal(self.std) if self.std else nn.initializers.zeros
         kernel_CD = self.param("kernel", init, (codebook_KC.shape[-1], self.features), self.param_dtype)
         return codebook_KC.astype(kernel_CD.dtype) @ kernel_CD
 
@@ -98,9 +99,9 @@ def added(words_VD, rows_KD):
     return words_VD.at[: len(rows_KD)].add(rows_KD.astype(words_VD.dtype))
 
 
-def with_rows(words: nn.Embed, rows_KD) -> Callable:
+def with_rows(embeddings: nn.Embed, rows_KD) -> Callable:
     """The table as a function of ids, as a module is, with rows added to those of its first ids."""
-    return functools.partial(jnp.take, added(words.embedding, rows_KD).astype(words.dtype), axis=0)
+    return functools.partial(jnp.take, added(embeddings.embedding, rows_KD).astype(embeddings.dtype), axis=0)
 
 
 def check_codebook(asked: bool, codebook_KC, ids: int) -> None:

@@ -84,9 +84,10 @@ class CausalTransformer(nn.Module):
       sequence_length: L, the longest input, and the capacity of the cache.
       layers, hidden, heads, mlp: as in ``nn.transformer``.
       dropout: rate on the embedding and on both branches of every layer.
-      tie_embeddings: whether the word table is also the output layer, divided by sqrt(D), without a bias; both tables
-        then start with deviation 1, for which that division is made, otherwise they are Xavier's like all kernels.
-      codebook_embeddings: whether codes' vectors in the tokenizer tell input and output too, see ``nn.linear``.
+      tie_embeddings: whether the token embedding table is also the output layer, divided by sqrt(D), without a bias;
+        both tables then start with std 1, for which that division is made, otherwise they are Xavier's like all
+      kernels. codebook_embeddings: whether codes' vectors in the tokenizer tell input and output too, see
+      ``nn.linear``.
       attention: ``implementation`` of ``jax.nn.dot_product_attention`` for whole sequences; steps use the default.
       dtype: of the computation and the cache; statistics of norms, softmax and logits are float32 in any case.
       param_dtype: of the parameters.
@@ -157,13 +158,13 @@ class CausalTransformer(nn.Module):
         check_codebook(self.codebook_embeddings, codebook_KC, self.vocab_size)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         table_init = nn.initializers.normal(1.0) if self.tie_embeddings else XAVIER
-        words, positions = (
+        table, positions = (
             nn.Embed(rows, self.hidden, embedding_init=table_init, name=name, **types)
             for name, rows in (("words", self.vocab_size), ("positions", self.sequence_length)))
-        read = words
+        read = table
         if self.codebook_embeddings:
             rows_KD = CodebookProjection(self.hidden, 0.1, self.param_dtype, name="codebook_embeddings")(codebook_KC)
-            read = with_rows(words, rows_KD)
+            read = with_rows(table, rows_KD)
         x_BLD = lookup(read, tokens_BL) + lookup(positions, positions_L)
         x_BLD = nn.Dropout(self.dropout)(x_BLD, deterministic=not train)
         position, caches = (None, [None] * self.layers) if cache is None else (positions_L[0], list(cache))
@@ -172,7 +173,7 @@ class CausalTransformer(nn.Module):
                 self.hidden, self.heads, self.mlp, self.dropout, self.attention, train, **types, name=f"layer_{index}")
             x_BLD, caches[index] = layer(x_BLD, position, caches[index])
         x_BLD = nn.LayerNorm(name="final_ln", **types)(x_BLD)
-        return self._told(x_BLD, codebook_KC, self._logits(x_BLD, words)), tuple(caches)
+        return self._told(x_BLD, codebook_KC, self._logits(x_BLD, table)), tuple(caches)
 
     def _told(self, x_BLD, codebook_KC, logits_BLV):
         """The logits, with what the codes' vectors say."""
@@ -182,9 +183,9 @@ class CausalTransformer(nn.Module):
         told_BLK = jnp.einsum("BLD,KD->BLK", x_BLD, rows_KD.astype(x_BLD.dtype), preferred_element_type=jnp.float32)
         return logits_BLV.at[..., : len(rows_KD)].add(told_BLK)
 
-    def _logits(self, x_BLD, words: nn.Embed):
+    def _logits(self, x_BLD, table: nn.Embed):
         if self.tie_embeddings:
-            table_VD = words.embedding.astype(x_BLD.dtype)
+            table_VD = table.embedding.astype(x_BLD.dtype)
             logits_BLV = jnp.einsum("BLD,VD->BLV", x_BLD, table_VD, preferred_element_type=jnp.float32)
             return logits_BLV / math.sqrt(self.hidden)
         head = nn.Dense(

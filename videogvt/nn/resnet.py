@@ -12,7 +12,7 @@ from videogvt.nn import state_dicts
 from videogvt.nn.state_dicts import FrozenBatchNorm
 
 STAGES = (3, 4, 6, 3)
-FRAME_SIZE = 224
+_FRAME_SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the colours torchvision's weights were trained on
 
 
@@ -23,7 +23,7 @@ def _conv(x_NHWC, features: int, size: int, stride: int, name: str):
     return conv(x_NHWC)
 
 
-class Bottleneck(nn.Module):
+class _Bottleneck(nn.Module):
     """1x1, 3x3, 1x1; the 3x3 convolution has the stride, as in torchvision."""
 
     features: int
@@ -45,7 +45,7 @@ class ResNet50(nn.Module):
 
     Attributes:
       output: "logits" (1000), MAGVIT's perceptual loss compares these, or "features", the last (7, 7, 2048) map.
-      normalize: whether colours in [0, 1] are brought to the mean and deviation torchvision's weights expect.
+      normalize: whether colours in [0, 1] are brought to the mean and std torchvision's weights expect.
       stages, width: blocks of each stage and base width, for small networks in tests.
     """
 
@@ -54,7 +54,7 @@ class ResNet50(nn.Module):
     stages: tuple[int, ...] = STAGES
     width: int = 64
     num_classes: int = 1000
-    frame_size: int = FRAME_SIZE
+    frame_size: int = _FRAME_SIZE
 
     @nn.compact
     def __call__(self, video_BTHWC):
@@ -70,7 +70,7 @@ class ResNet50(nn.Module):
         for stage, blocks in enumerate(self.stages):
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
-                x = Bottleneck(self.width * 2**stage, stride, name=f"layer{stage + 1}_{block}")(x)
+                x = _Bottleneck(self.width * 2**stage, stride, name=f"layer{stage + 1}_{block}")(x)
         if self.output == "logits":
             x = nn.Dense(self.num_classes, name="fc")(x.mean((1, 2)))
         return x.reshape(batch, frames, *x.shape[1:])
@@ -87,11 +87,11 @@ def resize(frames_NHWC, size: int):
 def load_resnet50(path: str, model: ResNet50 = ResNet50()) -> dict[str, Any]:
     """Parameters of ``model`` from torchvision's state dict: a .pth file, or the same tensors as .safetensors.
 
-    Raises: as ``state_dicts.read`` and ``convert_state_dict``.
+    Raises: as ``state_dicts.read_state_dict`` and ``convert_state_dict``.
     """
     advice = ("Save torchvision's ResNet-50 there: "
               "torch.save(torchvision.models.resnet50(weights='IMAGENET1K_V1').state_dict(), path).")
-    return convert_state_dict(state_dicts.read(path, advice), model)
+    return convert_state_dict(state_dicts.read_state_dict(path, advice), model)
 
 
 def convert_state_dict(state_dict: Mapping[str, np.ndarray], model: ResNet50 = ResNet50()) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from videogvt.core.arrays import Damaged, read_npz
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 COUNTERS = "num_batches_tracked"  # batch normalization's, of no use once it is trained
-MOST_NAMES = 2**26
+MAX_NAMES = 2**26
 """Bytes of names and shapes that a file may have: thousands of times those of any network's here."""
 
 STATE_DICT = "Expected a state dict: torch.save(network.state_dict(), path)."
@@ -40,7 +40,7 @@ class FrozenBatchNorm(nn.Module):
         return x * factor + (bias - mean * factor)
 
 
-def read(path: str, advice: str) -> dict[str, np.ndarray]:
+def read_state_dict(path: str, advice: str) -> dict[str, np.ndarray]:
     """The arrays of a .pth, .pt, .ckpt, .safetensors or .npz file under their names. No code in a file is ever run.
 
     Args:
@@ -158,9 +158,9 @@ def _check_archive(file: pathlib.Path) -> None:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise Damaged(f"{member.filename!r} in it is packed, as torch.save packs nothing")
-        if member.filename.endswith(".pkl") and member.file_size > MOST_NAMES:
+        if member.filename.endswith(".pkl") and member.file_size > MAX_NAMES:
             raise Damaged(f"{member.filename!r} has {member.file_size:,} bytes, names and shapes at most "
-                          f"{MOST_NAMES:,}")
+                          f"{MAX_NAMES:,}")
     if sum(member.file_size for member in members) > file.stat().st_size:
         raise Damaged("its members claim more bytes than it has")
 
@@ -191,8 +191,8 @@ def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with file.open("rb") as stream:
             header = int.from_bytes(stream.read(8), "little")
-        if header > MOST_NAMES:
-            raise Damaged(f"its header claims {header:,} bytes, names and shapes are at most {MOST_NAMES:,}")
+        if header > MAX_NAMES:
+            raise Damaged(f"its header claims {header:,} bytes, names and shapes are at most {MAX_NAMES:,}")
         return load_file(file)
     except OSError:
         raise

@@ -10,16 +10,16 @@ import numpy as np
 from flax.core import FrozenDict
 
 from videogvt.nn.autoencoder import Decoder, Encoder, Pyramid
-from videogvt.nn.layers import PAST, ConvKind, NormScope, Shortcut, Style
+from videogvt.nn.layers import PAST, ConvKind, LayerStyle, NormScope, Shortcut
 from videogvt.nn.quantizers import Quantized, make_quantizer
 from videogvt.ops.conv import Lowering, Padding
-from videogvt.ops.layout import check_shape, fitted
+from videogvt.ops.layout import check_shape, fitted_expression
 
 KEYS = {"frames": "num_frames", "height": "height", "width": "width"}
 """The keys that change a side of the clips of a folder."""
 
 
-class VideoTokenizer(nn.Module):
+class TokenizerNetwork(nn.Module):
     """The generator of MAGVIT's 3D-VQ (arXiv 2212.05199). The defaults are the paper's B model for 128 px.
 
     Attributes:
@@ -28,13 +28,13 @@ class VideoTokenizer(nn.Module):
       quantizer: its name and fields, such as ``{"name": "vq", "num_codes": 1024, "embedding_dim": 256}``. It sets the
         width of the latents.
       conv, padding, norm_groups, norm_scope, norm_epsilon, shortcut, dtype, param_dtype, lowering: see
-        ``layers.Style``. With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a code
-        says what is in its own cell and nothing else, and what the decoder hears of other cells comes through
+        ``layers.LayerStyle``. With ``conv`` "point", ``norm_scope`` "position" and all strides in ``stem`` (ours), a
+        code says what is in its own cell and nothing else, and what the decoder hears of other cells comes through
         ``decoder_reach``. With "causal" the network is MAGVIT-v2's (``nn.autoencoder``), and clips have 1 + a
         multiple of the time stride frames.
       input_bias, input_scale: the encoder sees ``input_scale * (video - input_bias)``. The paper's is (0, 1). With the
         background's value as the bias (ours), what a small object adds is not lost beside a constant when GroupNorm
-        divides by the deviation of both.
+        divides by the std of both.
       input_threshold: values that differ from ``input_bias`` by less are taken for it, and others come so much nearer
         (soft thresholding, Donoho 1995); 0, the paper's, for none. A camera's noise on an even background is not seen.
       output_bias, output_scale: see ``autoencoder.Decoder``.
@@ -70,9 +70,9 @@ class VideoTokenizer(nn.Module):
     lowering: Lowering = "auto"
 
     @property
-    def style(self) -> Style:
+    def style(self) -> LayerStyle:
         """What all layers have in common."""
-        return Style(
+        return LayerStyle(
             conv=self.conv, padding=self.padding, norm_groups=self.norm_groups, norm_scope=self.norm_scope,
             norm_epsilon=self.norm_epsilon, shortcut=self.shortcut, dtype=jnp.dtype(self.dtype),
             param_dtype=jnp.dtype(self.param_dtype), lowering=self.lowering)
@@ -151,9 +151,9 @@ class VideoTokenizer(nn.Module):
         keys = " ".join(f"--config.data.options.{KEYS[axis]}={new}" for axis, _, new, _ in wrong)
         return (
             f"A video of (T, H, W) = {tuple(video_shape)} cannot be tokenized: {', '.join(reasons)}. {known}; crop or "
-            f"pad to {sizes}. In Python, {fitted(expression, video_shape, fit)} does it, and videogvt.read_clip makes "
-            f"clips of files that fit; for a run, {keys}, or where the data set has one size, temporal_window and "
-            "center_crop in config.data.transforms and config.evals.transforms.")
+            f"pad to {sizes}. In Python, {fitted_expression(expression, video_shape, fit)} does it, and "
+            f"videogvt.read_clip makes clips of files that fit; for a run, {keys}, or where the data set has one size, "
+            "temporal_window and center_crop in config.data.transforms and config.evals.transforms.")
 
     def _make_quantizer(self, **module_fields):
         return make_quantizer({"param_dtype": jnp.dtype(self.param_dtype), **self.quantizer}, **module_fields)

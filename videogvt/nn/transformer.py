@@ -47,7 +47,7 @@ class MaskedTransformer(nn.Module):
         positions. It has no parameters.
       grid: (t, h, w) of the codes, the last positions of the sequence; needed with ``rotary``.
       segment_embeddings: whether positions that show a condition token get a vector of their own.
-      codebook_embeddings: whether codes' rows of the word table also have a part that is linear in the codes' vectors,
+      codebook_embeddings: whether codes' token embeddings also have a part that is linear in the codes' vectors,
         the tokenizer's, one for reading and one for answering; see ``nn.linear``.
       causal_frames: whether a code sees its own frame of codes and those before it, and no later one; needs ``grid``.
         Then a clip's frames can all be learned at once from the true ones before each: see ``taught_BL`` below.

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-RGB, GREY, RGBA = 3, 1, 4
+RGB, _GREY, RGBA = 3, 1, 4
 
-LAYOUTS = (
+_LAYOUTS = (
     # axes, channels, what it is called
     ("BTHWC", RGB, ""), ("THWC", RGB, ""), ("BTCHW", RGB, "channels-first frames"),
     ("BCTHW", RGB, "channels-first clips"), ("TCHW", RGB, "the channels-first frames of one clip"),
     ("CTHW", RGB, "one channels-first clip"), ("HWC", RGB, "one picture"), ("CHW", RGB, "one channels-first picture"),
-    ("BTHWC", GREY, "grey clips"), ("THWC", GREY, "one grey clip"), ("BTCHW", GREY, "channels-first grey frames"),
-    ("BCTHW", GREY, "channels-first grey clips"), ("TCHW", GREY, "the channels-first grey frames of one clip"),
-    ("CTHW", GREY, "one channels-first grey clip"), ("HWC", GREY, "one grey picture"),
-    ("CHW", GREY, "one grey picture"),
+    ("BTHWC", _GREY, "grey clips"), ("THWC", _GREY, "one grey clip"), ("BTCHW", _GREY, "channels-first grey frames"),
+    ("BCTHW", _GREY, "channels-first grey clips"), ("TCHW", _GREY, "the channels-first grey frames of one clip"),
+    ("CTHW", _GREY, "one channels-first grey clip"), ("HWC", _GREY, "one grey picture"),
+    ("CHW", _GREY, "one grey picture"),
     ("BTHWC", RGBA, "clips with an alpha channel, which is dropped"),
     ("THWC", RGBA, "one clip with an alpha channel, which is dropped"),
     ("BTCHW", RGBA, "channels-first frames with an alpha channel, which is dropped"),
@@ -24,7 +24,7 @@ LAYOUTS = (
 """The first that fits a shape is taken; RGB before grey, and alpha where it can be nothing else."""
 
 
-class Layout(NamedTuple):
+class VideoLayout(NamedTuple):
     """What a shape looks like.
 
     Attributes:
@@ -38,15 +38,15 @@ class Layout(NamedTuple):
     shape: tuple[int, ...]
 
 
-def layout_of(shape: Sequence[int]) -> Layout | None:
+def layout_of(shape: Sequence[int]) -> VideoLayout | None:
     """What a shape looks like; None where it is like no video."""
-    for axes, channels, name in LAYOUTS:
+    for axes, channels, name in _LAYOUTS:
         if len(axes) == len(shape) and (channels is None or shape[axes.index("C")] == channels):
             return _brought(shape, axes, channels, name)
     return None
 
 
-def _brought(shape: Sequence[int], axes: str, channels: int | None, name: str) -> Layout:
+def _brought(shape: Sequence[int], axes: str, channels: int | None, name: str) -> VideoLayout:
     expression, size = "video", dict(zip(axes, shape))
     order = tuple(axes.index(axis) for axis in "BTHWC" if axis in axes)
     if order != tuple(range(len(axes))):
@@ -58,9 +58,9 @@ def _brought(shape: Sequence[int], axes: str, channels: int | None, name: str) -
     elif channels == RGBA:
         index += ["...", ":3"]
     expression += f"[{', '.join(index)}]" if index else ""
-    if channels in (None, GREY):
+    if channels in (None, _GREY):
         expression = f"np.repeat({expression}, 3, axis=-1)"
-    return Layout(name, expression, (*(size.get(axis, 1) for axis in "BTHW"), 3))
+    return VideoLayout(name, expression, (*(size.get(axis, 1) for axis in "BTHW"), 3))
 
 
 def check_shape(shape: Sequence[int]) -> None:
@@ -86,7 +86,7 @@ def shape_problem(shape: Sequence[int], expression: str | None = None) -> str | 
                           else f"Add the batch axis: {expression}.")
 
 
-def fitted(expression: str, sides: Sequence[int], target: Sequence[int]) -> str:
+def fitted_expression(expression: str, sides: Sequence[int], target: Sequence[int]) -> str:
     """An expression that crops, or where it is too short repeats the edge of, the (T, H, W) of a video's expression.
 
     Args:

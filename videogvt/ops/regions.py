@@ -52,7 +52,7 @@ def around_sliding_centre(shape):
     return ~(sliding_strip(shape) & horizontal_strip(shape))
 
 
-def max_pool(visible_THW: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+def pool_visible(visible_THW: np.ndarray, strides: Sequence[int]) -> np.ndarray:
     """Which cells of a coarser grid hold at least one given cell; ``strides`` are the sizes of its cells."""
     t, h, w = (n // s for n, s in zip(visible_THW.shape, strides))
     return visible_THW.reshape(t, strides[0], h, strides[1], w, strides[2]).any((1, 3, 5))

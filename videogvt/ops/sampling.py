@@ -27,7 +27,7 @@ def check_sampling(temperature: float, top_k: int, nucleus: float) -> None:
         raise ValueError(f"top_k={top_k} and nucleus={nucleus} exclude each other; set one of them to 0.")
 
 
-def check_keys(keys_B, batch: int) -> None:
+def check_random_keys(keys_B, batch: int) -> None:
     """One key for each of the samples, of the kind that a batch does not change.
 
     Raises:

@@ -28,7 +28,7 @@ be all but black. Below the second it may be a dark one, and the other reading i
 HIGHEST = 1.5 * 255
 """The largest value of floats that is rather 255 with overshoot than a dark video of 10 bits."""
 
-LEVELS = {255: "8 bits", 1023: "10 bits", 4095: "12 bits", 65535: "16 bits"}
+_LEVELS = {255: "8 bits", 1023: "10 bits", 4095: "12 bits", 65535: "16 bits"}
 """White, by the number of bits."""
 
 EXPECTED = "Expected a video of uint8, or of floats in [0, 1]"
@@ -110,12 +110,12 @@ def _kind_hint(video: np.ndarray) -> str:
 
 def _levels(high: float) -> str:
     """The hint for values from 0 to more than 255."""
-    white = next((white for white in LEVELS if high <= white), None)
+    white = next((white for white in _LEVELS if high <= white), None)
     if white is None:
         return _unknown(0, high)
-    others = [f"of {bits} video / {other}" for other, bits in LEVELS.items() if other > white]
+    others = [f"of {bits} video / {other}" for other, bits in _LEVELS.items() if other > white]
     further = f"; {', '.join(others)}" if others else ""
-    return f"Levels of {LEVELS[white]}: use video / {white}{further}."
+    return f"Levels of {_LEVELS[white]}: use video / {white}{further}."
 
 
 def _range_hint(low: float, high: float) -> str:
@@ -169,8 +169,8 @@ def _clipped(expression: str, outside: bool) -> str:
 def _unknown(low: float, high: float) -> str:
     """No usual range: the remedy names what the caller must know."""
     if low < 0:
-        return ("That is no usual range of pixels. Undo what scaled them: where a mean was taken away and a deviation "
-                "divided by, use (video * deviation + mean).clip(0, 1).")
+        return ("That is no usual range of pixels. Undo what scaled them: where a mean was taken away and a std "
+                "divided by, use (video * std + mean).clip(0, 1).")
     other = "; where 255 is, video / 255" if high < DARK else ""
     return f"That is no usual range of pixels. Where the largest value is white, use video / {high:.9g}{other}."
 

@@ -21,11 +21,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from videogvt.core.arrays import Damaged, read_npz
-from videogvt.core.registry import refuse_dropped_config
+from videogvt.core.registry import refuse_dropped_config, with_present_keys
 
 HOME = pathlib.Path(__file__).parent
 WEIGHTS, GOLDEN, CONFIG, CARD = "weights.npz", "golden.npz", "config.json", "card.md"
-REMEDY = "Install the package anew, or export the network again."
+_REMEDY = "Install the package anew, or export the network again."
 GENERATOR = "maskgvt64_8x4x4"
 """The generator that ships and is asked where nobody is named."""
 
@@ -75,7 +75,7 @@ def read_bundle(folder: pathlib.Path) -> Bundle:
     leaves = _read(folder, WEIGHTS, config)
     inner = {path[: end] for path in leaves for end, letter in enumerate(path) if letter == "/"}
     if both := sorted(inner & leaves.keys()):
-        raise ValueError(f"{folder / WEIGHTS} is damaged: {both[0]!r} is an array and holds arrays. {REMEDY}")
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {both[0]!r} is an array and holds arrays. {_REMEDY}")
     return Bundle(config, unflatten_dict(leaves, sep="/"))
 
 
@@ -94,19 +94,19 @@ def _config(folder: pathlib.Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text())
         if {WEIGHTS, GOLDEN} <= config["sha256"].keys():
-            return config
+            return config | ({"run": with_present_keys(config["run"])} if "run" in config else {})
         why = "it has no SHA-256 sums of both files"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
-    raise ValueError(f"{folder / CONFIG} is damaged ({why}). {REMEDY}")
+    raise ValueError(f"{folder / CONFIG} is damaged ({why}). {_REMEDY}")
 
 
 def _read(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     data, expected = (folder / name).read_bytes(), config["sha256"][name]
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
-        raise ValueError(f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. {REMEDY}")
+        raise ValueError(f"{folder / name} is damaged: its SHA-256 is {found}, {CONFIG} says {expected}. {_REMEDY}")
     try:
         return read_npz(io.BytesIO(data))
     except Damaged as error:
-        raise ValueError(f"{folder / name} is damaged: {error}. {REMEDY}") from error
+        raise ValueError(f"{folder / name} is damaged: {error}. {_REMEDY}") from error

@@ -26,10 +26,10 @@ from videogvt.pretrained.fidelity import Reader, poor_reading
 GIF_UNIT = 100  # GIFs count time in hundredths of a second
 GIF_LONGEST = 655  # seconds that a picture can be shown
 SLOWEST, FASTEST = 0.01, {".mp4": 1000.0, ".gif": 50.0}  # frames a second; players slow down GIFs that are faster
-LARGEST = {".mp4": 16_384, ".gif": 65_535}  # pixels of a side
+_LARGEST = {".mp4": 16_384, ".gif": 65_535}  # pixels of a side
 
 
-class Tokenizer(Reader, Protocol):
+class _Tokenizer(Reader, Protocol):
     """What is asked of a tokenizer."""
 
     trained_on: tuple[int, int, int] | None
@@ -39,11 +39,11 @@ class Tokenizer(Reader, Protocol):
 class Generator(Protocol):
     """What is asked of a generator."""
 
-    tokenizer: Tokenizer
+    tokenizer: _Tokenizer
 
 
 def read_clip(
-    path: str | os.PathLike, model: Tokenizer | Generator, *, start: float = 0.0, frames: int | None = None,
+    path: str | os.PathLike, model: _Tokenizer | Generator, *, start: float = 0.0, frames: int | None = None,
     size: tuple[int, int] | None = None, fps: float | None = None, repeat: bool = False,
 ) -> np.ndarray:
     """A part of a video file as a clip that fits a tokenizer or a generator: ``model.codes(read_clip(path, model))``.
@@ -88,7 +88,7 @@ def read_clip(
     return clip_THWC[None]
 
 
-def _tokenizer_of(model: Tokenizer | Generator) -> Tokenizer:
+def _tokenizer_of(model: _Tokenizer | Generator) -> _Tokenizer:
     tokenizer = getattr(model, "tokenizer", model)
     if all(hasattr(tokenizer, name) for name in ("network", "trained_on", "pace", "window", "strides")):
         return tokenizer
@@ -111,7 +111,7 @@ def _is_number(value) -> bool:
     return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
-def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | None) -> tuple[int, int, int]:
+def _shape(tokenizer: _Tokenizer, frames: int | None, size: tuple[int, int] | None) -> tuple[int, int, int]:
     """(T, H, W) of the clip; an error that names each argument that is wrong, and the nearest that is right."""
     trained = tokenizer.trained_on or (None, None, None)
 
@@ -146,7 +146,7 @@ def _shape(tokenizer: Tokenizer, frames: int | None, size: tuple[int, int] | Non
 
 def _whole(
     clip_THWC: np.ndarray, frames: int, rate: float, start: float, path: str | os.PathLike, repeat: bool,
-    tokenizer: Tokenizer,
+    tokenizer: _Tokenizer,
 ) -> np.ndarray:
     """The clip with all its frames; an error where there are too few and none shall be repeated."""
     found = len(clip_THWC)
@@ -212,13 +212,13 @@ def _checked_rate(fps: float, suffix: str) -> float:
 
 
 def _checked_scale(scale: int, size: tuple[int, int], suffix: str) -> int:
-    most = LARGEST[suffix] // max(size)
+    most = _LARGEST[suffix] // max(size)
     if most < 1:
         raise ValueError(f"Found frames of {size[0]} x {size[1]} pixels; {suffix} takes sides of up to "
-                         f"{LARGEST[suffix]:,}.")
+                         f"{_LARGEST[suffix]:,}.")
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or scale != scale // 1 or not 1 <= scale <= most:
         raise ValueError(f"scale={_shown(scale)}: expected a whole number from 1 to {most}, since {suffix} takes sides "
-                         f"of up to {LARGEST[suffix]:,} pixels and the frames are {size[0]} x {size[1]}.")
+                         f"of up to {_LARGEST[suffix]:,} pixels and the frames are {size[0]} x {size[1]}.")
     return int(scale)
 
 

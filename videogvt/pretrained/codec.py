@@ -30,14 +30,14 @@ import numpy as np
 
 from videogvt.inputs.coded import digits_of
 from videogvt.inputs.contracts import ClipSource
-from videogvt.models.stage import Outside
+from videogvt.models.token_model import Outside
 from videogvt.ops.layout import check_shape
 from videogvt.ops.video import Pace, as_float, as_pixels
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
 SCHEME = "codec:"
 MEMBERS = ("codes", "video", "strides", "num_codes", "hash")
-LARGEST = 2**31 - 1  # codes are int32
+_LARGEST = 2**31 - 1  # codes are int32
 
 
 @runtime_checkable
@@ -100,7 +100,7 @@ class OwnTokenizer:
             raise ValueError(f"{what}: strides are {strides!r}; expected three whole numbers from 1 on: frames, rows "
                              "and columns of a video per code.")
         if not _whole(codec.num_codes, 2):
-            raise ValueError(f"{what}: num_codes is {codec.num_codes!r}; expected a whole number from 2 to {LARGEST}.")
+            raise ValueError(f"{what}: num_codes is {codec.num_codes!r}; expected a whole number from 2 to {_LARGEST}.")
         if not isinstance(codec.hash, str) or not codec.hash:
             raise ValueError(f"{what}: hash is {codec.hash!r}; expected a text that changes with the codes' meaning.")
         return cls(codec, tuple(map(int, strides)), int(codec.num_codes), digits_of(codec.hash))
@@ -140,7 +140,8 @@ class OwnTokenizer:
 
     def embed(self, codes_Bthw) -> np.ndarray:
         """Always an error: what is in a codec is its own."""
-        raise ValueError(f"The codec {self.hash!r} has no vectors of its codes. Set init_from.words = 'random'.")
+        raise ValueError(
+            f"The codec {self.hash!r} has no vectors of its codes. Set init_from.token_embeddings = 'random'.")
 
     def _array(self, made: Any) -> np.ndarray:
         try:
@@ -230,4 +231,4 @@ def holds_videos(source: ClipSource) -> bool:
 
 
 def _whole(number: Any, least: int) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool) and least <= number <= LARGEST
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and least <= number <= _LARGEST

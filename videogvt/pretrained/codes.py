@@ -28,7 +28,7 @@ from videogvt.ops.video import as_float
 from videogvt.pretrained.codec import OwnTokenizer
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
-VERSION = "1.0.0"
+_VERSION = "1.0.0"
 Tokenizer = VideoTokenizer | OwnTokenizer
 TEXTS = ("id", "caption", "equation", "family")
 """Fields that are copied where the source has them, besides the label."""
@@ -58,7 +58,7 @@ def write_codes(
       ValueError: the folder holds the codes of other clips.
     """
     hashes = (tokenizer.hash, *([tasks.hash] if tasks else ()))
-    folder = data_root(data_dir) / "codes" / "-".join((name, *(digits[:8] for digits in hashes))) / VERSION
+    folder = data_root(data_dir) / "codes" / "-".join((name, *(digits[:8] for digits in hashes))) / _VERSION
     first = next(iter(sources.values()))
     frames, height, width = first.read([0])["video"].shape[1:4]
     grid = tokenizer.network.latent_shape((frames, height, width))
@@ -72,7 +72,7 @@ def write_codes(
     write_dataset(
         folder, features(first, grid, tasks), {split: (len(source), CodedClips(tokenizer, source, tasks))
                                                for split, source in sources.items()},
-        name="codes", config=folder.parent.name, version=VERSION, description=DESCRIPTION, metadata=about, workers=1,
+        name="codes", config=folder.parent.name, version=_VERSION, description=DESCRIPTION, metadata=about, workers=1,
     )  # fmt: skip
     found = tfds.builder_from_directory(folder).info.metadata
     if {key: found[key] for key in about} != about:

@@ -25,7 +25,7 @@ from videogvt.core.trees import parameter_count, tree_hash
 from videogvt.inputs.sources import open_source
 from videogvt.ops.video import as_bytes
 from videogvt.pretrained.bundle import CONFIG, shipped, write_bundle
-from videogvt.pretrained.generator import KINDS, VideoGenerator
+from videogvt.pretrained.generator import GENERATIONS, VideoGenerator
 from videogvt.pretrained.tokenizer import VideoTokenizer
 from videogvt.train import journal
 
@@ -77,7 +77,7 @@ def export(workdir: os.PathLike, folder: os.PathLike, data_dir: os.PathLike | No
         raise FileNotFoundError(f"{workdir} holds no finished run: eval.json is missing. Train it to the end first.")
     run = json.loads((workdir / CONFIG).read_text())
     environment = json.loads((workdir / "environment.json").read_text())
-    gather = generator_parts if "recipe" in run and run["recipe"] in KINDS else tokenizer_parts
+    gather = generator_parts if "recipe" in run and run["recipe"] in GENERATIONS else _tokenizer_parts
     parts = gather(workdir, final["about"]["step"], run, data_dir)
     unfinished = folder.with_name(f"incomplete.{os.getpid()}_{folder.name}")
     unfinished.mkdir(parents=True)
@@ -91,7 +91,7 @@ def export(workdir: os.PathLike, folder: os.PathLike, data_dir: os.PathLike | No
     return folder
 
 
-def tokenizer_parts(workdir: pathlib.Path, step: int, run: Mapping[str, Any], data_dir: os.PathLike | None) -> Parts:
+def _tokenizer_parts(workdir: pathlib.Path, step: int, run: Mapping[str, Any], data_dir: os.PathLike | None) -> Parts:
     """Of a tokenizer's run."""
     tokenizer = VideoTokenizer.load(workdir, step=step)
     facts = {

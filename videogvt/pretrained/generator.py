@@ -1,7 +1,6 @@
 """A trained generator in two lines: videos by class, or from the given part of a video."""
 
 import functools
-import json
 import os
 import pathlib
 import warnings
@@ -12,21 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogvt.core.registry import refuse_dropped
+from videogvt.core.registry import refuse_dropped, stored_config
 from videogvt.decode import extend
 from videogvt.models.generation import MaskedGeneration, causal_generation, masked_generation
 from videogvt.ops.video import as_float
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import StoredGenerator, foreign
 from videogvt.pretrained.fidelity import poor_reading
-from videogvt.pretrained.loading import OTHERS, check_tokenizer
+from videogvt.pretrained.loading import OTHER_WEIGHTS, check_tokenizer
 from videogvt.pretrained.requests import Generation, given_clips, labels_of, with_decoding, with_task
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
 if TYPE_CHECKING:
     from videogvt.pretrained.codec import OwnTokenizer
 
-KINDS = {"transformer": masked_generation, "lm": causal_generation}
+GENERATIONS = {"transformer": masked_generation, "lm": causal_generation}
 """Kinds of runs that generate: ``config.recipe``, which is also the network's name, and what puts them together."""
 
 
@@ -73,7 +72,7 @@ class VideoGenerator:
     ):
         check_kind(config)
         self.config, self.class_names, self.tokenizer = dict(config), tuple(class_names), tokenizer
-        self.generation = KINDS[config["recipe"]](config, tokenizer.network, tuple(video_shape), len(class_names))
+        self.generation = GENERATIONS[config["recipe"]](config, tokenizer.network, tuple(video_shape), len(class_names))
         self.params, self.batch_size = jax.device_put(params), batch_size
         self._programs: dict[Any, Callable] = {}
 
@@ -118,9 +117,9 @@ class VideoGenerator:
             names = ", ".join(shipped("generator")) or "none"
             raise FileNotFoundError(
                 f"There is no generator {str(source)!r}: expected the directory of a run (with config.json), an "
-                f"exported folder, the name of a shipped generator ({names}), {OTHERS}."
+                f"exported folder, the name of a shipped generator ({names}), {OTHER_WEIGHTS}."
             )
-        config = json.loads((folder / "config.json").read_text())
+        config = stored_config(folder / "config.json")
         check_kind(config)
         from videogvt.pretrained.runs import generator_of_run  # its checkpoints and data, which a bundle does without
 
@@ -275,9 +274,9 @@ class VideoGenerator:
 
 def check_kind(config: Mapping[str, Any]) -> None:
     """An error unless a config's runs generate."""
-    if config["recipe"] not in KINDS:
+    if config["recipe"] not in GENERATIONS:
         raise ValueError(f"{config['name']} is the run of a {config['recipe']}, which generates nothing; expected one "
-                         f"of a {' or '.join(KINDS)}.")
+                         f"of a {' or '.join(GENERATIONS)}.")
 
 
 def _keys(seed: int, number: int) -> jax.Array:

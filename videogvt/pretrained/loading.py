@@ -1,16 +1,15 @@
 """Where networks are read from: a run's directory, an exported folder, a shipped one, or a file that others made."""
 
-import json
 import os
 import pathlib
 from typing import Any
 
-from videogvt.core.registry import refuse_dropped, refuse_dropped_config
+from videogvt.core.registry import refuse_dropped, refuse_dropped_config, stored_config
 from videogvt.core.trees import tree_hash
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import LOADERS, StoredTokenizer, foreign
 
-OTHERS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"
+OTHER_WEIGHTS = f"or a file of others' weights, {' or '.join(f'{scheme}:FILE' for scheme in LOADERS)}"
 """The end of a list of what can be loaded, for messages."""
 
 
@@ -33,10 +32,10 @@ def stored_tokenizer(source: str | os.PathLike, weights: str, step: int | str) -
         names = ", ".join(shipped()) or "none"
         raise FileNotFoundError(
             f"There is no tokenizer {str(source)!r}: expected the directory of a run (with config.json), an exported "
-            f"folder, the name of a shipped tokenizer ({names}), {OTHERS}. Where a config names the run, the top of "
-            "its file says how to train it."
+            f"folder, the name of a shipped tokenizer ({names}), {OTHER_WEIGHTS}. Where a config names the run, the "
+            "top of its file says how to train it."
         )
-    config = json.loads((folder / "config.json").read_text())
+    config = stored_config(folder / "config.json")
     refuse_dropped_config(config, folder)
     from videogvt.pretrained.runs import tokenizer_of_run  # its checkpoints, of which a bundle knows nothing
 

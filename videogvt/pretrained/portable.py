@@ -29,21 +29,21 @@ import jax.numpy as jnp
 
 from videogvt.core.registry import unknown_name
 from videogvt.models.generation import MaskedGeneration
-from videogvt.nn.tokenizer import VideoTokenizer as Network
+from videogvt.nn.tokenizer import TokenizerNetwork as Network
 from videogvt.pretrained.bundle import CONFIG, shipped
 from videogvt.pretrained.compat import foreign
-from videogvt.pretrained.generator import KINDS, VideoGenerator
-from videogvt.pretrained.rounding import ROUNDINGS, rounded, whole
+from videogvt.pretrained.generator import GENERATIONS, VideoGenerator
+from videogvt.pretrained.rounding import ROUNDINGS, rounded, unrounded
 from videogvt.pretrained.tokenizer import VideoTokenizer
 
 PLATFORMS = ("cpu", "cuda")
-ABOUT = "about.json"
-LOWERINGS = {"cpu": "taps", "default": "native"}
+_ABOUT = "about.json"
+_LOWERINGS = {"cpu": "taps", "default": "native"}
 """How convolutions run, by platform; see ``ops.conv``."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class PortablePart:
     """A function to be written.
 
     Attributes:
@@ -73,7 +73,9 @@ class Part:
         return self.function.get("cpu", self.function["default"])(self.params, *inputs)
 
 
-def tokenizer_parts(tokenizer: VideoTokenizer, weights: str, clip: Sequence[int], batch: int) -> tuple[Part, Part]:
+def _tokenizer_parts(
+    tokenizer: VideoTokenizer, weights: str, clip: Sequence[int], batch: int
+) -> tuple[PortablePart, PortablePart]:
     """``encode`` and ``decode`` of clips (T, H, W).
 
     Raises:
@@ -83,19 +85,19 @@ def tokenizer_parts(tokenizer: VideoTokenizer, weights: str, clip: Sequence[int]
 
     def method(name: str) -> dict[str, Callable]:
         def run(network: Network, params, array):
-            return network.apply({"params": whole(params)}, array, method=name)
+            return network.apply({"params": unrounded(params)}, array, method=name)
 
         return {platform: functools.partial(run, tokenizer.network.clone(lowering=lowering))
-                for platform, lowering in LOWERINGS.items()}
+                for platform, lowering in _LOWERINGS.items()}
 
     video = jax.ShapeDtypeStruct((batch, *clip, 3), jnp.float32)
     codes = jax.ShapeDtypeStruct((batch, *grid), jnp.int32)
     about = {"num_codes": tokenizer.num_codes, "strides": list(tokenizer.strides), "tokenizer": tokenizer.hash}
-    return (Part("encode", params, method("codes"), {"video": video}, "codes", about),
-            Part("decode", params, method("video"), {"codes": codes}, "video", about))
+    return (PortablePart("encode", params, method("codes"), {"video": video}, "codes", about),
+            PortablePart("decode", params, method("video"), {"codes": codes}, "video", about))
 
 
-def step_part(generator: VideoGenerator, weights: str, batch: int) -> Part:
+def step_part(generator: VideoGenerator, weights: str, batch: int) -> PortablePart:
     """``step``: from the codes of a clip as far as they are known to the logits of all of them.
 
     Of a masked transformer unknown codes are the mask's number, and logits are of every place given the others. Of a
@@ -113,22 +115,22 @@ def step_part(generator: VideoGenerator, weights: str, batch: int) -> Part:
         task_B = jnp.zeros_like(label_B)
         if not masked:
             prefix_B2 = generation.prefix(task_B, label_B)
-            logits_BLV = generation.logits(whole(params), tokens_BN, prefix_B2, codebook_KC)
+            logits_BLV = generation.logits(unrounded(params), tokens_BN, prefix_B2, codebook_KC)
             return logits_BLV[:, 1:, : generation.vocabulary.num_codes]
         prefix_BP, nothing_BN = generation.tasks.prefix(task_B, label_B), jnp.zeros_like(tokens_BN)
-        return generation.logits(whole(params), tokens_BN, prefix_BP, nothing_BN, codebook_KC=codebook_KC)
+        return generation.logits(unrounded(params), tokens_BN, prefix_BP, nothing_BN, codebook_KC=codebook_KC)
 
     inputs = {"tokens": jax.ShapeDtypeStruct((batch, generation.num_tokens), jnp.int32),
               "label": jax.ShapeDtypeStruct((batch,), jnp.int32)}
     about = {"mask": generation.vocabulary.mask if masked else None, "grid": list(generation.latent_shape),
              "class_names": list(generator.class_names), "kind": "masked" if masked else "causal",
              "task": generator.tasks[0], "tokenizer": generator.tokenizer.hash}
-    return Part("step", rounded(generator.params, weights), {"default": step}, inputs, "logits", about)
+    return PortablePart("step", rounded(generator.params, weights), {"default": step}, inputs, "logits", about)
 
 
 def parts_of(
     source: str | os.PathLike, weights: str = "float32", clip: Sequence[int] | None = None, batch: int = 1
-) -> tuple[Part, ...]:
+) -> tuple[PortablePart, ...]:
     """All parts of a tokenizer, or of a generator and its tokenizer.
 
     Args:
@@ -146,7 +148,7 @@ def parts_of(
         clip = clip or tokenizer.trained_on
         if clip is None:
             raise ValueError(f"{source} does not say on which clips it was trained; name them: --clip T,H,W.")
-        return tokenizer_parts(tokenizer, weights, clip, batch)
+        return _tokenizer_parts(tokenizer, weights, clip, batch)
     generator = VideoGenerator.load(source)
     if not isinstance(generator.tokenizer, VideoTokenizer):
         raise ValueError(f"{source} generates codes of another codec, which decodes them itself; there is no network "
@@ -154,7 +156,7 @@ def parts_of(
     shape = generator.generation.video_shape
     if clip is not None and tuple(clip) != tuple(shape):
         raise ValueError(f"clip is {tuple(clip)}; a generator's clips are of {shape}. Leave it out.")
-    return *tokenizer_parts(generator.tokenizer, weights, shape, batch), step_part(generator, weights, batch)
+    return *_tokenizer_parts(generator.tokenizer, weights, shape, batch), step_part(generator, weights, batch)
 
 
 def write_portable(
@@ -188,7 +190,7 @@ def write_portable(
             for name, data in files.items():
                 (unfinished / name).write_bytes(data)
             about["parts"][part.name] = _about(part, files)
-        (unfinished / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        (unfinished / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         unfinished.rename(folder)
     finally:
         if unfinished.exists():
@@ -196,13 +198,13 @@ def write_portable(
     return folder
 
 
-def as_stablehlo(part: Part) -> bytes:
+def as_stablehlo(part: PortablePart) -> bytes:
     """The artefact of ``jax.export``; ``jax.export.deserialize(bytearray(data)).call(*inputs)`` runs it."""
     exported = jax.export.export(jax.jit(part.everywhere), platforms=PLATFORMS)(*part.inputs.values())
     return bytes(exported.serialize())
 
 
-def load_converter() -> Callable[[Part], bytes]:
+def load_converter() -> Callable[[PortablePart], bytes]:
     """From a part to an ONNX file.
 
     Raises:
@@ -215,7 +217,7 @@ def load_converter() -> Callable[[Part], bytes]:
             f"--onnx needs jax2onnx ({error}): pip install 'videogvt[onnx]' && pip install --no-deps jax2onnx. Without "
             "--no-deps it replaces orbax-checkpoint by a version that this package does not run with.") from error
 
-    def convert(part: Part) -> bytes:
+    def convert(part: PortablePart) -> bytes:
         model = to_onnx(part.plain, list(part.inputs.values()), model_name=part.name)
         for found, name in zip([*model.graph.input, *model.graph.output], [*part.inputs, part.output], strict=True):
             _rename(model.graph, found.name, name)
@@ -236,7 +238,7 @@ def _rename(graph: Any, old: str, new: str) -> None:
                     names[place] = new
 
 
-def _about(part: Part, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _about(part: PortablePart, files: Mapping[str, bytes]) -> dict[str, Any]:
     result = jax.eval_shape(part.plain, *part.inputs.values())
     return {
         "inputs": {name: _array(one) for name, one in part.inputs.items()}, "output": {part.output: _array(result)},
@@ -262,7 +264,7 @@ def _is_generator(source: str | os.PathLike) -> bool:
         config = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError):
         return False
-    return "generator" in config if "sha256" in config else config.get("recipe") in KINDS
+    return "generator" in config if "sha256" in config else config.get("recipe") in GENERATIONS
 
 
 def _clip(text: str) -> tuple[int, ...]:

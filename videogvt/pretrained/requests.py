@@ -10,7 +10,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.decode import changed
 from videogvt.models.generation import CausalGeneration, MaskedGeneration
 from videogvt.models.tasks import TASKS, TaskTable
-from videogvt.ops.layout import fitted, layout_of
+from videogvt.ops.layout import fitted_expression, layout_of
 from videogvt.ops.video import as_pixels
 
 Generation = MaskedGeneration | CausalGeneration
@@ -150,7 +150,7 @@ def _unfit(shape: Sequence[int], number: int, frames: tuple[int, int], size: Seq
     if not wrong and not layout.name:
         return None
     one = "[:1]" if clips not in (1, number) else ""
-    remedy = f"use {fitted(layout.expression + one, sides, fit)}"
+    remedy = f"use {fitted_expression(layout.expression + one, sides, fit)}"
     looks = f"It looks like {layout.name}" if layout.name else ""
     return (f"{'; '.join(filter(None, [looks, *wrong]))}: {remedy}, or videogvt.read_clip(path, generator), which "
             "makes a clip of a file that fits.")

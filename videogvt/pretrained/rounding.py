@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LEVELS = 127
-SMALL = 1024
+_LEVELS = 127
+_SMALL = 1024
 """Arrays of fewer numbers stay as they are in eight bits: biases and norms are a trifle of a file."""
 
 
@@ -31,12 +31,12 @@ def _float16(path: str, leaf: np.ndarray) -> np.ndarray:
 
 
 def _int8(path: str, leaf: np.ndarray) -> np.ndarray | Eighth:
-    """Kernels by output channel and tables of words by row; a codebook stays, for it says what the codes are."""
-    if leaf.ndim < 2 or leaf.size < SMALL or not path.endswith(("kernel", "embedding", "embeddings")):
+    """Kernels by output channel and token embeddings by row; a codebook stays, for it says what the codes are."""
+    if leaf.ndim < 2 or leaf.size < _SMALL or not path.endswith(("kernel", "embedding", "embeddings")):
         return leaf
     axes = tuple(range(leaf.ndim - 1)) if path.endswith("kernel") else (leaf.ndim - 1,)
     highest = np.abs(leaf).max(axes, keepdims=True)
-    scale = np.where(highest > 0, highest / LEVELS, 1).astype(np.float32)
+    scale = np.where(highest > 0, highest / _LEVELS, 1).astype(np.float32)
     return Eighth(np.rint(leaf / scale).astype(np.int8), scale)
 
 
@@ -53,7 +53,7 @@ def rounded(params: Any, name: str) -> Any:
     return jax.tree_util.tree_map_with_path(of, params)
 
 
-def whole(params: Any) -> Any:
+def unrounded(params: Any) -> Any:
     """Rounded parameters as float32 again; a part of what is traced, so that the weights of a file stay small."""
     def of(leaf):
         if isinstance(leaf, Eighth):

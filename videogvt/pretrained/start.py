@@ -1,15 +1,15 @@
 """Where a run starts: at the weights of another, of the same networks, of per-frame ones that are inflated, or of a
-transformer of one task that grows into one of many; or at a word table that knows what codes stand for.
+transformer of one task whose vocabulary is resized for many; or at a token embedding table that knows what codes stand
+for.
 
 The vector of a code says to the tokenizer's own decoder where in its cell something stands; to a network that learns
 from few labels it does not. Codes that draw much the same in much the same place have pictures that overlap once they
-are blurred, so that the principal components of blurred pictures put like codes side by side (``look_vectors``).
+are blurred, so that the principal components of blurred pictures put like codes side by side (``decoded_vectors``).
 Nothing here knows what a clip shows; labels have no part in it.
 """
 
 import dataclasses
 import functools
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ from jax.tree_util import DictKey
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from videogvt.core.registry import refuse_dropped, refuse_dropped_config, unknown_name
+from videogvt.core.registry import refuse_dropped, refuse_dropped_config, stored_config, unknown_name
 from videogvt.models.vocabulary import Vocabulary
-from videogvt.nn.inflation import MODES, inflate
+from videogvt.nn.inflation import INFLATIONS, inflate
 from videogvt.pretrained.bundle import is_bundle, read_bundle, shipped
 from videogvt.pretrained.compat import foreign
 from videogvt.pretrained.compat.trees import misfits
@@ -48,7 +48,8 @@ class Start:
       inflation: "central" or "average" (see ``nn.inflation``), for networks that may differ and in particular lack the
         time axis; "none" where they must be the same, leaf by leaf.
       step: "best", "last" or a number; of what was exported "best" alone.
-      grow: what becomes of the other run's networks before they are compared, such as a ``Growth``; None for nothing.
+      resize: what becomes of the other run's networks before they are compared, such as a ``VocabularyResizing``; None
+        for nothing.
       tokenizer: hash of the parameters of the tokenizer whose codes the networks say; a warning tells where the other
         run's say another's. None for networks that say none.
     """
@@ -56,12 +57,12 @@ class Start:
     workdir: os.PathLike
     inflation: Literal["central", "average", "none"] = "central"
     step: int | str = "best"
-    grow: Callable[[Any, Any], Any] | None = None
+    resize: Callable[[Any, Any], Any] | None = None
     tokenizer: str | None = None
 
     def __post_init__(self):
-        if self.inflation not in (*MODES, SAME):
-            raise ValueError(unknown_name("value of init_from.inflation", self.inflation, (*MODES, SAME)))
+        if self.inflation not in (*INFLATIONS, SAME):
+            raise ValueError(unknown_name("value of init_from.inflation", self.inflation, (*INFLATIONS, SAME)))
 
     def __call__(self, state: TrainState) -> TrainState:
         """The state, with the other run's weights as NumPy arrays.
@@ -94,7 +95,7 @@ class Start:
             folder = ships[str(self.workdir)]
         if not is_bundle(folder):
             path = folder / "config.json"
-            refuse_dropped_config(json.loads(path.read_text()) if path.exists() else {}, folder)
+            refuse_dropped_config(stored_config(path) if path.exists() else {}, folder)
             self._check_codes(read_meta(folder, choose_step(folder, self.step)).get("frozen", {}).get("tokenizer"))
             return load_weights(folder, self.step, ("params", "ema"))
         if self.step != "best":
@@ -120,7 +121,7 @@ class Start:
                 logging.warning("init_from: %s has no %s, which keeps its random weights.", self.workdir, name)
                 filled[name] = tree
             elif self.inflation == SAME:
-                filled[name] = self.grow(tree, given[name]) if self.grow is not None else given[name]
+                filled[name] = self.resize(tree, given[name]) if self.resize is not None else given[name]
                 self._check_same(name, tree, filled[name])
             else:
                 filled[name] = inflate(tree, given[name], mode=self.inflation)
@@ -139,13 +140,13 @@ class Start:
 
 
 @dataclasses.dataclass(frozen=True)
-class Growth:
+class VocabularyResizing:
     """Makes room in a transformer of one task for the tokens that a multi-task vocabulary adds (``models.vocabulary``).
 
-    Codes, classes and the unconditional class keep their rows of the word table and of the head's bias, and the mask
-    token takes its row along to the end. Class and codes keep their positions; the position before them, of the task
-    token, begins as the class's. The rows of the special tokens that are new stay random. Vectors that mark what is
-    given, which a network of one task has no use for, begin at 0 where it lacks them.
+    Codes, classes and the unconditional class keep their rows of the token embedding table and of the head's bias, and
+    the mask token takes its row along to the end. Class and codes keep their positions; the position before them, of
+    the task token, begins as the class's. The rows of the special tokens that are new stay random. Vectors that mark
+    what is given, which a network of one task has no use for, begin at 0 where it lacks them.
 
     Attributes:
       vocabulary: the grown one.
@@ -154,7 +155,7 @@ class Growth:
     vocabulary: Vocabulary
 
     def __call__(self, wanted: Any, given: Any) -> Any:
-        """The given network in the shapes of the wanted one; it stays as it is where it need not, or cannot, grow."""
+        """The given network in the shapes of the wanted one; as it is where it need not, or cannot, be resized."""
         single = dataclasses.replace(self.vocabulary, multitask=False)
         if not self.vocabulary.multitask:
             return given
@@ -181,7 +182,7 @@ class Growth:
 
 
 @dataclasses.dataclass(frozen=True)
-class CodebookWords:
+class CodebookEmbeddings:
     """Starts a network's table of codes from what its tokenizer's codes stand for; a recipe's ``start``.
 
     The rows of codes become a random projection of the codes' vectors less their mean, with a part of the random row
@@ -191,13 +192,13 @@ class CodebookWords:
     Attributes:
       vectors_KD: of the tokenizer's codes.
       share: of the rows' variance that comes from the vectors.
-      deviation: of the rows; above the usual 0.02, so that predictions need not grow first to tell codes apart.
+      std: of the rows; above the usual 0.02, so that predictions need not grow first to tell codes apart.
       table: the name of the module that is the table.
     """
 
     vectors_KD: np.ndarray
     share: float = 0.8
-    deviation: float = 0.1
+    std: float = 0.1
     table: str = "word_embeddings"
 
     def __call__(self, state: TrainState) -> TrainState:
@@ -209,8 +210,9 @@ class CodebookWords:
         paths = [jax.tree_util.keystr(path, simple=True, separator="/")
                  for path, _ in jax.tree_util.tree_leaves_with_path(state.params)]
         if not any(f"{self.table}/embedding" in path for path in paths):
-            raise ValueError(f"init_from.words: found no table {self.table!r} among {len(paths)} parameters, such as "
-                             f"{paths[0]}; expected a network that embeds codes. Leave init_from.words out.")
+            raise ValueError(
+                f"init_from.token_embeddings: found no table {self.table!r} among {len(paths)} parameters, such as "
+                f"{paths[0]}; expected a network that embeds codes. Leave init_from.token_embeddings out.")
         fill = functools.partial(jax.tree_util.tree_map_with_path, self._filled)
         return state.replace(params=fill(state.params), ema=fill(state.ema))
 
@@ -224,7 +226,7 @@ class CodebookWords:
 
         def filled(rows):
             random = np.sqrt(1 - self.share) * rows[:codes] / rows[:codes].std()
-            return rows.at[:codes].set(self.deviation * (known + random))
+            return rows.at[:codes].set(self.std * (known + random))
 
         return jax.jit(filled, out_shardings=getattr(leaf, "sharding", None))(leaf)  # which may lie on many hosts
 
@@ -235,9 +237,9 @@ def _at(tree: Any, path: Any) -> Any:
     return tree
 
 
-PARTS = 4
+_PARTS = 4
 """A code's picture has its cell and, on all four sides, a margin of so many parts of a cell's side, for decoders draw
-across borders; it is blurred by a Gaussian whose deviation is as wide."""
+across borders; it is blurred by a Gaussian whose std is as wide."""
 
 
 class Drawing(Protocol):
@@ -262,17 +264,17 @@ def code_pictures(tokenizer: Drawing, blank: int) -> np.ndarray:
     codes_K333 = np.full((tokenizer.num_codes, 3, 3, 3), blank, np.int32)
     codes_K333[:, 1, 1, 1] = np.arange(tokenizer.num_codes)
     frames, rows, columns = (slice(side - margin, 2 * side + margin) for side, margin in zip(
-        tokenizer.strides, (0, *(side // PARTS for side in tokenizer.strides[1:]))))
+        tokenizer.strides, (0, *(side // _PARTS for side in tokenizer.strides[1:]))))
     changed_KTHWC = tokenizer.video(codes_K333)[:, frames, rows, columns]
     return changed_KTHWC - changed_KTHWC[blank]
 
 
-def look_vectors(tokenizer: Drawing, blank: int, components: int = 32) -> np.ndarray:
+def decoded_vectors(tokenizer: Drawing, blank: int, components: int = 32) -> np.ndarray:
     """Vectors (K, up to ``components``) of codes, float32, that are near each other where codes look alike.
 
     Principal components of how much each pixel of a code's picture changes, blurred. Arguments as ``code_pictures``.
     """
     change_KTHW = np.abs(code_pictures(tokenizer, blank)).sum(-1)
-    blur = [side / PARTS for side in tokenizer.strides[1:]]
+    blur = [side / _PARTS for side in tokenizer.strides[1:]]
     flat_KD = gaussian_filter(change_KTHW, (0, 0, *blur), mode="constant").reshape(len(change_KTHW), -1)
     return PCA(min(components, *flat_KD.shape), svd_solver="full").fit_transform(flat_KD).astype(np.float32)

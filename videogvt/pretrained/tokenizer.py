@@ -15,12 +15,12 @@ import numpy as np
 from videogvt.core.trees import frozen, tree_hash
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.layers import in_chunks
-from videogvt.ops.layout import check_shape, fitted, layout_of, shape_problem
+from videogvt.ops.layout import check_shape, fitted_expression, layout_of, shape_problem
 from videogvt.ops.video import Pace, as_float, as_pixels, chunk_starts, crossfade
 from videogvt.pretrained.fidelity import knows_trajectories_alone, poor
 from videogvt.pretrained.loading import stored_tokenizer
 
-WINDOW = 16
+_WINDOW = 16
 """Frames that are seen at once, and one more of a causal network: the clips that shipped configs train on."""
 
 IMPLEMENTATION = ("lowering", "remat_levels")
@@ -28,7 +28,7 @@ IMPLEMENTATION = ("lowering", "remat_levels")
 
 
 class VideoTokenizer:
-    """A network ``nn.tokenizer.VideoTokenizer`` with its trained weights, for use on whole videos.
+    """A network ``nn.tokenizer.TokenizerNetwork`` with its trained weights, for use on whole videos.
 
         from videogvt import VideoTokenizer
         tokenizer = VideoTokenizer.load("runs/vqvae_traj")  # a run's directory, or the name of a shipped tokenizer
@@ -63,10 +63,10 @@ class VideoTokenizer:
         batch_size: int = 8, data: Mapping[str, Any] | None = None,
     ):
         self.config = dict(config)
-        self.network = networks.VideoTokenizer(**frozen(self.config))
+        self.network = networks.TokenizerNetwork(**frozen(self.config))
         self.params = jax.device_put(params)
         self.batch_size, self.data, lead = batch_size, data, self.network.lead
-        self.window = window if window is not None else WINDOW + lead
+        self.window = window if window is not None else _WINDOW + lead
         if self.window <= lead or (self.window - lead) % self.strides[0]:
             raise ValueError(f"window is {window}; expected {'1 and ' * lead}a multiple of the time stride "
                              f"{self.strides[0]}.")
@@ -242,7 +242,7 @@ class VideoTokenizer:
         expression, sides = layout.expression, layout.shape[1:4]
         sizes = self.network.size_problem(sides, expression)
         if sizes:
-            expression = fitted(expression, sides, self.network.fitting(sides))
+            expression = fitted_expression(expression, sides, self.network.fitting(sides))
         problems = [shape_problem(shape, expression), sizes]
         if any(problems):
             raise ValueError(" ".join(filter(None, problems)))

@@ -17,7 +17,7 @@ from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState
 
-HUBER = 0.03  # deviations up to which a position's error counts squared; beyond, its size counts
+HUBER = 0.03  # stds up to which a position's error counts squared; beyond, its size counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ClassifierRecipe:
       field: of the batch that it sees: "video", in [0, 1], or "codes".
       tokenizer: looks up the latents of codes, where the network sees those; None where it sees what ``field`` says.
       frozen: {"tokenizer": its parameters} where there is one.
-      start: fills in weights before the first step, such as a ``start.CodebookWords``; None for random ones.
+      start: fills in weights before the first step, such as a ``start.CodebookEmbeddings``; None for random ones.
     """
 
     model: nn.Module

@@ -44,7 +44,7 @@ def of_tokenizer(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
 
 
 def of_stage(recipe, state: TrainState, batch: Mapping[str, Any]) -> float:
-    """Of a ``StageRecipe``: the transformer, and the tokenizer as far as codes are made while training."""
+    """Of a ``TokenModelRecipe``: the transformer, and the tokenizer as far as codes are made while training."""
     generation = recipe.generation
     rows, length = next(iter(batch.values())).shape[0], generation.transformer.sequence_length
     tokens_BL = jax.ShapeDtypeStruct((rows, length), jnp.int32)

@@ -7,21 +7,21 @@ import jax.numpy as jnp
 
 from videogvt.models.generation import CausalGeneration
 from videogvt.ops.losses import token_cross_entropy
-from videogvt.recipes.optimizer import Found
-from videogvt.recipes.stage import StageRecipe
+from videogvt.recipes.optimizer import Aux
+from videogvt.recipes.token_model import TokenModelRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LanguageRecipe(StageRecipe):
+class LanguageRecipe(TokenModelRecipe):
     """How to train a ``CausalTransformer``: every token, the class included, from those before it.
 
     As in the released code, the loss counts every position and any token of the vocabulary may be the answer.
 
     Attributes:
       generation: a ``CausalGeneration``.
-      (others: see ``StageRecipe``)
+      (others: see ``TokenModelRecipe``)
     """
 
     generation: CausalGeneration
@@ -36,7 +36,7 @@ class LanguageRecipe(StageRecipe):
         del condition_Bthw  # there is none
         return (codes_Bthw, task_B, label_B), key
 
-    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Aux]:
         logits_BLV, targets_BL = self._answers(params, *rows, codebook_KC, train=True, rngs={"dropout": key})
         entropy_BL = token_cross_entropy(logits_BLV, targets_BL, label_smoothing=self.losses.label_smoothing)
         loss_B = entropy_BL.mean(-1)
@@ -44,9 +44,9 @@ class LanguageRecipe(StageRecipe):
         numbers = {"loss": Mean.of(loss_B), "accuracy": Mean.of(right_BL[:, 1:])}
         if self.losses.empty is not None:
             numbers["speaking_loss"] = Mean.of(entropy_BL[:, 1:], targets_BL[:, 1:] != self.losses.empty)
-        return loss_B.mean(), Found(sums=numbers)
+        return loss_B.mean(), Aux(sums=numbers)
 
-    def _judge(self, state: TrainState, batch, task_B, keys_B):
+    def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy of each clip's codes, without label smoothing, weights and dropout.
 
         Where ``losses.empty`` is known the same of the codes that say something, "speaking". "clip_loss" is the

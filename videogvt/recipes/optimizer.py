@@ -75,8 +75,8 @@ def orthogonalised(matrix_IO: jax.Array, coefficients: jax.Array) -> jax.Array:
     return x @ product if tall else product @ x
 
 
-class Found(NamedTuple):
-    """What a loss found besides its value; each field any tree of arrays.
+class Aux(NamedTuple):
+    """What a loss gives besides its value; each field any tree of arrays.
 
     Attributes:
       rows: what every row has of its own, along the leading axis; put together again in the order of the rows.
@@ -90,9 +90,9 @@ class Found(NamedTuple):
 
 
 def gradients(
-    loss: Callable[[Any, Any, jax.Array], tuple[jax.Array, Found]], params: Any, rows: Any, key: jax.Array, parts: int
-) -> tuple[Any, Found]:
-    """The gradient of ``loss(params, rows, key)``, and what the loss found.
+    loss: Callable[[Any, Any, jax.Array], tuple[jax.Array, Aux]], params: Any, rows: Any, key: jax.Array, parts: int
+) -> tuple[Any, Aux]:
+    """The gradient of ``loss(params, rows, key)``, and what the loss gives besides.
 
     A loss that is a mean over rows has the same gradient in any number of parts, up to rounding; one that looks at the
     whole batch (an entropy of its codes) then looks at each part. Part p has the rows p, p + parts, p + 2 parts, ...,
@@ -116,7 +116,7 @@ def gradients(
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (grads, found.sums, found.means))
     (grads, sums, means), own = jax.lax.scan(add, zeros, (jnp.arange(parts), shared))
     grads, means = jax.tree.map(lambda total: total / parts, (grads, means))
-    return grads, Found(jax.tree.map(_in_order, own), sums, means)
+    return grads, Aux(jax.tree.map(_in_order, own), sums, means)
 
 
 def _shared_out(array: jax.Array, parts: int) -> jax.Array:

@@ -11,11 +11,11 @@ import optax
 
 from videogvt.nn.discriminator import Discriminator
 from videogvt.nn.quantizers import perplexity, restart_dead_codes
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops import losses
 from videogvt.ops.video import as_float
 from videogvt.recipes import flops
-from videogvt.recipes.optimizer import Adam, Found, gradients
+from videogvt.recipes.optimizer import Adam, Aux, gradients
 from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules, path_name
 from videogvt.train.state import TrainState
@@ -100,7 +100,7 @@ class TokenizerRecipe:
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
-    model: VideoTokenizer
+    model: TokenizerNetwork
     losses: TokenizerLosses
     optimizer: Adam
     discriminator: Discriminator | None = None
@@ -204,7 +204,7 @@ class TokenizerRecipe:
         """See ``train.contracts.Recipe``."""
         return flops.of_tokenizer(self, state, batch)
 
-    def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
+    def _generator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Aux]:
         weights, video_BTHWC = self.losses, rows["video"]
         seen_BTHWC = self._noisy(video_BTHWC, key)
         continuous = state.step < self.continuous_steps if self.continuous_steps else False
@@ -232,7 +232,7 @@ class TokenizerRecipe:
         if self.restart_below:
             errors_Bthw = jnp.square(quantized.inputs_BthwD - quantized.latents_BthwD).sum(-1)
             own |= {"inputs": quantized.inputs_BthwD, "codes": quantized.codes_Bthw, "errors": errors_Bthw}
-        return total, Found(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
+        return total, Aux(own, {"usage": quantized.stats["usage"]}, {"loss": total, **numbers})
 
     def _noisy(self, video_BTHWC, key):
         if not self.input_noise:
@@ -240,7 +240,7 @@ class TokenizerRecipe:
         noise_BTHWC = jax.random.uniform(key, video_BTHWC.shape, minval=-self.input_noise, maxval=self.input_noise)
         return jnp.clip(video_BTHWC + noise_BTHWC, 0.0, 1.0)
 
-    def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Found]:
+    def _discriminator_loss(self, state: TrainState, params, rows, key) -> tuple[jax.Array, Aux]:
         del key  # nothing here is random
         weights, averages = self.losses, state.extra["lecam"]
         real_B, penalty = losses.r1(lambda video: self.discriminator.apply({"params": params}, video), rows["video"])
@@ -251,7 +251,7 @@ class TokenizerRecipe:
         means = {"real": real_B.mean(), "fake": fake_B.mean()}
         averages = optax.incremental_update(jax.lax.stop_gradient(means), averages, 1.0 - weights.ema_decay)
         numbers = {"total": total, "adversarial": adversarial, "r1": penalty, "lecam": lecam, **means}
-        return total, Found(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
+        return total, Aux(means=(averages, {f"discriminator/{name}": value for name, value in numbers.items()}))
 
     def _restart(self, codebooks, usage_K, now_K, rows, key: jax.Array):
         """Codebooks with dead codes restarted, the usage from here on, and which codes that were."""

@@ -11,8 +11,8 @@ from videogvt.models.generation import MaskedGeneration
 from videogvt.ops.attention import between_times
 from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.ops.masking import Masked, Masking
-from videogvt.recipes.optimizer import Found
-from videogvt.recipes.stage import StageRecipe
+from videogvt.recipes.optimizer import Aux
+from videogvt.recipes.token_model import TokenModelRecipe
 from videogvt.train.contracts import Mean
 from videogvt.train.state import TrainState
 
@@ -21,13 +21,13 @@ RATIOS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TransformerRecipe(StageRecipe):
+class TransformerRecipe(TokenModelRecipe):
     """How to train a ``MaskedTransformer``: tasks drawn, condition and target encoded, tokens masked and named.
 
     Attributes:
       generation: a ``MaskedGeneration``.
       masking: which tokens are hidden.
-      (others: see ``StageRecipe``)
+      (others: see ``TokenModelRecipe``)
     """
 
     generation: MaskedGeneration
@@ -102,7 +102,7 @@ class TransformerRecipe(StageRecipe):
         flat = lambda grid_Bthw: grid_Bthw.reshape(len(grid_Bthw), -1)  # noqa: E731
         return self.generation.ahead(flat(condition_Bthw), flat(visible_Bthw))
 
-    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Aux]:
         masked, ahead_BN, task_B, label_B = rows
         prefix_BP = self.generation.tasks.prefix(task_B, label_B)
         logits_BNK = self.generation.logits(
@@ -122,9 +122,9 @@ class TransformerRecipe(StageRecipe):
         if self.losses.empty is not None:
             speaking_BN = masked.masked_BN & (masked.targets_BN != self.losses.empty)
             numbers["speaking_loss"] = Mean.of(entropy_BN, speaking_BN)
-        return loss_B.mean(), Found(sums=numbers | self._by_task(loss_B, task_B))
+        return loss_B.mean(), Aux(sums=numbers | self._by_task(loss_B, task_B))
 
-    def _judge(self, state: TrainState, batch, task_B, keys_B):
+    def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         """Cross-entropy and accuracy at the masked positions of each clip, for every ratio and in the mean over them.
 
         Without label smoothing, dropout, withheld classes and whatever else makes learning harder. The masks follow

@@ -22,7 +22,7 @@ from videogvt.report import page
 from videogvt.report.images import DPI, INK, SOFT, animation, as_png, enlarge, merged, png, spread, strip, webp
 from videogvt.train.contracts import Media
 
-WORDS, LINE = FontProperties(size=10.5), 1.45  # beside a group, and from a line to the next
+_WORDS, _LINE = FontProperties(size=10.5), 1.45  # beside a group, and from a line to the next
 EDGE, COLUMN, LEFT, HEAD, BETWEEN = 20, 205, 330, 75, 30  # pixels: margin, words, where frames begin, title, gap
 CUT = "…"
 
@@ -49,13 +49,13 @@ def labelled_strips(
     measure = _width_of(figure)
     figure.text(EDGE / width, 1 - 38 / height, title, fontsize=17, fontweight="bold", color=INK, va="center",
                 parse_math=False)
-    room = int((pitch - 8) / (WORDS.get_size_in_points() * LINE * DPI / 72))
+    room = int((pitch - 8) / (_WORDS.get_size_in_points() * _LINE * DPI / 72))
     column = COLUMN if any(names) else LEFT - 2 * EDGE
     for number, (picture, (words, _)) in enumerate(zip(pictures, groups)):
         top = HEAD + pitch * number
         figure.figimage(picture, LEFT, height - top - tall)
-        figure.text(EDGE / width, 1 - (top + 8) / height, fitted(words, column, room, measure), fontproperties=WORDS,
-                    color=INK, va="top", linespacing=LINE, parse_math=False)
+        figure.text(EDGE / width, 1 - (top + 8) / height, fitted_text(words, column, room, measure),
+                    fontproperties=_WORDS, color=INK, va="top", linespacing=_LINE, parse_math=False)
         for row, name in enumerate(names):
             middle = top + tall * (row + 0.5) / len(names)
             place = ((LEFT - 8) / width, 1 - middle / height)
@@ -66,10 +66,10 @@ def labelled_strips(
 def _width_of(figure: Figure) -> Callable[[str], float]:
     """The width in pixels of a line of words in a figure."""
     renderer = FigureCanvasAgg(figure).get_renderer()
-    return lambda text: renderer.get_text_width_height_descent(text, WORDS, False)[0]
+    return lambda text: renderer.get_text_width_height_descent(text, _WORDS, False)[0]
 
 
-def fitted(words: str, width: float, lines: int, measure: Callable[[str], float]) -> str:
+def fitted_text(words: str, width: float, lines: int, measure: Callable[[str], float]) -> str:
     """Words broken into lines of at most a width. Of a line that must be broken so often that there would be more than
     so many lines in all, the middle is left out: names of one folder differ at the end.
 
@@ -103,7 +103,7 @@ def _broken(line: str, width: float, measure: Callable[[str], float]) -> list[st
 FPS = 12.0  # of the animation of clips that do not say theirs
 
 
-class Clips(Protocol):
+class _Clips(Protocol):
     """What is asked of a split: names, fields and random access."""
 
     class_names: tuple[str, ...]
@@ -115,7 +115,7 @@ class Clips(Protocol):
 
 
 def write_clip_gallery(
-    source: Clips, name: str, out_dir: pathlib.Path | str, *, seed: int = 0, clips: int = 12
+    source: _Clips, name: str, out_dir: pathlib.Path | str, *, seed: int = 0, clips: int = 12
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes ``gallery.html`` and ``gallery.png`` of clips drawn from a split and returns their paths.
 
@@ -142,7 +142,7 @@ def write_clip_gallery(
     return page.write_page(out_dir / "gallery.html", html), picture
 
 
-def _title(source: Clips, batch: dict[str, np.ndarray], row: int, index: int) -> str:
+def _title(source: _Clips, batch: dict[str, np.ndarray], row: int, index: int) -> str:
     words = [str(batch["id"][row]) if "id" in batch else f"clip {index}"]
     if "label" in batch and source.class_names:
         words.append(source.class_names[batch["label"][row]])
@@ -152,15 +152,15 @@ def _title(source: Clips, batch: dict[str, np.ndarray], row: int, index: int) ->
 def _card(batch: dict[str, np.ndarray], row: int) -> str:
     video = batch["video"][row]
     fps = float(batch["fps"][row]) if "fps" in batch else FPS
-    clip = animation([video], fps, max(1, 256 // video.shape[2]), slow=1.0, most=300_000)
+    clip = animation([video], fps, max(1, 256 // video.shape[2]), slow=1.0, max_bytes=300_000)
     frames = strip([video], spread(len(video), 8), max(1, 128 // video.shape[2]))
-    return page.row(page.picture(clip, "the clip, animated")) + page.picture(
-        webp(frames, most=200_000), "frames of the clip", frame=False)
+    return page.row(page.html_picture(clip, "the clip, animated")) + page.html_picture(
+        webp(frames, max_bytes=200_000), "frames of the clip", frame=False)
 
 
 SAMPLE_FPS = 12.0
-ABOUT = "about.json"
-COLUMNS = 8  # frames of a contact sheet
+_ABOUT = "about.json"
+_COLUMNS = 8  # frames of a contact sheet
 
 
 def write_samples(
@@ -189,7 +189,7 @@ def write_samples(
         files |= {f"{name}.png": png(as_bytes(video[0])) for name, video in zip(names, videos, strict=True)}
         files["contact_sheet.png"] = png(_sheet(videos))
     elif videos is not None:
-        frames = spread(len(videos[0]), COLUMNS)
+        frames = spread(len(videos[0]), _COLUMNS)
         films = {name: enlarge(as_bytes(video), scale) for name, video in zip(names, videos, strict=True)}
         files |= {f"{name}.gif": Media.animation(video, SAMPLE_FPS).data for name, video in films.items()}
         files["all.webp"] = animation(videos, SAMPLE_FPS, scale=max(1, scale // 2), slow=1.0)
@@ -201,19 +201,19 @@ def write_samples(
         files["steps.png"] = png(strip([np.stack([merged(as_bytes(step)) for step in steps])], range(len(steps))))
     films = {f"{name}.mp4": video for name, video in films.items()} if importlib.util.find_spec("av") else {}
     listed = {"clips": list(names), "files": [*files, *films], **about}
-    for name in _listed(folder / ABOUT):
+    for name in _listed(folder / _ABOUT):
         (folder / name).unlink(missing_ok=True)
-    (folder / ABOUT).write_text(json.dumps(listed, indent=2) + "\n")
+    (folder / _ABOUT).write_text(json.dumps(listed, indent=2) + "\n")
     for name, data in files.items():
         (folder / name).write_bytes(data)
     for name, video in films.items():
         write_mp4(folder / name, video, SAMPLE_FPS)
-    return [folder / name for name in (*files, ABOUT, *films)]
+    return [folder / name for name in (*files, _ABOUT, *films)]
 
 
 def _sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures (1, H, W, 3) in rows, white where the last one ends: uint8 (rows, columns, 3)."""
-    columns = min(COLUMNS, len(pictures))
+    columns = min(_COLUMNS, len(pictures))
     cells = [as_bytes(picture[0]) for picture in pictures]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.stack(cells[start : start + columns]) for start in range(0, len(cells), columns)]

@@ -14,13 +14,13 @@ from videogvt.report import images, page
 from videogvt.report.generation import FIGURES
 from videogvt.report.grids import Table
 
-FILE = "decoding.json"
+DECODING_FILE = "decoding.json"
 CHARTS = ("one_object_share", "oracle_agreement", "judge_agreement", "frechet_traj", "spread_vs_real",
           "fit_residual_px")
-Rows = Sequence[Mapping[str, Any]]
+_Rows = Sequence[Mapping[str, Any]]
 
 
-def table(rows: Rows) -> Table:
+def decoding_table(rows: _Rows) -> Table:
     """Headings and lines: passes, quality, and seconds and GFLOP of a call at every batch size."""
     quality = [name for name in FIGURES if any(name in row for row in rows)]
     costs = list(dict.fromkeys(name for row in rows for name in row if "/" in name))
@@ -36,7 +36,7 @@ def table(rows: Rows) -> Table:
     return ["decoding", "passes in sequence", *(FIGURES[name][0] for name in quality), *titles], lines
 
 
-def chart(rows: Rows) -> Figure:
+def chart(rows: _Rows) -> Figure:
     """Quality over the number of steps; the autoregressive answer is a dashed level."""
     shown = [name for name in CHARTS if any(name in row for row in rows)]
     lines = max(1, -(-len(shown) // 3))
@@ -53,7 +53,7 @@ def chart(rows: Rows) -> Figure:
         axes.set(xscale="log", xlabel="steps")
         axes.set_xticks([passes for passes, _ in steps], [str(passes) for passes, _ in steps])
         axes.minorticks_off()
-        images.plain(axes, FIGURES[name][0])
+        images.plain_axes(axes, FIGURES[name][0])
     for axes in grid[len(shown):]:
         axes.set_axis_off()
     return figure
@@ -61,16 +61,16 @@ def chart(rows: Rows) -> Figure:
 
 def sections(workdir: pathlib.Path) -> Iterator[str]:
     """The section, where the benchmark was run."""
-    path = workdir / FILE
+    path = workdir / DECODING_FILE
     if not path.exists():
         return
     found = json.loads(path.read_text())
     about = ", ".join(f"{name} {value}" for name, value in found["about"].items())
     blocks = [page.paragraph(f"A call makes a batch of clips from noise to pixels. {about}.", "note"),
-              page.table(*table(found["rows"]))]
+              page.html_table(*decoding_table(found["rows"]))]
     if any("steps" in row["name"] for row in found["rows"]):
-        blocks.append(page.picture(images.as_png(chart(found["rows"])), "quality over the steps", frame=False))
+        blocks.append(page.html_picture(images.as_png(chart(found["rows"])), "quality over the steps", frame=False))
     if found["costs"]:
         blocks += [page.heading("Cost alone, of untrained networks, from noise to codes"),
-                   page.table(*table(found["costs"]))]
+                   page.html_table(*decoding_table(found["costs"]))]
     yield page.section("Decoding: steps against quality", *blocks)

@@ -11,16 +11,16 @@ from videogvt.report.grids import Table
 from videogvt.report.prediction import shown_samples
 from videogvt.report.runs import Arrays, Grid, Run
 
-ROWS = {"": "generated", "copy": "copy", "constant_velocity": "constant velocity", "other_pair": "another clip",
+_ROWS = {"": "generated", "copy": "copy", "constant_velocity": "constant velocity", "other_pair": "another clip",
         "reconstructed": "reconstructed", "real": "real"}
-GROUPS = {"": "all", "before_overlap": "before the first overlap", "overlapping": "overlapping",
+_GROUPS = {"": "all", "before_overlap": "before the first overlap", "overlapping": "overlapping",
           "after_overlap": "after an overlap"}
-NOTE = (
+_NOTE = (
     "Error: distance in pixels from the true place of a digit to that of the digit found there, the mean over hidden "
     "frames and both digits; a digit that is not found counts as half the picture's diagonal. Right: which digit it "
     "is, as a classifier of single digits reads it in the last frames where the true ones do not overlap; pairs are "
     "clips with both right. In front: whether the true digit is, where they overlap and the order can be told; half is "
-    "chance where no given frame shows it. Constant velocity knows all but the order; another clip is the floor, the "
+    "chance where no given frame shows it. Constant velocity knows all but the order; another clip is the control, the "
     "clips reconstructed by the tokenizer the ceiling, and the real ones show what the measure makes of truth."
 )
 
@@ -30,7 +30,7 @@ def applies(grid: Grid) -> bool:
     return "prediction_tasks" in grid[""]
 
 
-def tasks(grid: Grid) -> list[str]:
+def _tasks(grid: Grid) -> list[str]:
     """Names of the measured tasks."""
     return [row for row, numbers in grid.items() if "position_error_px" in numbers and "/" not in row]
 
@@ -38,7 +38,7 @@ def tasks(grid: Grid) -> list[str]:
 def sentence(grid: Grid) -> str:
     """How far off both digits are, and how many are still what they were."""
     parts = []
-    for task in tasks(grid):
+    for task in _tasks(grid):
         own, still = grid[task], grid[f"{task}/copy"]
         read = f" and {own['digit_right_share']:.1%} of digits right" if "digit_right_share" in own else ""
         parts.append(f"{task}: {own['position_error_px']:.2f} px off (copying {still['position_error_px']:.2f}){read}")
@@ -48,9 +48,9 @@ def sentence(grid: Grid) -> str:
 def table(grid: Grid) -> Table:
     """Headings and lines: a line for each task, row and group of frames."""
     lines = []
-    for task in tasks(grid):
-        for row, name in ROWS.items():
-            for group, frames in GROUPS.items():
+    for task in _tasks(grid):
+        for row, name in _ROWS.items():
+            for group, frames in _GROUPS.items():
                 own = grid.get("/".join(filter(None, (task, row, group))), {})
                 if "position_error_px" in own:
                     lines.append([
@@ -72,15 +72,15 @@ def sections(run: Run, name: str) -> Iterator[str]:
     grid, files = run.grid(name), run.files.get(name, {})
     facts = run.about["evaluators"].get(name, {})
     title = f"Digits: {name}" + (f" ({facts['clips']:,} clips of {facts['split']})" if "split" in facts else "")
-    blocks = [page.paragraph(sentence(grid)), page.paragraph(NOTE, "note"), page.table(*table(grid), strong=1)]
+    blocks = [page.paragraph(sentence(grid)), page.paragraph(_NOTE, "note"), page.html_table(*table(grid), strong=1)]
     if "by_frame" in files:
-        blocks.append(page.picture(images.as_png(by_frame(files["by_frame"])), "error by frame", frame=False))
+        blocks.append(page.html_picture(images.as_png(_by_frame(files["by_frame"])), "error by frame", frame=False))
     yield page.section(title, *blocks)
     if "samples" in files:
         yield page.section(f"Predicted clips: {name}", *shown_samples(files["samples"]))
 
 
-def by_frame(arrays: Arrays) -> Figure:
+def _by_frame(arrays: Arrays) -> Figure:
     """Mean errors over the frames of a clip, a chart for each task."""
     names, rows = arrays["tasks"].tolist(), arrays["rows"].tolist()
     figure = Figure(figsize=(5.4 * len(names), 3.0), dpi=images.DPI, layout="constrained")
@@ -92,8 +92,8 @@ def by_frame(arrays: Arrays) -> Figure:
             at = np.flatnonzero(np.isfinite(error_T))
             if len(at):
                 axes.plot(at, error_T[at], color=colours[name], linewidth=2.0 if name == "" else 1.1, marker=".",
-                          label=ROWS[name])
-        images.plain(axes, task)
+                          label=_ROWS[name])
+        images.plain_axes(axes, task)
         axes.set(ylim=(0, None), xlabel="frame", ylabel="error, px")
     grid[0].legend(frameon=False, fontsize=7, labelcolor=images.INK)
     return figure

@@ -38,9 +38,9 @@ def all_views(example: Example) -> list[np.ndarray]:
     return [example["video"], *example.get("views", ())]
 
 
-def frames_picture(example: Example, count: int = 6, width: int = 128, most_views: int = 4) -> np.ndarray:
+def frames_picture(example: Example, count: int = 6, width: int = 128, max_views: int = 4) -> np.ndarray:
     """Frames spread over the clip, side by side, one row for each camera, each about ``width`` pixels wide."""
-    videos = all_views(example)[:most_views]
+    videos = all_views(example)[:max_views]
     scale = max(1, width // videos[0].shape[2])
     colours = [tuple(round(255 * part) for part in to_rgb(colour)) for colour in CAMERA_COLOURS[: len(videos)]]
     return strip(videos, spread(len(videos[0]), count), scale, colours if len(videos) > 1 else ())
@@ -133,7 +133,7 @@ def write_gallery(
       clips: examples of every family on the page; the picture shows the first of them.
     """
     spec = SPECS[spec] if isinstance(spec, str) else spec
-    shown = choose(spec, split, clips, seed)
+    shown = choose_examples(spec, split, clips, seed)
     out_dir = pathlib.Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     picture = out_dir / "gallery.png"
@@ -141,7 +141,7 @@ def write_gallery(
     return page.write_page(out_dir / "gallery.html", gallery_page(spec, split, shown)), picture
 
 
-def choose(spec: WorldSpec, split: str, clips: int, seed: int) -> dict[str, list[Example]]:
+def choose_examples(spec: WorldSpec, split: str, clips: int, seed: int) -> dict[str, list[Example]]:
     """``clips`` examples of every family, drawn without repetition."""
     rounds = spec.split_size(split) // len(spec.families)
     if not rounds:
@@ -237,9 +237,9 @@ def _card(spec: WorldSpec, item: Example) -> str:
     frames = frames_picture(item, count=8, width=64 if len(views) > 1 else 128)
     return "".join((
         page.heading(item["caption"]),
-        page.row(page.picture(clip, f"{item['family']} motion, animated"),
-                 page.picture(as_png(figure), "the track in the picture and the path in space", frame=False)),
-        page.picture(png(frames), "frames of the clip", frame=False),
+        page.row(page.html_picture(clip, f"{item['family']} motion, animated"),
+                 page.html_picture(as_png(figure), "the track in the picture and the path in space", frame=False)),
+        page.html_picture(png(frames), "frames of the clip", frame=False),
         page.code("\n".join(item["equation"].split("; "))),
         page.paragraph(f"{item['id']}: position in metres, t in seconds. Parameters: {item['parameters']}", "note"),
     ))

@@ -1,13 +1,13 @@
-"""Final numbers as tables: a column for the run and for every trivial answer, a line for each figure."""
+"""Final numbers as tables: a column for the run and for every baseline, a line for each figure."""
 
 from collections.abc import Mapping, Sequence
 
-from videogvt.report.verdict import plain
+from videogvt.report.verdict import plain_name
 
-Grid = Mapping[str, Mapping[str, float]]
+_Grid = Mapping[str, Mapping[str, float]]
 Table = tuple[list[str], list[list[str]]]
 
-FIGURES = {
+_FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),
     "loss": ("cross-entropy, nats", "{:.4f}"),
     "psnr": ("PSNR, dB", "{:.2f}"),
@@ -17,7 +17,7 @@ FIGURES = {
     "track_error_px_median": ("track error, median px", "{:.2f}"),
     "track_error_px_p95": ("track error, 95th percentile px", "{:.2f}"),
     "object_mse": ("object's own pixels, MSE", "{:.4f}"),
-    "oracle_accuracy": ("family named right by the oracle", "{:.1%}"),
+    "oracle_accuracy": ("accuracy of the oracle", "{:.1%}"),
     "oracle_vs_original": ("right, against originals", "{:.1%}"),
     "codes_used": ("codes used", "{:.0f}"),
     "code_usage": ("share of codes", "{:.1%}"),
@@ -27,17 +27,17 @@ FIGURES = {
 }
 """Known figures in the order in which they are shown, with name and format; others follow in alphabetical order."""
 
-ROWS = ("", "chance", "original", "background", "mean_frame", "nearest_clip", "untrained")
+_ROWS = ("", "chance", "original", "background", "mean_frame", "nearest_clip", "untrained")
 
 
-def figure_table(grid: Grid, first: str = "tokenizer") -> Table:
+def figure_table(grid: _Grid, first: str = "tokenizer") -> Table:
     """Headings and lines of text: a column for the run itself, named ``first``, and one for each answer; a line for
     each figure, with a dash where an answer has no such figure."""
     present = {figure for figures in grid.values() for figure in figures}
-    figures = [*(name for name in FIGURES if name in present), *sorted(present - set(FIGURES))]
-    rows = [*(row for row in ROWS if row in grid), *(row for row in grid if row not in ROWS)]
-    headings = ["", *(first if row == "" else plain(row) for row in rows)]
-    lines = [[FIGURES[name][0] if name in FIGURES else plain(name), *(_cell(grid[row], name) for row in rows)]
+    figures = [*(name for name in _FIGURES if name in present), *sorted(present - set(_FIGURES))]
+    rows = [*(row for row in _ROWS if row in grid), *(row for row in grid if row not in _ROWS)]
+    headings = ["", *(first if row == "" else plain_name(row) for row in rows)]
+    lines = [[_FIGURES[name][0] if name in _FIGURES else plain_name(name), *(_cell(grid[row], name) for row in rows)]
              for name in figures]
     return headings, lines
 
@@ -45,7 +45,7 @@ def figure_table(grid: Grid, first: str = "tokenizer") -> Table:
 def _cell(figures: Mapping[str, float], name: str) -> str:
     if name not in figures:
         return "–"
-    return (FIGURES[name][1] if name in FIGURES else "{:.4g}").format(figures[name])
+    return (_FIGURES[name][1] if name in _FIGURES else "{:.4g}").format(figures[name])
 
 
 def as_text(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from videogvt.ops.video import as_bytes
 
-GREY = (205, 205, 205)  # of the edge around a frame
+_GREY = (205, 205, 205)  # of the edge around a frame
 GAP = 2  # white pixels between frames, in pixels of the original clip
 
 
@@ -38,7 +38,7 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     return image.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
-def edged(video: np.ndarray, colour: tuple[int, int, int] = GREY) -> np.ndarray:
+def edged(video: np.ndarray, colour: tuple[int, int, int] = _GREY) -> np.ndarray:
     """A clip or image with an edge one pixel wide, so that a white frame has a border on a white page."""
     video = as_bytes(video).copy()
     for side in (np.s_[..., 0, :, :], np.s_[..., -1, :, :], np.s_[..., 0, :], np.s_[..., -1, :]):
@@ -56,7 +56,7 @@ def strip(videos: Sequence[np.ndarray], frames: Sequence[int], scale: int = 2, c
       colours: RGB of the edges, one for each clip; grey by default.
     """
     rows = []
-    for video, colour in zip(videos, colours or [GREY] * len(videos), strict=True):
+    for video, colour in zip(videos, colours or [_GREY] * len(videos), strict=True):
         cells = [edged(enlarge(as_bytes(video[frame]), scale), colour) for frame in frames]
         padded = [np.pad(cell, ((GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255) for cell in cells]
         rows.append(np.concatenate(padded, axis=1))
@@ -70,13 +70,13 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def webp(image: np.ndarray, most: int | None = None) -> bytes:
-    """An image uint8 (H, W, 3) as the bytes of a WebP file: lossless, or lossy where that would pass ``most`` bytes."""
-    return _encode([Image.fromarray(image)], most)
+def webp(image: np.ndarray, max_bytes: int | None = None) -> bytes:
+    """An image uint8 (H, W, 3) as the bytes of a WebP file: lossless, or lossy where that would pass ``max_bytes``."""
+    return _encode([Image.fromarray(image)], max_bytes)
 
 
 def animation(
-    videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0, most: int | None = None
+    videos: Sequence[np.ndarray], fps: float, scale: int = 4, slow: float = 2.0, max_bytes: int | None = None
 ) -> bytes:
     """Clips side by side as the bytes of one endless animated WebP.
 
@@ -85,25 +85,25 @@ def animation(
       fps: frames a second at which the clips were made.
       scale: how many pixels wide a pixel of the clip becomes.
       slow: how many times slower than life the animation runs; 16 frames at 24 a second are over too soon to see.
-      most: bytes beyond which it is not lossless.
+      max_bytes: bytes beyond which it is not lossless.
     """
     large = [edged(enlarge(as_bytes(video), scale)) for video in videos]
     spaced = [np.pad(video, ((0, 0), (0, 0), (0, 2 * GAP), (0, 0)), constant_values=255) for video in large]
     joined = np.concatenate(spaced, axis=2)[:, :, : -2 * GAP]
     durations = [round(1000 * slow / fps)] * len(joined)
     durations[-1] += 600  # a rest before it starts again
-    return _encode([Image.fromarray(frame) for frame in joined], most, duration=durations, loop=0)
+    return _encode([Image.fromarray(frame) for frame in joined], max_bytes, duration=durations, loop=0)
 
 
-def _encode(frames: Sequence[Image.Image], most: int | None, **options) -> bytes:
+def _encode(frames: Sequence[Image.Image], max_bytes: int | None, **options) -> bytes:
     if len(frames) > 1:
         options |= {"save_all": True, "append_images": frames[1:]}
     rough = len(frames) * len(zlib.compress(frames[0].tobytes(), 1))  # lossless WebP takes a fifth of it or more
     qualities = ({"lossless": True}, {"quality": 80, "method": 2}, {"quality": 40, "method": 2})
-    for quality in qualities if most is None or rough <= 5 * most else qualities[1:]:
+    for quality in qualities if max_bytes is None or rough <= 5 * max_bytes else qualities[1:]:
         buffer = io.BytesIO()
         frames[0].save(buffer, "WEBP", **quality, **options)
-        if most is None or buffer.tell() <= most:
+        if max_bytes is None or buffer.tell() <= max_bytes:
             break
     return buffer.getvalue()
 
@@ -136,7 +136,7 @@ def curves(series: Mapping[str, Series], lines: Mapping[str, Mapping[str, float]
             axes.axhline(level, color=RED, linewidth=1, linestyle=(0, (4, 3)))
             axes.text(0.98, level, name, color=RED, fontsize=7.5, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())
-        plain(axes, title)
+        plain_axes(axes, title)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         positive = [value for value in values if value > 0]
         if len(positive) == len(values) and max(values) > 20 * min(values) and not lines:
@@ -158,7 +158,7 @@ def code_histogram(counts_K: np.ndarray) -> Figure:
     axes.axvline(used, color=MUTED, linewidth=1, label=f"{used:,} codes used")
     axes.set(yscale="log", xlim=(0, len(share) + 1), xlabel="codes, most frequent first", ylabel="share of all tokens")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-    plain(axes, "")
+    plain_axes(axes, "")
     return figure
 
 
@@ -173,7 +173,7 @@ def error_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
     axes.axvline(2.0, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.set(xscale="log", ylim=(0, 1.01), xlabel="track error in pixels", ylabel="share of frames at most so far off")
     axes.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=INK)
-    plain(axes, "")
+    plain_axes(axes, "")
     return figure
 
 
@@ -191,7 +191,7 @@ def track_overlay(
     return figure
 
 
-def plain(axes: Axes, title: str) -> None:
+def plain_axes(axes: Axes, title: str) -> None:
     """The look that all charts have in common."""
     axes.set_title(title, fontsize=9.5, color=INK, loc="left")
     axes.tick_params(labelsize=8, colors=SOFT)

@@ -24,9 +24,9 @@ LINES = {
 }
 """Name with explanation, and format, in the order in which they are shown."""
 
-COLUMNS = {"": "codes", "unswapped": "as they are", "one_swapped": "one swapped", "twentieth_swapped": "5 % swapped"}
+_COLUMNS = {"": "codes", "unswapped": "as they are", "one_swapped": "one swapped", "twentieth_swapped": "5 % swapped"}
 
-NOTE = (
+_NOTE = (
     "A transformer learns to name these codes one from another. It has the less to learn the fewer of them speak, and "
     "wastes its effort where cells that show nothing have many codes, where two codes say the same, and where noise "
     "that nobody sees decides between them."
@@ -53,10 +53,10 @@ def beside(run: Run, split: str) -> Grid:
 
 def table(grid: Grid) -> Table:
     """Headings and lines: a line for each figure that is there, a column for the codes and each way to swap them."""
-    rows = [row for row in COLUMNS if row in grid]
+    rows = [row for row in _COLUMNS if row in grid]
     lines = [[words, *(form.format(grid[row][figure]) if figure in grid[row] else "–" for row in rows)]
              for figure, (words, form) in LINES.items() if any(figure in grid[row] for row in rows)]
-    return ["", *(COLUMNS[row] for row in rows)], lines
+    return ["", *(_COLUMNS[row] for row in rows)], lines
 
 
 def sections(run: Run, name: str) -> Iterator[str]:
@@ -64,5 +64,5 @@ def sections(run: Run, name: str) -> Iterator[str]:
     facts = run.about["evaluators"].get(name, {})
     title = "Can the codes be modelled?" + (f" ({facts['split']})" if "split" in facts else "")
     grid = run.grid(name)
-    note = NOTE + (SWAPPED if "unswapped" in grid else "")
-    yield page.section(title, page.paragraph(note, "note"), page.table(*table(grid), strong=1))
+    note = _NOTE + (SWAPPED if "unswapped" in grid else "")
+    yield page.section(title, page.paragraph(note, "note"), page.html_table(*table(grid), strong=1))

@@ -62,7 +62,7 @@ def code(text: str) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def picture(data: bytes, alt: str, caption: str = "", *, frame: bool = True) -> str:
+def html_picture(data: bytes, alt: str, caption: str = "", *, frame: bool = True) -> str:
     """A PNG, WebP or GIF given by its bytes, embedded; ``alt`` describes it to those who cannot see it."""
     kinds = {b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif"}
     if data[:4] not in kinds:
@@ -77,7 +77,7 @@ def row(*blocks: str) -> str:
     return f'<div class="row">{"".join(blocks)}</div>'
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], strong: int | None = None) -> str:
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[object]], strong: int | None = None) -> str:
     """A table whose first column is text and whose column ``strong`` stands out."""
     kinds = [' class="strong"' if place == strong else "" for place in range(len(columns))]
     head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(columns, kinds))

@@ -1,4 +1,4 @@
-"""The sections of a report on predictions: every task beside its trivial answers, errors over the horizon, clips."""
+"""The sections of a report on predictions: every task beside its baselines, errors over the horizon, clips."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,65 +11,66 @@ from videogvt.report.grids import Table
 from videogvt.report.images import spread, strip, webp
 from videogvt.report.runs import Arrays, Grid, Run
 
-ANSWERS = {"copy": "copy", "constant_velocity": "constant velocity", "constant_acceleration": "constant acceleration",
-           "interpolation": "interpolation"}
+_BASELINES = {
+    "copy": "copy", "constant_velocity": "constant velocity", "constant_acceleration": "constant acceleration",
+    "interpolation": "interpolation"}
 PREDICTS = ("FP", "CFP")
 """Tasks that are given first frames."""
 
-NOTE = (
+_NOTE = (
     "Distance in pixels from the object to its true place, the mean over the frames in which its centre is hidden. A "
     "frame in which not exactly one object is found counts as half the picture's diagonal; 'where found' leaves such "
-    "frames out. The trivial answers know the exact track of the frames in which the object is given, and stay within "
-    "the picture. Against trivial: the error over that of the best answer the task is to beat: copying, and for frame "
-    "prediction constant velocity and acceleration, for interpolation and inpainting the straight line, for "
-    "outpainting constant velocity. Margin: by how much that best answer errs more, with 95 % confidence over clips. "
+    "frames out. The baselines know the exact track of the frames in which the object is given, and stay within "
+    "the picture. Against the baseline: the error over that of the best one the task is to beat: copying, and for "
+    "frame prediction constant velocity and acceleration, for interpolation and inpainting the straight line, for "
+    "outpainting constant velocity. Margin: by how much that best one errs more, with 95 % confidence over clips. "
     "'Late' is 4 frames and more from the nearest given one. Unseen: clips whose object is hidden throughout."
 )
 
 
 def applies(grid: Grid) -> bool:
     """Whether an evaluator's numbers are those of predictions."""
-    return "tasks_beating_trivial" in grid[""]
+    return "tasks_beating_baselines" in grid[""]
 
 
 def sentence(grid: Grid) -> str:
-    """Which tasks beat their trivial answers."""
+    """Which tasks beat their baselines."""
     own = grid[""]
-    lost = [task for task in tasks(grid) if grid[task].get("error_vs_trivial", 0.0) >= 1.0]
-    return (f"It beats the trivial answer in {own['tasks_beating_trivial']:.0f} of {own['tasks']:.0f} tasks"
+    lost = [task for task in _tasks(grid) if grid[task].get("error_vs_baseline", 0.0) >= 1.0]
+    return (f"It beats the baseline in {own['tasks_beating_baselines']:.0f} of {own['tasks']:.0f} tasks"
             + (f"; not in {', '.join(lost)}" if lost else "") + ".")
 
 
-def tasks(grid: Grid) -> list[str]:
+def _tasks(grid: Grid) -> list[str]:
     """Names of the measured tasks."""
     return [row for row, numbers in grid.items() if "frames" in numbers]
 
 
 def table(grid: Grid) -> Table:
     """Headings and lines: a line for each task."""
-    headings = ["task", "error, px", "where found, px", "found", *(f"{name}, px" for name in ANSWERS.values()),
-                "against trivial", "margin, px", "where given, px", "unseen clips", "found in these", "frames"]
+    headings = ["task", "error, px", "where found, px", "found", *(f"{name}, px" for name in _BASELINES.values()),
+                "against baseline", "margin, px", "where given, px", "unseen clips", "found in these", "frames"]
     lines = []
-    for task in tasks(grid):
+    for task in _tasks(grid):
         own = grid[task]
-        answers = [grid.get(f"{task}/{answer}", {}).get("track_error_px") for answer in ANSWERS]
+        others = [grid.get(f"{task}/{name}", {}).get("track_error_px") for name in _BASELINES]
         lines.append([
             task, cell(own, "track_error_px", "{:.2f}"), _text(own.get("track_error_found_px")),
-            _text(own.get("found_share"), "{:.1%}"), *map(_text, answers), cell(own, "error_vs_trivial", "{:.2f}"),
+            _text(own.get("found_share"), "{:.1%}"), *map(_text, others), cell(own, "error_vs_baseline", "{:.2f}"),
             _margin(own), _text(own.get("given_error_px")), _text(own.get("unseen_clips"), "{:,.0f}"),
             _text(own.get("unseen_found_share"), "{:.1%}"), _text(own["frames"], "{:,.0f}")])
     return headings, lines
 
 
 def late_table(grid: Grid) -> Table:
-    """Headings and lines: the late error of every task and class, beside the answers'."""
+    """Headings and lines: the late error of every task and class, beside the baselines'."""
     lines = []
     for row, numbers in grid.items():
         task, _, name = row.partition("/by_class/")
-        if name and task in tasks(grid):
-            others = [grid.get(f"{task}/{answer}/by_class/{name}", {}).get("late_error_px") for answer in ANSWERS]
+        if name and task in _tasks(grid):
+            others = [grid.get(f"{task}/{one}/by_class/{name}", {}).get("late_error_px") for one in _BASELINES]
             lines.append([f"{task}, {name}", *map(_text, (numbers["late_error_px"], *others))])
-    return ["task and class", "error, px", *(f"{name}, px" for name in ANSWERS.values())], lines
+    return ["task and class", "error, px", *(f"{name}, px" for name in _BASELINES.values())], lines
 
 
 def _margin(own: Mapping[str, float]) -> str:
@@ -87,16 +88,17 @@ def sections(run: Run, name: str) -> Iterator[str]:
     grid, files = run.grid(name), run.files.get(name, {})
     facts = run.about["evaluators"].get(name, {})
     title = f"Predictions: {name}" + (f" ({facts['clips']:,} clips of {facts['split']})" if "split" in facts else "")
-    blocks = [page.paragraph(sentence(grid)), page.paragraph(NOTE, "note"), page.table(*table(grid), strong=1)]
+    blocks = [page.paragraph(sentence(grid)), page.paragraph(_NOTE, "note"), page.html_table(*table(grid), strong=1)]
     headings, lines = late_table(grid)
     if lines:
-        blocks += [page.heading("Late errors by class"), page.table(headings, lines, strong=1)]
+        blocks += [page.heading("Late errors by class"), page.html_table(headings, lines, strong=1)]
     if "horizons" in files:
         headings, lines = horizon_table(files["horizons"])
         if lines:
             blocks += [page.heading("Errors by class, so many frames after the last given one"),
-                       page.table(headings, lines, strong=1)]
-        blocks.append(page.picture(images.as_png(horizons(files["horizons"])), "error over the horizon", frame=False))
+                       page.html_table(headings, lines, strong=1)]
+        chart = images.as_png(horizons(files["horizons"]))
+        blocks.append(page.html_picture(chart, "error over the horizon", frame=False))
     yield page.section(title, *blocks)
     if "samples" in files and name != "validation":
         yield page.section(f"Predicted clips: {name}", *shown_samples(files["samples"]))
@@ -131,8 +133,8 @@ def horizons(arrays: Arrays) -> Figure:
             error_T = arrays["error"][place, row, 0]
             at = np.flatnonzero(np.isfinite(error_T))
             axes.plot(at, error_T[at], color=colours[name], linewidth=2.0 if name == "" else 1.1, marker=".",
-                      label=ANSWERS.get(name, "generated"))
-        images.plain(axes, task)
+                      label=_BASELINES.get(name, "generated"))
+        images.plain_axes(axes, task)
         axes.set(ylim=(0, None), xlabel="frames to the nearest given one", ylabel="error, px")
     grid[0].legend(frameon=False, fontsize=7, labelcolor=images.INK)
     for axes in grid[len(names):]:
@@ -151,4 +153,5 @@ def shown_samples(samples: Arrays) -> Iterator[str]:
             given = np.where(samples["shown"][place][..., None], original, np.uint8(205))
             strips.append(strip([original, given, made], spread(len(original), 8), scale))
         yield page.heading(task)
-        yield page.row(*(page.picture(webp(cells, most=60_000), f"clips of {task}", frame=False) for cells in strips))
+        pictures = [webp(cells, max_bytes=60_000) for cells in strips]
+        yield page.row(*(page.html_picture(each, f"clips of {task}", frame=False) for each in pictures))

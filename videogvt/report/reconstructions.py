@@ -26,7 +26,7 @@ def sections(run: Run, name: str, clips: int) -> Iterator[str]:
     samples, cards = files["samples"], []
     for choices, row in distinct(samples, clips):
         how = ", ".join(f"{choice} ({CHOICES[choice]})" for choice in choices)
-        cards.append(page.heading(f"{how}: {', '.join(describe(samples, row))}"))
+        cards.append(page.heading(f"{how}: {', '.join(_describe(samples, row))}"))
         cards.append(_card(samples, row))
     rule = "their mean track error, then by PSNR" if _tracked(samples) else "PSNR"
     note = (f"Strips: original, reconstruction, and their difference {GAIN:g} times enlarged, white where they are "
@@ -34,12 +34,12 @@ def sections(run: Run, name: str, clips: int) -> Iterator[str]:
     yield page.section(f"Clips: {name}", page.paragraph(note, "note"), *cards)
 
 
-def picture(run: Run) -> Figure | None:
+def first_clips(run: Run) -> Figure | None:
     """Originals and reconstructions of a clip of each choice; None when the run left no clips."""
     for name in run.evaluators:
         samples = run.files.get(name, {}).get("samples", {})
         if "choice" in samples:
-            clips = [("\n".join([", ".join(choices), *describe(samples, row)]),
+            clips = [("\n".join([", ".join(choices), *_describe(samples, row)]),
                       (samples["original"][row], samples["reconstruction"][row]))
                      for choices, row in distinct(samples, 1)]
             title = f"{run.name}: clips of {name} and their reconstructions"
@@ -60,7 +60,7 @@ def distinct(samples: Arrays, clips: int) -> list[tuple[tuple[str, ...], int]]:
     return [(tuple(choices[index]), row) for index, row in rows.items()]
 
 
-def describe(samples: Arrays, row: int) -> list[str]:
+def _describe(samples: Arrays, row: int) -> list[str]:
     """Which clip it is and how well it was reconstructed."""
     words = [str(samples["id"][row]), f"{samples['psnr'][row]:.1f} dB"]
     if _tracked(samples) and np.isfinite(samples["track_error_px"][row]).any():
@@ -78,10 +78,10 @@ def _card(samples: Arrays, row: int) -> str:
     videos = [original, reconstruction, difference(original, reconstruction, GAIN)]
     size = original.shape[2]
     fps = float(samples["fps"][row]) if "fps" in samples else 12.0
-    clip = animation(videos, fps, max(1, 208 // size), most=250_000)
-    blocks = [page.picture(clip, "original, reconstruction and difference, animated")]
+    clip = animation(videos, fps, max(1, 208 // size), max_bytes=250_000)
+    blocks = [page.html_picture(clip, "original, reconstruction and difference, animated")]
     if "original_track" in samples:
         overlay = images.track_overlay(original, samples["original_track"][row], samples["track"][row], 2.1)
-        blocks.append(page.picture(images.as_png(overlay), "tracks of original and reconstruction"))
+        blocks.append(page.html_picture(images.as_png(overlay), "tracks of original and reconstruction"))
     frames = strip(videos, spread(len(original), 8), max(1, 128 // size))
-    return page.row(*blocks) + page.picture(webp(frames, most=150_000), "frames of the three", frame=False)
+    return page.row(*blocks) + page.html_picture(webp(frames, max_bytes=150_000), "frames of the three", frame=False)

@@ -10,7 +10,7 @@ import numpy as np
 from videogvt.report import decoding, digits, generation, images, modelability, page, prediction, reconstructions
 from videogvt.report.grids import Table, as_text, figure_table
 from videogvt.report.runs import Arrays, Run, read_run
-from videogvt.report.verdict import Verdict, judge
+from videogvt.report.verdict import Verdict, reconstruction_verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,28 +40,28 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     if len(html.encode()) > page.MAX_BYTES:
         html = run_page(run, 1)
     page.write_page(path, html)
-    shown = reconstructions.picture(run)
+    shown = reconstructions.first_clips(run)
     if shown:
         picture = run.workdir / "reconstructions.png"
         picture.write_bytes(images.as_png(shown))
     return Report(path, picture, report_text(run, path))
 
 
-def verdict(run: Run) -> Verdict | None:
+def run_verdict(run: Run) -> Verdict | None:
     """The verdict on the test split, or on the first split there is; None for a run that neither reconstructs nor
     generates."""
     for name in run.evaluators:
         grid = run.grid(name)
         if generation.applies(grid):
-            return generation.judge(grid)
+            return generation.generation_verdict(grid)
         if "psnr" in grid[""]:
-            return judge(grid | modelability.beside(run, name), name)
+            return reconstruction_verdict(grid | modelability.beside(run, name), name)
     return None
 
 
 def headline(run: Run) -> str:
     """The verdict in a sentence, or how far the run is."""
-    judged = verdict(run)
+    judged = run_verdict(run)
     if judged:
         predicted = [prediction.sentence(grid) for grid in map(run.grid, run.evaluators) if prediction.applies(grid)]
         return " ".join([judged.sentence, *predicted])
@@ -88,13 +88,13 @@ def report_text(run: Run, path: pathlib.Path) -> str:
 
 def run_page(run: Run, clips: int) -> str:
     """The whole page, with so many clips of each choice."""
-    judged = verdict(run)
+    judged = run_verdict(run)
     kind = "verdict" if judged is None or judged.good else "verdict short"
     blocks = [page.paragraph(headline(run), kind), page.paragraph(_provenance(run), "note")]
-    blocks += differences(run)
-    if judged and judged.marks:
-        blocks.append(page.table(["mark", "value", "met"], [[text, value, "yes" if met else "no"]
-                                                            for text, value, met in judged.marks]))
+    blocks += _differences(run)
+    if judged and judged.targets:
+        blocks.append(page.html_table(["target", "value", "met"], [[text, value, "yes" if met else "no"]
+                                                            for text, value, met in judged.targets]))
     for name in run.evaluators:
         own = _own_sections(run, name)
         blocks += own.sections(run, name) if own else _tables(run, name)
@@ -144,22 +144,22 @@ def _tables(run: Run, name: str) -> Iterator[str]:
     if "original" in grid:
         note += ("Originals: what tracker and oracle make of the originals themselves. A frame whose object is lost "
                  "counts as a track error of the frame's diagonal.")
-    blocks = [page.paragraph(note, "note"), page.table(*figure_table(grid, run.name), strong=1)]
+    blocks = [page.paragraph(note, "note"), page.html_table(*figure_table(grid, run.name), strong=1)]
     files = run.files.get(name, {})
     if "table" in files and "label" in files["table"] and facts["class_names"]:
         blocks.append(page.heading("By class"))
-        blocks.append(page.table(*by_class(files["table"], facts["class_names"])))
+        blocks.append(page.html_table(*accuracy_by_class(files["table"], facts["class_names"])))
     if "confusion" in files:
         blocks.append(page.heading("Confusions: true classes down, named ones across"))
         names, counts_KK = files["confusion"]["class_names"].tolist(), files["confusion"]["counts_KK"]
-        blocks.append(page.table(["", *names], [[name, *map(str, row)] for name, row in zip(names, counts_KK)]))
+        blocks.append(page.html_table(["", *names], [[name, *map(str, row)] for name, row in zip(names, counts_KK)]))
     yield page.section(f"Figures: {name}", *blocks)
 
 
-def by_class(table: Arrays, names: list[str]) -> tuple[list[str], list[list[str]]]:
+def accuracy_by_class(table: Arrays, names: list[str]) -> tuple[list[str], list[list[str]]]:
     """The tokenizer's figures for the clips of every class: headings and rows of text."""
     lines = []
-    means = [("psnr", "PSNR, dB", "{:.2f}"), ("found", "object found", "{:.2%}"), ("named_right", "right", "{:.1%}")]
+    means = [("psnr", "PSNR, dB", "{:.2f}"), ("found", "object found", "{:.2%}"), ("correct", "right", "{:.1%}")]
     shown = [item for item in means if item[0] in table]
     for label, name in enumerate(names):
         rows = table["label"] == label
@@ -176,7 +176,7 @@ def _curves(run: Run) -> Iterator[str]:
     """Sections of the training's and the validation's curves."""
     training = run.series("train/")
     if training:
-        yield page.section("Training", page.picture(images.as_png(images.curves(training)), "curves", frame=False))
+        yield page.section("Training", page.html_picture(images.as_png(images.curves(training)), "curves", frame=False))
     periodic = {name: series for name, series in run.series("eval/").items() if len(series[0]) > 1}
     for evaluator in dict.fromkeys(name.split("/")[0] for name in periodic):
         own = {name.split("/")[1]: series for name, series in periodic.items()
@@ -186,7 +186,7 @@ def _curves(run: Run) -> Iterator[str]:
                  if "background" in grid and figure in grid["background"]}
         if own:
             chart = images.as_png(images.curves(own, lines))
-            yield page.section(f"Over the training: {evaluator}", page.picture(chart, "curves", frame=False))
+            yield page.section(f"Over the training: {evaluator}", page.html_picture(chart, "curves", frame=False))
 
 
 def _details(run: Run) -> Iterator[str]:
@@ -196,11 +196,11 @@ def _details(run: Run) -> Iterator[str]:
               and np.isfinite(table["track_error_px"]).any()}
     if errors:
         chart = images.as_png(images.error_distribution(errors))
-        yield page.section("Track errors", page.picture(chart, "distribution of track errors", frame=False))
+        yield page.section("Track errors", page.html_picture(chart, "distribution of track errors", frame=False))
     for name, files in run.files.items():
         if "codes" in files and name != "validation":
             chart = images.as_png(images.code_histogram(files["codes"]["counts_K"]))
-            yield page.section(f"Use of the codes: {name}", page.picture(chart, "histogram of codes", frame=False))
+            yield page.section(f"Use of the codes: {name}", page.html_picture(chart, "histogram of codes", frame=False))
 
 
 def _configuration(run: Run) -> Iterator[str]:
@@ -215,7 +215,7 @@ def _configuration(run: Run) -> Iterator[str]:
         cost += [[name.replace("_", " "), environment.get(name, "not recorded")] for name in (
             "device", "devices", "host_cores", "processor", "processes", "platform", "python", "xla_flags", "started")]
         cost += [[name, version] for name, version in environment["packages"].items()]
-    yield page.section("Cost and surroundings", page.table(["", ""], cost))
+    yield page.section("Cost and surroundings", page.html_table(["", ""], cost))
     if about:
         yield page.section("To repeat the figures", page.code(json.dumps(about, indent=2)))
     yield page.section("Configuration", page.code(json.dumps(run.config, indent=2)))
@@ -233,12 +233,12 @@ def sentences(run: Run) -> Iterator[str]:
            f"trained with the config {about['config_hash']}. What differs: {changed}.")
 
 
-def differences(run: Run) -> Iterator[str]:
+def _differences(run: Run) -> Iterator[str]:
     """Blocks with the same, and with every value that differs."""
     for sentence in sentences(run):
         pairs = run.about["differs"] | {f"hash of {name}": pair for name, pair in run.about["other_data"].items()}
         yield page.paragraph(sentence)
-        yield page.table(["key", "trained with", "measured with"],
+        yield page.html_table(["key", "trained with", "measured with"],
                          [[key, *map(str, pair)] for key, pair in pairs.items()])
 
 
@@ -251,4 +251,5 @@ def others(run: Run) -> Iterator[str]:
         changed += [f"the data of {name}" for name in about["other_data"]]
         rows.append([f"evals/{path.parent.name}", f"{about['step']:,}", ", ".join(changed)])
     if rows:
-        yield page.section("Other evaluations", page.table(["folder", "step", "what differs from the training"], rows))
+        headings = ["folder", "step", "what differs from the training"]
+        yield page.section("Other evaluations", page.html_table(headings, rows))

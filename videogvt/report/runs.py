@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.registry import present_figures, stored_config
 from videogvt.train import journal
 
 Arrays = dict[str, np.ndarray]
@@ -76,8 +77,9 @@ def read_texts(path: pathlib.Path) -> Arrays:
         arrays = read_npz(path)
     except Damaged as error:
         raise ValueError(f"{path} is damaged: {error}. Evaluate the run again: --mode=eval.") from error
-    return arrays | {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
-                     if array.dtype.kind == "S"}
+    texts = {name: np.char.decode(array, "utf-8", "replace") for name, array in arrays.items()
+             if array.dtype.kind == "S"}
+    return present_figures(arrays | texts)
 
 
 def read_run(workdir: pathlib.Path | str) -> Run:
@@ -93,7 +95,8 @@ def read_run(workdir: pathlib.Path | str) -> Run:
         files.setdefault(path.parent.name, {})[path.stem] = read_texts(path)
     environment = workdir / "environment.json"
     return Run(
-        workdir=workdir, config=json.loads((workdir / "config.json").read_text()),
+        workdir=workdir, config=stored_config(workdir / "config.json"),
         environment=json.loads(environment.read_text()) if environment.exists() else {},
-        rows=journal.read_rows(workdir), about=about, numbers=final, files=files,
+        rows=[*map(present_figures, journal.read_rows(workdir))], about=about,
+        numbers=present_figures(final), files=files,
     )

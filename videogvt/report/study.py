@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from videogvt.core.registry import stored_config
 from videogvt.ops.quality import calibration, coverage
 from videogvt.report import page, study_figures
 from videogvt.report.grids import as_text
@@ -17,11 +18,11 @@ from videogvt.report.runs import Arrays, read_texts
 from videogvt.train import journal
 
 Numbers = Mapping[str, Any]
-ENSEMBLE = "ensemble"  # the row of all rows' mean probabilities
-STRESS, SAMPLES = "stress.json", "media/samples.npz"  # files of a study
+_ENSEMBLE = "ensemble"  # the method of all methods' mean probabilities
+_ROBUSTNESS, _SAMPLES = ("robustness.json", "stress.json"), "media/samples.npz"  # files of a study, and an earlier name
 
 
-class Member(NamedTuple):
+class _Run(NamedTuple):
     """A finished training of a row: its number of labels, and what it answered on the test split."""
 
     row: str
@@ -29,14 +30,14 @@ class Member(NamedTuple):
     test: Arrays
 
 
-def read_members(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[Member]:
+def read_runs(workdir: pathlib.Path, about: Mapping[str, Any]) -> list[_Run]:
     """The rows' own that the study's ``eval.json`` is made of; no controls."""
     table = "members/{name}/media/{step:08d}/eval/test/table.npz"
-    return [Member(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
+    return [_Run(one["row"], one["labels"], read_texts(workdir / table.format(**one))) for one in about["members"]
             if one["control"] is None]
 
 
-def write_report(workdir: pathlib.Path | str) -> Report:
+def write_study_report(workdir: pathlib.Path | str) -> Report:
     """Writes ``report.html`` into a study's directory.
 
     Raises:
@@ -46,35 +47,37 @@ def write_report(workdir: pathlib.Path | str) -> Report:
     found = journal.read_eval(workdir)
     if found is None:
         raise FileNotFoundError(f"{workdir} holds no study with an eval.json; train it first.")
-    config = ConfigDict(json.loads((workdir / "config.json").read_text()))
+    config = ConfigDict(stored_config(workdir / "config.json"))
     about = found.pop("about")
     path = page.write_page(workdir / "report.html", study_page(workdir, config, found, about))
-    tables = [f"{split}\n{as_text(*table(found, about, split))}" for split in about["splits"] if _has(found, split)]
+    tables = [f"{split}\n{as_text(*study_table(found, about, split))}"
+              for split in about["splits"] if _has(found, split)]
     words = [" ".join(about["verdict"]), *(f"DEFECT: {defect['words']}" for defect in about["defects"])]
     return Report(path, None, "\n\n".join([f"{config.name}: {words[0]}", *words[1:], *tables, f"Report: {path}"]))
 
 
 def study_page(workdir: pathlib.Path, config: ConfigDict, numbers: Numbers, about: Mapping[str, Any]) -> str:
     """The whole page."""
-    done = read_members(workdir, about)
+    done = read_runs(workdir, about)
     kind = "verdict short" if about["defects"] else "verdict"
     blocks = [page.paragraph(" ".join(about["verdict"]), kind), page.paragraph(_protocol(config, about), "note")]
     if about["defects"]:
         blocks.append(page.section("Defects", *(page.paragraph(defect["words"]) for defect in about["defects"])))
     for split in about["splits"]:
         if _has(numbers, split):
-            blocks.append(page.section(f"Rows: {split}", page.table(*table(numbers, about, split), strong=2)))
+            rows = page.html_table(*study_table(numbers, about, split), strong=2)
+            blocks.append(page.section(f"Methods: {split}", rows))
     blocks += [*_targets(about), *_controls(numbers, about), *_efficiency(numbers, about), *_confidence(done),
-               *_confusions(done, about["class_names"]), *_stress(workdir, about), *_clips(workdir), *_rates(about)]
+               *_confusions(done, about["class_names"]), *_robustness(workdir, about), *_clips(workdir), *_rates(about)]
     rows = [[one["name"], _count(one["parameters"]), f"{one['step']:,}",
              f"{one['seconds']:,.0f}", f"{one['examples']:,}"] for one in about["members"]]
     headings = ["training", "parameters", "chosen step", "seconds", "clips seen"]
-    blocks.append(page.section("Trainings", page.table(headings, rows)))
+    blocks.append(page.section("Trainings", page.html_table(headings, rows)))
     blocks.append(page.section("Configuration", page.code(json.dumps(config.to_dict(), indent=2))))
     return page.document(f"{config.name}: report", *blocks)
 
 
-def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[str], list[list[str]]]:
+def study_table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[str], list[list[str]]]:
     """Headings and lines: a line for every row and number of labels, the broken ones marked."""
     shown = {
         "accuracy": ("accuracy", "{:.1%}"), "span": ("95 % interval", ""),
@@ -89,7 +92,7 @@ def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[
         "beyond_tokenizer/position_error": ("beyond it", "{:+.3g}"),
     }
     groups = [(group["row"], group["labels"]) for group in about["groups"] if group["control"] is None]
-    groups += [(ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
+    groups += [(_ENSEMBLE, labels) for labels in dict.fromkeys(labels for _, labels in groups)]
     lines, used = [], [name for name in shown if any(
         f"{split}/{row}/{labels}/{'accuracy' if name in ('span', 'beside') else name}" in numbers
         for row, labels in groups)]
@@ -102,7 +105,7 @@ def table(numbers: Numbers, about: Mapping[str, Any], split: str) -> tuple[list[
             cells = [_span(figures) if name == "span" else "–" if figures[name] is None
                      else shown[name][1].format(figures[name]) + _unit(about, row, name) for name in used]
             lines.append([f"{row} (DEFECT)" if row in broken else row, f"{labels:,}", *cells])
-    return ["row", "labels", *(shown[name][0] for name in used)], lines
+    return ["method", "labels", *(shown[name][0] for name in used)], lines
 
 
 def _has(numbers: Numbers, split: str) -> bool:
@@ -135,14 +138,14 @@ def _unit(about: Mapping[str, Any], row: str, name: str) -> str:
 def _protocol(config: ConfigDict, about: Mapping[str, Any]) -> str:
     study = config.study
     budget = ", ".join(f"{epochs} passes over {labels:,}" for labels, epochs in zip(study.labels, study.epochs))
-    rates = ("were chosen on validation, with the same trials for every row" if about["rates"] else
+    rates = ("were chosen on validation, by the same sweep for every method" if about["rates"] else
              "are those of the config; none was tried")
     missing = f" Not finished: {', '.join(about['unfinished'])}." if about["unfinished"] else ""
     return (f"Every row learned from the same clips, with {study.seeds} seeds, each with clips of its own: {budget}; "
             "models of tracks fit them at once, and the oracle learns from none. The checkpoint is the best on "
             f"validation; test clips chose nothing. Learning rates {rates}. "
             "Intervals: Student's t over the seeds and the chance of which clips are in the split, together. The "
-            f"ensemble is the mean of the rows' probabilities.{missing}")
+            f"ensemble is the mean of the methods' probabilities.{missing}")
 
 
 def _targets(about: Mapping[str, Any]) -> Iterator[str]:
@@ -151,7 +154,7 @@ def _targets(about: Mapping[str, Any]) -> Iterator[str]:
         beside = ("Beside each row: the mean position of the training clips; the last tracked position, copied; the "
                   "next one at the last tracked velocity; and the tokenizer's own error, which is how far the object, "
                   "tracked in reconstructions of the same clips, is from the truth in the frames where it is found. Of "
-                  "rows without a tokenizer it is that of the study's subject.")
+                  "methods without a tokenizer it is that of the study's subject.")
         yield page.section("What was asked", *notes, page.paragraph(beside, "note"))
 
 
@@ -167,7 +170,7 @@ def _rates(about: Mapping[str, Any]) -> Iterator[str]:
             "learning rate (of the linear model of tracks: of its penalty). The best was taken for all of the row's "
             "trainings; of equal ones that nearest to 1.")
     yield page.section("Learning rates", page.paragraph(note, "note"),
-                       page.table(["row", *(f"x {factor}" for factor in factors), "taken"], lines))
+                       page.html_table(["method", *(f"x {factor}" for factor in factors), "taken"], lines))
 
 
 def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -176,7 +179,7 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
         if group["control"] is None:
             continue
         row = group["row"]
-        control = about.get("controls", {}).get(group["control"], {"lands": "floor", "text": group["control"]})
+        control = about.get("controls", {}).get(group["control"], {"lands": "below", "text": group["control"]})
         figures = {name: numbers.get(f"test/{row}+{group['control']}/{group['labels']}/{name}")
                    for name in ("accuracy", "accuracy_low", "accuracy_high")}
         own, low = (numbers[f"test/{row}/{group['labels']}/accuracy{end}"] for end in ("", "_low"))
@@ -187,8 +190,8 @@ def _controls(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
             lines.append([row, f"{group['labels']:,}", control["text"], f"{figures['accuracy']:.1%}", _span(figures),
                           must, apart])
     if lines:
-        headings = ["row", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
-        yield page.section("Controls", page.table(headings, lines))
+        headings = ["method", "labels", "taken away", "accuracy", "95 % interval", "must be", "intervals apart"]
+        yield page.section("Controls", page.html_table(headings, lines))
 
 
 def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
@@ -200,12 +203,13 @@ def _efficiency(numbers: Numbers, about: Mapping[str, Any]) -> Iterator[str]:
             lines.setdefault(group["row"], []).append((group["labels"], *figures))
     if lines:
         chart = study_figures.efficiency({row: sorted(points) for row, points in lines.items()}, about["chance"])
-        yield page.section("Labels that it takes", page.picture(as_png(chart), "accuracy over labels", frame=False))
+        picture = page.html_picture(as_png(chart), "accuracy over labels", frame=False)
+        yield page.section("Labels that it takes", picture)
 
 
-def _largest(done: Sequence[Member]) -> dict[str, list[Member]]:
+def _largest(done: Sequence[_Run]) -> dict[str, list[_Run]]:
     """The seeds of every row at its largest number of labels, as far as they tell classes."""
-    rows: dict[str, list[Member]] = {}
+    rows: dict[str, list[_Run]] = {}
     for one in sorted(done, key=lambda one: -one.labels):
         if "prediction" in one.test:
             rows.setdefault(one.row, [])
@@ -214,31 +218,33 @@ def _largest(done: Sequence[Member]) -> dict[str, list[Member]]:
     return rows
 
 
-def _confidence(done: Sequence[Member]) -> Iterator[str]:
+def _confidence(done: Sequence[_Run]) -> Iterator[str]:
     tables = {row: [one.test for one in part] for row, part in _largest(done).items()}
     if not tables:
         return
-    told = {row: tuple(np.concatenate([table[name] for table in part]) for name in ("probability", "named_right"))
+    told = {row: tuple(np.concatenate([table[name] for table in part]) for name in ("probability", "correct"))
             for row, part in tables.items()}
     reliable = {row: calibration(*pair) for row, pair in told.items()}
     covered = {row: coverage(*pair) for row, pair in told.items()}
     note = ("Left: of the clips where a row is so sure, how many it names right; on the diagonal it knows what it "
             "knows. Right: accuracy where it answers only for the clips it is surest of.")
-    lines = [[row, f"{error:.3f}", *(_answered(covered[row], least) for least in (0.95, 0.99))]
+    lines = [[row, f"{error:.3f}", *(_answered(covered[row], minimum) for minimum in (0.95, 0.99))]
              for row, (error, _) in reliable.items()]
     chart = study_figures.confidence({row: bins for row, (_, bins) in reliable.items()}, covered)
     yield page.section(
-        "How sure it is", page.paragraph(note, "note"), page.picture(as_png(chart), "reliability", frame=False),
-        page.table(["row", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
+        "How sure it is", page.paragraph(note, "note"),
+        page.html_picture(as_png(chart), "reliability", frame=False),
+        page.html_table(
+            ["method", "expected calibration error", "answered at 95 % right", "answered at 99 % right"], lines))
 
 
-def _answered(curve: Mapping[str, np.ndarray], least: float) -> str:
+def _answered(curve: Mapping[str, np.ndarray], minimum: float) -> str:
     """The largest share of clips that can be answered at this accuracy, and the confidence that it takes."""
-    good = np.flatnonzero(curve["accuracy"] >= least)
+    good = np.flatnonzero(curve["accuracy"] >= minimum)
     return f"{curve['coverage'][good[-1]]:.1%} (sure by {curve['threshold'][good[-1]]:.2f})" if len(good) else "none"
 
 
-def _confusions(done: Sequence[Member], names: Sequence[str]) -> Iterator[str]:
+def _confusions(done: Sequence[_Run], names: Sequence[str]) -> Iterator[str]:
     blocks = []
     for row, part in _largest(done).items():
         counts = np.zeros((len(names),) * 2, int)
@@ -246,31 +252,30 @@ def _confusions(done: Sequence[Member], names: Sequence[str]) -> Iterator[str]:
             np.add.at(counts, (one.test["label"], one.test["prediction"]), 1)
         lines = [[name, *map(str, line), f"{line[place] / max(line.sum(), 1):.1%}"]
                  for place, (name, line) in enumerate(zip(names, counts))]
-        blocks += [page.heading(row), page.table(["", *names, "right"], lines)]
+        blocks += [page.heading(row), page.html_table(["", *names, "right"], lines)]
     if blocks:
         note = "True classes down, named ones across; all seeds, with the most labels."
         yield page.section("Confusions", page.paragraph(note, "note"), *blocks)
 
 
-def _stress(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
+def _robustness(workdir: pathlib.Path, about: Mapping[str, Any]) -> Iterator[str]:
     """Curves of robustness, and a table of what an answer costs."""
-    if not (workdir / STRESS).exists():
-        return
-    rows = json.loads((workdir / STRESS).read_text())
+    path = next((workdir / name for name in _ROBUSTNESS if (workdir / name).exists()), None)
+    rows = json.loads(path.read_text()) if path else {}
     if rows:
         clips = max(row["clips"] for row in rows.values())
-        note = (f"Accuracy on {clips:,} test clips that were spoilt, which no row was trained for: noise by its "
+        note = (f"Accuracy on {clips:,} test clips that were corrupted, which no method was trained for: noise by its "
                 "standard deviation, blur by its width in pixels of a picture of 64, occlusion by the share that a "
                 "grey square hides. The cost is from pixels, codes included, in batches, on the device that is named; "
-                "the parameters are those of the row's network, without a tokenizer.")
+                "the parameters are those of the method's network, without a tokenizer.")
         sizes = {one["name"]: one["parameters"] for one in about["members"]}
         chart = study_figures.robustness({name: row["corruptions"] for name, row in rows.items()})
         lines = [[name, f"{row['milliseconds']:.1f}", row["device"], _count(sizes[row["member"]])]
                  for name, row in rows.items() if row["member"] in sizes]
         yield page.section(
-            "Spoilt clips, and what an answer costs", page.paragraph(note, "note"),
-            page.picture(as_png(chart), "accuracy over corruption", frame=False),
-            page.table(["row", "milliseconds a clip", "on", "parameters"], lines))
+            "Corrupted clips, and what an answer costs", page.paragraph(note, "note"),
+            page.html_picture(as_png(chart), "accuracy over corruption", frame=False),
+            page.html_table(["method", "milliseconds a clip", "on", "parameters"], lines))
 
 
 def _count(parameters: int | None) -> str:
@@ -279,9 +284,9 @@ def _count(parameters: int | None) -> str:
 
 def _clips(workdir: pathlib.Path) -> Iterator[str]:
     """Attention over space and time laid over clips, and the worst mistakes."""
-    if not (workdir / SAMPLES).exists():
+    if not (workdir / _SAMPLES).exists():
         return
-    samples = read_texts(workdir / SAMPLES)
+    samples = read_texts(workdir / _SAMPLES)
     names = samples["class_names"]
     for choice, title in (("mistake", "Worst mistakes"), ("example", "Where it looks")):
         cards = []
@@ -292,8 +297,8 @@ def _clips(workdir: pathlib.Path) -> Iterator[str]:
                 clips.append(study_figures.lit(video, samples["attention"][row]))
             words = (f"{samples['id'][row]}: {names[samples['label'][row]]}, named "
                      f"{names[samples['prediction'][row]]} with {samples['probability'][row]:.1%}")
-            clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), most=200_000)
-            cards.append(page.picture(clip, words, words))
+            clip = animation(clips, 12.0, max(1, 160 // video.shape[2]), max_bytes=200_000)
+            cards.append(page.html_picture(clip, words, words))
         if cards:
             note = "The clip and, where the network can say, the clip lit where it looks, in the mean over its queries."
             yield page.section(title, page.paragraph(note, "note"), page.row(*cards))

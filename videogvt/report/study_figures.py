@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from videogvt.ops.video import as_bytes, as_float
-from videogvt.report.images import DPI, INK, MUTED, plain
+from videogvt.report.images import DPI, INK, MUTED, plain_axes
 
 COLOURS = ("#20639b", "#c8553d", "#3caea3", "#b58900", "#6a4c93", "#5d6878", "#d1495b", "#2e4057", "#66a182", "#8d6a9f",
            "#edae49", "#00798c")
@@ -31,7 +31,7 @@ def efficiency(lines: Mapping[str, Sequence[tuple[float, ...]]], chance: float) 
     axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="chance")
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="training clips with a label", ylabel="accuracy on the test split")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-    plain(axes, "")
+    plain_axes(axes, "")
     return figure
 
 
@@ -46,11 +46,11 @@ def confidence(
         colour = COLOURS[place % len(COLOURS)]
         left.plot(bins["confidence"], bins["accuracy"], color=colour, marker="o", markersize=3, linewidth=1.2)
         right.plot(covered[row]["coverage"], covered[row]["accuracy"], color=colour, linewidth=1.4, label=row)
-    left.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="named right")
-    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of clips that are answered", ylabel="named right of these")
+    left.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
+    right.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of clips that are answered", ylabel="accuracy on these")
     right.legend(frameon=False, fontsize=9, loc="lower left", labelcolor=INK)
     for axes in (left, right):
-        plain(axes, "")
+        plain_axes(axes, "")
     return figure
 
 
@@ -63,7 +63,7 @@ def robustness(rows: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) 
             axes.plot(curves[name]["levels"], curves[name]["accuracy"], color=COLOURS[place % len(COLOURS)], marker="o",
                       markersize=3, linewidth=1.4, label=row)
         axes.set(ylim=(0, 1.02), xlabel="level")
-        plain(axes, name)
+        plain_axes(axes, name)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
 

@@ -1,13 +1,13 @@
-"""The verdict on a tokenizer, in a sentence and by rule, from its figures and those of the trivial answers."""
+"""The verdict on a tokenizer, in a sentence and by rule, from its figures and those of the baselines."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
-Grid = Mapping[str, Mapping[str, float]]
+_Grid = Mapping[str, Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark:
+class QualityTarget:
     """Something a good tokenizer of trajectories reaches on the test split.
 
     Attributes:
@@ -23,29 +23,34 @@ class Mark:
     shown: str
 
 
-MARKS = (
-    Mark("object found in at least 99.3 % of frames", (("", "object_found_share"),), lambda x: x >= 0.993, "{:.2%}"),
-    Mark("median track error at most 0.5 px", (("", "track_error_px_median"),), lambda x: x <= 0.5, "{:.2f} px"),
-    Mark("95 % of track errors at most 1.2 px", (("", "track_error_px_p95"),), lambda x: x <= 1.2, "{:.2f} px"),
-    Mark("PSNR at least 6 dB above the all-background video",
+QUALITY_TARGETS = (
+    QualityTarget("object found in at least 99.3 % of frames",
+                  (("", "object_found_share"),), lambda x: x >= 0.993, "{:.2%}"),
+    QualityTarget("median track error at most 0.5 px",
+                  (("", "track_error_px_median"),), lambda x: x <= 0.5, "{:.2f} px"),
+    QualityTarget("95 % of track errors at most 1.2 px",
+                  (("", "track_error_px_p95"),), lambda x: x <= 1.2, "{:.2f} px"),
+    QualityTarget("PSNR at least 6 dB above the all-background video",
          (("", "psnr"), ("background", "psnr"), ("", "object_found_share")),  # without an object there is no background
          lambda x, background, found: x >= background + 6.0, "{:.1f} dB"),
-    Mark("error on the object's own pixels at most half of the all-background video's",
+    QualityTarget("error on the object's own pixels at most half of the all-background video's",
          (("", "object_mse"), ("background", "object_mse")), lambda x, background: x <= 0.5 * background, "{:.3f}"),
-    Mark("oracle right at least 98.5 % as often as on originals", (("", "oracle_vs_original"),), lambda x: x >= 0.985,
+    QualityTarget("oracle right at least 98.5 % as often as on originals",
+                  (("", "oracle_vs_original"),), lambda x: x >= 0.985,
          "{:.1%}"),
-    Mark("one code for at least 99.9 % of blank cells", (("modelability", "empty_share"),), lambda x: x >= 0.999,
+    QualityTarget("one code for at least 99.9 % of blank cells",
+                  (("modelability", "empty_share"),), lambda x: x >= 0.999,
          "{:.2%}"),
-    Mark("at least 90 % of the codes used by speaking positions", (("modelability", "usage_speaking"),),
+    QualityTarget("at least 90 % of the codes used by speaking positions", (("modelability", "usage_speaking"),),
          lambda x: x >= 0.9, "{:.1%}"),
-    Mark("noise of 1/255 changes at most 2 % of speaking codes", (("modelability", "noise_changed_speaking"),),
+    QualityTarget("noise of 1/255 changes at most 2 % of speaking codes", (("modelability", "noise_changed_speaking"),),
          lambda x: x <= 0.02, "{:.2%}"),
-    Mark("no two codes alike", (("modelability", "duplicates"),), lambda x: x == 0, "{:.0f} duplicates"),
+    QualityTarget("no two codes alike", (("modelability", "duplicates"),), lambda x: x == 0, "{:.0f} duplicates"),
 )
 """There is none for the codes used and their perplexity over all positions: both grow when cells that show nothing get
 many codes, which are the harder to model."""
 
-ANSWERS = ("background", "mean_frame", "nearest_clip", "untrained")
+_BASELINES = ("background", "mean_frame", "nearest_clip", "untrained")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,42 +58,42 @@ class Verdict:
     """What the figures say.
 
     Attributes:
-      good: whether every mark that applies is met and the trivial answers are beaten.
+      good: whether every target that applies is met and the baselines are beaten.
       sentence: in words.
-      marks: (text, value, whether met) of every mark that applies.
+      targets: (text, value, whether met) of every target that applies.
     """
 
     good: bool
     sentence: str
-    marks: tuple[tuple[str, str, bool], ...]
+    targets: tuple[tuple[str, str, bool], ...]
 
 
-def judge(grid: Grid, split: str = "test") -> Verdict:
+def reconstruction_verdict(grid: _Grid, split: str = "test") -> Verdict:
     """The verdict on the figures of one split: ``grid[row][figure]``, row "" being the tokenizer, row "modelability"
     what was found about its codes.
 
-    The rule: it beats the trivial answers if its PSNR is above each of theirs and, where objects are tracked, it finds
-    the object in more frames than any of them. Then every mark whose figures are there is checked.
+    The rule: it beats the baselines if its PSNR is above each of theirs and, where objects are tracked, it finds
+    the object in more frames than any of them. Then every target whose figures are there is checked.
     """
-    own, answers = grid[""], {name: grid[name] for name in ANSWERS if name in grid}
-    lost = [name for name, figures in answers.items() if not _beats(own, figures)]
-    marks = tuple(checked(mark, grid) for mark in MARKS if _applies(mark, grid))
-    missed = [f"{text} ({value})" for text, value, met in marks if not met]
+    own, others = grid[""], {name: grid[name] for name in _BASELINES if name in grid}
+    lost = [name for name, figures in others.items() if not _beats(own, figures)]
+    targets = tuple(checked(target, grid) for target in QUALITY_TARGETS if _applies(target, grid))
+    missed = [f"{text} ({value})" for text, value, met in targets if not met]
     facts = _facts(grid, split)
     if lost:
-        sentence = f"It does not beat the trivial answers ({', '.join(map(plain, lost))}): {facts}."
+        sentence = f"It does not beat the baselines ({', '.join(map(plain_name, lost))}): {facts}."
     elif missed:
-        sentence = f"It beats the trivial answers and meets {len(marks) - len(missed)} of {len(marks)} marks: {facts}. "
+        sentence = f"It beats the baselines and meets {len(targets) - len(missed)} of {len(targets)} targets: {facts}. "
         sentence += f"Missed: {'; '.join(missed)}."
-    elif not marks:
-        sentence = f"It beats the trivial answers: {facts}."
+    elif not targets:
+        sentence = f"It beats the baselines: {facts}."
     else:
-        met = f"All {len(marks)} marks are met" if len(marks) > 1 else "The only mark is met"
+        met = f"All {len(targets)} targets are met" if len(targets) > 1 else "The only target is met"
         sentence = f"It keeps what matters in the video: {facts}. {met}."
-    return Verdict(good=not lost and not missed, sentence=sentence, marks=marks)
+    return Verdict(good=not lost and not missed, sentence=sentence, targets=targets)
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A row's name as a reader would say it."""
     names = {"": "tokenizer", "background": "all background", "mean_frame": "mean frame", "original": "originals",
              "nearest_clip": "nearest training clip", "untrained": "untrained tokenizer"}
@@ -99,17 +104,17 @@ def _beats(own: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return all(own[name] > other[name] for name in ("psnr", "object_found_share") if name in own and name in other)
 
 
-def _applies(mark: Mark, grid: Grid) -> bool:
-    return all(row in grid and figure in grid[row] for row, figure in mark.figures)
+def _applies(target: QualityTarget, grid: _Grid) -> bool:
+    return all(row in grid and figure in grid[row] for row, figure in target.figures)
 
 
-def checked(mark: Mark, grid: Grid) -> tuple[str, str, bool]:
-    """Text and value of a mark, and whether it is met."""
-    values = [grid[row][figure] for row, figure in mark.figures]
-    return mark.text, mark.shown.format(values[0]), mark.met(*values)
+def checked(target: QualityTarget, grid: _Grid) -> tuple[str, str, bool]:
+    """Text and value of a target, and whether it is met."""
+    values = [grid[row][figure] for row, figure in target.figures]
+    return target.text, target.shown.format(values[0]), target.met(*values)
 
 
-def _facts(grid: Grid, split: str) -> str:
+def _facts(grid: _Grid, split: str) -> str:
     own = grid[""]
     parts = []
     if "object_found_share" in own:

@@ -6,14 +6,14 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from videogvt.study import answers, findings, protocol, stress
+from videogvt.study import answers, findings, protocol, robustness
 
 
 def run_study(
     config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None,
     again: bool = False, tell: Callable[[str], None] = print,
 ) -> None:
-    """Trains the members that are not trained yet, then writes ``eval.json``, ``stress.json`` and clips to look at.
+    """Trains the members that are not trained yet, then writes ``eval.json``, ``robustness.json`` and clips to look at.
 
     Args:
       config: of the study.
@@ -28,18 +28,18 @@ def run_study(
     if jax.process_count() > 1:
         raise ValueError(f"Found {jax.process_count()} processes; a study's trainings are small and done by one. Start "
                          "it without --coordinator.")
-    count = len(protocol.trials(config)) + len(protocol.members(config))
+    count = len(protocol.learning_rate_sweep(config)) + len(protocol.study_runs(config))
     for place, name in enumerate(protocol.run(config, workdir, data_dir, again), 1):
         tell(f"{place}/{count}  {name}")
     answers.write_answers(config, workdir, data_dir)
     findings.write_findings(config, workdir)
-    stress.write_showcase(config, workdir, data_dir)
-    stress.write_stress(config, workdir, data_dir)
+    robustness.write_showcase(config, workdir, data_dir)
+    robustness.write_robustness(config, workdir, data_dir)
 
 
 def plan_study(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> str:
-    """What a study will cost: its number of trainings, and the cost of each row's largest network."""
-    found, tried = protocol.members(config), protocol.trials(config)
+    """A study's dry run: its number of trainings, and the cost of each row's largest network."""
+    found, tried = protocol.study_runs(config), protocol.learning_rate_sweep(config)
     lines = [f"{config.name}: {len(found)} trainings in {workdir}"]
     if tried:
         lines[0] += f", after {len(tried)} that choose learning rates, on {tried[0].labels:,} labels each"

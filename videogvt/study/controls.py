@@ -2,7 +2,7 @@
 
 A row is a way to classify (a network on codes, on pixels, a model of tracks). Its controls are the same training with
 something taken away. Where that is all that tells the classes apart, the control must land on chance; where it leaves
-something, the control is a floor that the row must beat. A row that breaks a rule is a defect of the experiment, to be
+something, the row must beat the control. A row that breaks a rule is a defect of the experiment, to be
 found before any figure is believed.
 """
 
@@ -14,25 +14,25 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-MARGIN = 0.01  # accuracy by which an interval may miss chance before a control counts as off it
+_MARGIN = 0.01  # accuracy by which an interval may miss chance before a control counts as off it
 @dataclasses.dataclass(frozen=True)
 class Control:
     """A training with something taken away.
 
     Attributes:
-      lands: where it must land: on "chance", or below the row ("floor").
+      lands: where it must land: on "chance", or "below" the row.
       text: what is taken away.
       off: what it means if it does not land there.
     """
 
-    lands: Literal["chance", "floor"]
+    lands: Literal["chance", "below"]
     text: str
     off: str
 
 
 CONTROLS: Mapping[str, Control] = {
     "untrained": Control(
-        "floor", "codes of a tokenizer with random weights", "the trained tokenizer adds nothing that the row uses"),
+        "below", "codes of a tokenizer with random weights", "the trained tokenizer adds nothing that the row uses"),
     "shuffled_labels": Control(
         "chance", "training labels shuffled among the clips", "test clips leak into the training"),
     "first_frame": Control(
@@ -40,7 +40,7 @@ CONTROLS: Mapping[str, Control] = {
     "start_position": Control(
         "chance", "the start position alone, by boosted trees", "the place of the start gives the class away"),
     "shuffled_time": Control(
-        "floor", "the grid's times in random order, another for each clip", "the row does not use the order of time"),
+        "below", "the grid's times in random order, another for each clip", "the row does not use the order of time"),
 }
 
 
@@ -60,7 +60,7 @@ class Defect:
     """A row that breaks a rule: its name, the rule's, and both in words."""
 
     row: str
-    rule: Literal["below chance", "not above chance", "off chance", "under its floor"]
+    rule: Literal["below chance", "not above chance", "off chance", "not above its control"]
     words: str
 
 
@@ -89,7 +89,7 @@ def defects(
     - "below chance": its interval lies below chance; no honest training does that.
     - "not above chance": its interval reaches down to chance, so nothing was learned.
     - "off chance": a control that must land on chance has an interval that misses it by more than a point.
-    - "under its floor": a control that must stay below the row is as good as the row or better.
+    - "not above its control": a control that must stay below the row is as good as the row or better.
 
     Args:
       row: its name.
@@ -109,10 +109,11 @@ def defects(
     for name, figure in controls.items():
         control = CONTROLS[name]
         span = f"{row} with {control.text} names {figure.mean:.1%} right ({figure.low:.1%} to {figure.high:.1%})"
-        if control.lands == "chance" and not figure.low - MARGIN <= chance <= figure.high + MARGIN:
+        if control.lands == "chance" and not figure.low - _MARGIN <= chance <= figure.high + _MARGIN:
             found.append(Defect(row, "off chance", f"{span}, off chance ({chance:.1%}): {control.off}."))
-        if control.lands == "floor" and own is not None and own.mean <= figure.mean:
-            found.append(Defect(row, "under its floor", f"{span}, and {row} itself {own.mean:.1%}: {control.off}."))
+        if control.lands == "below" and own is not None and own.mean <= figure.mean:
+            text = f"{span}, and {row} itself {own.mean:.1%}: {control.off}."
+            found.append(Defect(row, "not above its control", text))
     return found
 
 

@@ -16,17 +16,18 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from videogvt.core.arrays import Damaged, read_npz
+from videogvt.core.registry import present_figures
 from videogvt.core.trees import parameter_count
 from videogvt.evals.classification import TARGETS
 from videogvt.evals.rows import Columns
-from videogvt.jobs.experiment import LAST
+from videogvt.jobs.experiment import FINAL_SPLITS
 from videogvt.ops.quality import calibration
 from videogvt.study.controls import CONTROLS, Interval, defects, interval, verdict
-from videogvt.study.protocol import Member, choices, members
+from videogvt.study.protocol import StudyRun, choices, study_runs
 from videogvt.train import journal
 from videogvt.train.checkpoint import load_params
 
-ENSEMBLE = "ensemble"
+_ENSEMBLE = "ensemble"
 ANSWERS = "answers.json"  # of ``study.answers``
 POSITION = ("position_error", "position_error_share", "radius_error", "chance/position_error")
 Group = tuple[str, str | None, int]  # row, control, labels
@@ -36,12 +37,12 @@ Group = tuple[str, str | None, int]  # row, control, labels
 class Finished:
     """A member that was trained and measured: what ``eval.json`` says, and its tables by split."""
 
-    member: Member
+    member: StudyRun
     numbers: Mapping[str, Any]
     tables: Mapping[str, Columns]
 
     @classmethod
-    def read(cls, workdir: epath.Path, member: Member) -> "Finished | None":
+    def read(cls, workdir: epath.Path, member: StudyRun) -> "Finished | None":
         """Of the study's directory; None while it is not finished."""
         folder = epath.Path(workdir) / "members" / member.name
         numbers = journal.read_eval(folder)
@@ -51,7 +52,7 @@ class Finished:
         for split in numbers["about"]["evaluators"]:
             path = folder / "media" / f"{numbers['about']['step']:08d}" / "eval" / split / "table.npz"
             try:
-                tables[split] = read_npz(path)
+                tables[split] = present_figures(read_npz(path))
             except Damaged as error:
                 raise ValueError(f"{path} is damaged: {error}. Remove {folder}, and run the study again.") from error
         return cls(member, numbers, tables)
@@ -61,9 +62,9 @@ class Finished:
         return self.numbers["about"]["evaluators"][split][name]
 
 
-def finished_members(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
+def finished_runs(config: ConfigDict, workdir: epath.PathLike) -> list[Finished]:
     """Those of a study that are trained and measured."""
-    found = [Finished.read(epath.Path(workdir), member) for member in members(config, workdir)]
+    found = [Finished.read(epath.Path(workdir), member) for member in study_runs(config, workdir)]
     return [member for member in found if member is not None]
 
 
@@ -79,14 +80,14 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
     Raises:
       ValueError: nothing is finished yet.
     """
-    done = finished_members(config, workdir)
+    done = finished_runs(config, workdir)
     if not done:
         raise ValueError(f"{workdir} holds no finished member of the study {config.name!r}; train it first.")
     groups: dict[Group, list[Finished]] = collections.defaultdict(list)
     for one in done:
         groups[one.member.row, one.member.control, one.member.labels].append(one)
     numbers, accuracy, chance, answers = {}, {}, 0.0, read_answers(workdir)
-    splits = (*config.evals.get("splits", LAST), *config.study.also)
+    splits = (*config.evals.get("splits", FINAL_SPLITS), *config.study.also)
     for split in splits:
         for group, part in groups.items():
             if split in part[0].tables:
@@ -96,8 +97,8 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
                 numbers |= {f"{split}/{_name(group)}/{name}": value for name, value in figures.items()}
                 accuracy |= {(split, group): known} if known else {}
         for labels, known in _ensembles(split, groups).items():
-            accuracy[split, (ENSEMBLE, None, labels)] = known
-            numbers |= {f"{split}/{ENSEMBLE}/{labels}/{name}": value for name, value in _spread(known).items()}
+            accuracy[split, (_ENSEMBLE, None, labels)] = known
+            numbers |= {f"{split}/{_ENSEMBLE}/{labels}/{name}": value for name, value in _spread(known).items()}
     tests = {group: known for (split, group), known in accuracy.items() if split == "test"}
     if tests:
         chance = next(one.numbers["eval/test/chance/accuracy"] for one in done if "eval/test/accuracy" in one.numbers)
@@ -110,7 +111,7 @@ def write_findings(config: ConfigDict, workdir: epath.PathLike) -> None:
         "splits": [split for split in splits if any(split in one.tables for one in done)],
         "verdict": list(said), "defects": [dataclasses.asdict(defect) for defect in broken], "chance": chance,
         "subject": config.study.subject, "class_names": list(done[0].fact("test", "class_names")),
-        "unfinished": [member.name for member in members(config)
+        "unfinished": [member.name for member in study_runs(config)
                        if member.name not in {one.member.name for one in done}],
         "controls": {name: {"lands": control.lands, "text": control.text} for name, control in CONTROLS.items()},
         "groups": [{"row": row, "control": control, "labels": labels} for row, control, labels in groups],
@@ -130,7 +131,7 @@ def _figures(split: str, part: Sequence[Finished]) -> tuple[dict[str, float], In
     if "prediction" in part[0].tables[split]:
         known = interval([one.numbers[f"eval/{split}/accuracy"] for one in part], len(part[0].tables[split]["label"]))
         figures |= _spread(known)
-        errors = [calibration(one.tables[split]["probability"], one.tables[split]["named_right"])[0] for one in part]
+        errors = [calibration(one.tables[split]["probability"], one.tables[split]["correct"])[0] for one in part]
         figures["calibration_error"] = float(np.mean(errors))
     for name in POSITION:
         if f"eval/{split}/{name}" in part[0].numbers:
@@ -155,7 +156,7 @@ def _spread(known: Interval) -> dict[str, float]:
 def _by_labels(tests: Mapping[Group, Interval]) -> dict[int, dict[str, Interval]]:
     """Accuracies of the rows themselves by number of labels; those that learn from none stand beside every number."""
     rows = {(row, labels): known for (row, control, labels), known in tests.items()
-            if control is None and row != ENSEMBLE}
+            if control is None and row != _ENSEMBLE}
     counts = {labels for _, labels in rows if labels} or {0}
     return {count: {row: known for (row, labels), known in rows.items() if labels in (0, count)} for count in counts}
 
@@ -185,7 +186,7 @@ def _ensembles(split: str, groups: Mapping[Group, Sequence[Finished]]) -> dict[i
 
 def _defects(tests: Mapping[Group, Interval], chance: float) -> list:
     """Of all rows, beside chance and their controls. With fewer labels than the most a row may have learned nothing
-    yet, or no more than its floor; below chance it must not be."""
+    yet, or no more than its control; below chance it must not be."""
     broken, most = [], max((labels for _, _, labels in tests), default=0)
     for (row, control, labels), own in tests.items():
         if control is None:

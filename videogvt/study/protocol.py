@@ -1,18 +1,18 @@
 """A study: many small trainings under one protocol, each an ordinary run, and one table of them.
 
-A *row* is a way to classify. Every row learns from the same clips, for the same number of passes over them, with the
-same seeds; its *controls* (``study.controls``) learn with something taken away: those that must land on chance from the
-largest number of labels, floors from every number. Each row, number of labels and seed is a *member* with a directory
-of its own, which ``experiment`` or ``study.track_run`` trains. A member that is finished is left as it is, so that a
-study goes on where it was stopped. The oracle is a row of a single member, which learns from no label. Rows are also
-asked about the test splits of ``study.also``, other worlds.
+A *method* is a way to classify. Every method learns from the same clips, for the same number of passes over them, with
+the same seeds; its *controls* (``study.controls``) learn with something taken away: those that must land on chance from
+the largest number of labels, those that a method must beat from every number. Each method, number of labels and seed is
+a *run* with a directory of its own, which ``experiment`` or ``study.track_run`` trains. A run that is finished is
+left as it is, so that a study goes on where it was stopped. The oracle is a method of a single run, which learns from
+no label. Methods are also asked about the test splits of ``study.also``, other worlds.
 
-Where there are ``study.rates``, every row that learns first tries them, as factors of its learning rate (of the linear
-model of tracks: of its penalty), on ``study.rate_labels`` clips of the first seed. These *trials* are measured on
-validation alone, and by that the factor of all of the row's members is chosen.
+Where there are ``study.rates``, every method that learns first tries them, as factors of its learning rate (of the
+linear model of tracks: of its penalty), on ``study.rate_labels`` clips of the first seed. This *sweep* is measured on
+validation alone, and by that the factor of all of the method's runs is chosen.
 
-    <workdir>/config.json  eval.json  stress.json  report.html
-              members/<row>[+<control>|+rate<factor>]-<labels>-seed<seed>/    the runs
+    <workdir>/config.json  eval.json  robustness.json  report.html
+              members/<method>[+<control>|+rate<factor>]-<labels>-seed<seed>/    the runs
               media/samples.npz                                 clips with attention, and the worst mistakes
 """
 
@@ -38,11 +38,11 @@ from videogvt.train import journal
 from videogvt.train.loop import NonFinite
 
 WITHOUT_LOOP = ("tracks", "oracle")  # recipes of ``track_run``
-FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
+_FREE = ("mesh", "train.log_every", "train.show")  # no result depends on them
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
+class StudyRun:
     """One training of a study.
 
     Attributes:
@@ -87,7 +87,7 @@ class Choice:
       factor: of its learning rate.
       tried: what each factor came to on validation, None where it diverged; {} where none was tried.
       measure: the name of that.
-      labels, seed: of the trials.
+      labels, seed: of the sweep.
     """
 
     factor: float
@@ -99,10 +99,10 @@ class Choice:
 
 def choices(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Choice]:
     """By row that learns, the best factor on validation; of equal ones that nearest to 1, and after all others
-    those that came to nothing finite. Rows whose trials are not all done have none."""
+    those that came to nothing finite. Methods whose sweep is not done have none."""
     train, found = config.train.to_dict(), {}
-    for row in dict.fromkeys(trial.row for trial in trials(config)):
-        part = [trial for trial in trials(config) if trial.row == row]
+    for row in dict.fromkeys(trial.row for trial in learning_rate_sweep(config)):
+        part = [trial for trial in learning_rate_sweep(config) if trial.row == row]
         sign = 1 if train.get("best_mode") == "max" else -1
         numbers = [journal.read_eval(epath.Path(workdir) / "members" / trial.name) for trial in part]
         if None not in numbers:
@@ -114,11 +114,11 @@ def choices(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Choice]:
     return found
 
 
-def trials(config: ConfigDict) -> list[Member]:
+def learning_rate_sweep(config: ConfigDict) -> list[StudyRun]:
     """The trainings by which learning rates are chosen, as many for each row that learns.
 
     Raises:
-      ValueError: see ``members``.
+      ValueError: see ``study_runs``.
     """
     plain = _checked(config)
     study, labels = plain["study"], plain["study"]["rate_labels"]
@@ -126,11 +126,11 @@ def trials(config: ConfigDict) -> list[Member]:
         return []
     epochs = study["epochs"][study["labels"].index(labels)]
     return [dataclasses.replace(_member(plain, row, None, labels, epochs, plain["seed"], rate, also=()), rate=rate)
-            for row, section in plain["rows"].items() if section["recipe"] != "oracle" for rate in study["rates"]]
+            for row, section in plain["methods"].items() if section["recipe"] != "oracle" for rate in study["rates"]]
 
 
-def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[Member]:
-    """All trainings of a study but the trials, rows before their controls.
+def study_runs(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[StudyRun]:
+    """All trainings of a study but the sweep, methods before their controls.
 
     Args:
       config: of the study.
@@ -142,7 +142,7 @@ def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[M
     plain, found = _checked(config), []
     chosen = choices(config, workdir) if workdir is not None else {}
     study = plain["study"]
-    for row, section in plain["rows"].items():
+    for row, section in plain["methods"].items():
         factor = chosen[row].factor if row in chosen else 1
         if section["recipe"] == "oracle":
             found.append(_member(plain, row, None, 0, 0, plain["seed"], factor, study["also"]))
@@ -153,7 +153,7 @@ def members(config: ConfigDict, workdir: epath.PathLike | None = None) -> list[M
         found += [_member(plain, row, control, labels, epochs, seed, factor, also=())
                   for control in section["controls"]
                   for labels, epochs in zip(study["labels"], study["epochs"], strict=True)
-                  if CONTROLS[control].lands == "floor" or labels == max(study["labels"]) for seed in seeds]
+                  if CONTROLS[control].lands == "below" or labels == max(study["labels"]) for seed in seeds]
     return found
 
 
@@ -170,37 +170,37 @@ def _checked(config: ConfigDict) -> dict[str, Any]:
                          f"{study['labels']}.")
     if study["rates"] and plain["train"].get("best") is None:
         raise ValueError(f"study.rates is {study['rates']}; rates are chosen by config.train.best, which is missing.")
-    if "test" not in plain["evals"].get("splits", experiment.LAST):
+    if "test" not in plain["evals"].get("splits", experiment.FINAL_SPLITS):
         raise ValueError(f"evals.splits is {plain['evals']['splits']}; a study's verdict is about the test split. Add "
                          "'test'.")
-    if study["subject"] not in plain["rows"]:
-        raise ValueError(unknown_name("row in study.subject", study["subject"], plain["rows"]))
-    for row, section in plain["rows"].items():
+    if study["subject"] not in plain["methods"]:
+        raise ValueError(unknown_name("method in study.subject", study["subject"], plain["methods"]))
+    for row, section in plain["methods"].items():
         for control in section["controls"]:
             if control not in CONTROLS:
-                raise ValueError(unknown_name(f"control in config.rows.{row}", control, CONTROLS))
+                raise ValueError(unknown_name(f"control in config.methods.{row}", control, CONTROLS))
     return plain
 
 
 def run(
     config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None, again: bool = False
 ) -> Iterator[str]:
-    """Trains what is not trained yet, trials first; yields the name of each when it is done. Finished members are
+    """Trains what is not trained yet, the sweep first; yields the name of each when it is done. Finished members are
     measured ``again`` where asked for."""
     workdir = epath.Path(workdir).absolute()
-    found = [*trials(config), *members(config, workdir)]
+    found = [*learning_rate_sweep(config), *study_runs(config, workdir)]
     finished = {member.name for member in found if journal.read_eval(workdir / "members" / member.name) is not None}
     for member in found:
         if member.name in finished:  # by the same config
-            journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
+            journal.claim_workdir(workdir / "members" / member.name, member.config, _FREE)
     plain = experiment.plain(config.to_dict())
-    claim = functools.partial(journal.claim_workdir, workdir, plain, free=("rows", "study", "mesh"))
+    claim = functools.partial(journal.claim_workdir, workdir, plain, free=("methods", "study", "mesh"))
     if finished or (workdir / "config.json").exists():
         claim()  # otherwise when the first member is built: a config that is refused leaves nothing behind
-    for some in (trials, lambda config: members(config, workdir)):  # members follow from the trials
+    for some in (learning_rate_sweep, lambda config: study_runs(config, workdir)):  # the others follow from the sweep
         for member in some(config):
             if member.name in finished:  # with another factor they would be others
-                journal.claim_workdir(workdir / "members" / member.name, member.config, FREE)
+                journal.claim_workdir(workdir / "members" / member.name, member.config, _FREE)
             if member.name not in finished:
                 built = member.build(workdir, data_dir)
                 claim()
@@ -210,7 +210,7 @@ def run(
             yield member.name
 
 
-def _train(member: Member, built: "experiment.Experiment | TrackRun") -> None:
+def _train(member: StudyRun, built: "experiment.Experiment | TrackRun") -> None:
     """Trains a member. A trial may diverge, which is its answer: then its number is null."""
     try:
         built.fit()
@@ -224,8 +224,8 @@ def _train(member: Member, built: "experiment.Experiment | TrackRun") -> None:
 def _member(
     plain: Mapping[str, Any], row: str, control: str | None, labels: int, epochs: int, seed: int, factor: float,
     also: Sequence[str],
-) -> Member:
-    section = _faster(copy.deepcopy(plain["rows"][row]), factor)
+) -> StudyRun:
+    section = _faster(copy.deepcopy(plain["methods"][row]), factor)
     examples = section["examples"] | {"labels": labels, "also": also}
     config = {"recipe": section["recipe"], "name": f"{plain['name']}/{row}", "seed": seed, "data": plain["data"]}
     if control == "start_position":  # two numbers, which no network on codes could be given
@@ -245,7 +245,7 @@ def _member(
         if "init_from" in section:
             config["init_from"] = section["init_from"]
         config |= _learning(plain, section, labels, epochs)
-    return Member(row, control, labels, seed, json.loads(json.dumps(config)))
+    return StudyRun(row, control, labels, seed, json.loads(json.dumps(config)))
 
 
 def _faster(section: dict[str, Any], factor: float) -> dict[str, Any]:

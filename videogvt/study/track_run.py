@@ -12,7 +12,7 @@ from etils import epath
 
 import videogvt
 from videogvt.core.registry import configure
-from videogvt.evals.classification import Columns, named, results, told
+from videogvt.evals.classification import Columns, named, results, with_known
 from videogvt.jobs.classifier import examples_of
 from videogvt.jobs.examples import Examples
 from videogvt.jobs.experiment import measured_splits
@@ -21,7 +21,7 @@ from videogvt.train import journal
 from videogvt.train.contracts import Media
 from videogvt.world.families import FAMILIES
 
-LEAST = 1e-7  # probability of a class that a model rules out
+_MIN_PROBABILITY = 1e-7  # probability of a class that a model rules out
 
 
 class OracleModel:
@@ -121,7 +121,7 @@ class TrackRun:
         """Nothing: what was learned is not kept, and would be learned again to the same figures."""
 
     def summary(self) -> str:
-        """What it will cost, in a line."""
+        """A dry run's line."""
         return f"{self.config['name']}: a model of tracks ({self.model.kind}); seconds to minutes of one core"
 
     def _table(self, split: str) -> Columns:
@@ -129,10 +129,10 @@ class TrackRun:
         known = source.read(range(len(source)))
         table = {"id": known["id"].astype(str), "index": np.arange(len(source)), "label": known["label"]}
         if self.examples.classes:
-            share_NK = np.maximum(self.model.predict_proba(features), LEAST)
+            share_NK = np.maximum(self.model.predict_proba(features), _MIN_PROBABILITY)
             table |= named(np.log(share_NK / share_NK.sum(1, keepdims=True)), known["label"])
         if self.examples.target is not None:
-            table |= told(self.model.predict_position(features), known)
+            table |= with_known(self.model.predict_position(features), known)
         return table
 
     def _facts(self, split: str) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from videogvt.train.damage import first_line, is_broken, is_full
 from videogvt.train.state import SAVED_FIELDS, TrainState
 
 FOLDER = "checkpoints"
-BROKEN = "checkpoints.broken"
+_BROKEN = "checkpoints.broken"
 NUMBERS = "numbers.json"
-WEIGHTS = ("params", "ema", "model_state", "extra")
+_WEIGHTS = ("params", "ema", "model_state", "extra")
 
 
 class Restored(NamedTuple):
@@ -98,7 +98,7 @@ class Checkpoints:
             meta=ocp.args.JsonSave({**meta, "best": self._best, "best_mode": self._best_mode}),
         ))
 
-    def judge(self, step: int, numbers: Mapping[str, float]) -> None:
+    def note_numbers(self, step: int, numbers: Mapping[str, float]) -> None:
         """Notes what evaluators found of a saved step, which may make it the best; waits for the save first."""
         self.wait()
         score = numbers.get(self._best) if self._best else None
@@ -132,7 +132,7 @@ class Checkpoints:
 
     def set_aside(self, step: int) -> epath.Path:
         """Moves a checkpoint to ``checkpoints.broken``, from where nothing is ever deleted; for process 0 alone."""
-        target = self.workdir / BROKEN / str(step)
+        target = self.workdir / _BROKEN / str(step)
         while target.exists():
             target = target.with_name(target.name + "_")
         target.parent.mkdir(exist_ok=True)
@@ -208,7 +208,7 @@ def read_numbers(workdir: epath.PathLike, step: int) -> dict[str, float] | None:
 
 
 def load_weights(
-    workdir: epath.PathLike, step: int | str = "best", fields: Iterable[str] = WEIGHTS
+    workdir: epath.PathLike, step: int | str = "best", fields: Iterable[str] = _WEIGHTS
 ) -> dict[str, dict[str, Any]]:
     """Fields of a saved state as numpy trees, by field and network name; optimizer states are not read.
 
@@ -243,7 +243,7 @@ def load_params(workdir: epath.PathLike, which: str = "ema", step: int | str = "
 def restore_weights(workdir: epath.PathLike, step: int | str, state: TrainState) -> TrainState:
     """The state with step, parameters, averages, statistics and extras of a checkpoint, placed like its own; the
     optimizer states and ``frozen`` stay as they are."""
-    target = {name: getattr(state, name) for name in ("step", *WEIGHTS)}
+    target = {name: getattr(state, name) for name in ("step", *_WEIGHTS)}
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), target)
     folder = _step_folder(workdir, choose_step(workdir, step)) / "state"
     with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:

@@ -196,7 +196,7 @@ class Evaluator(Protocol):
     facts: Mapping[str, Any]
 
     def run(self, state: TrainState) -> Iterator[tuple[str, float | Media]]:
-        """Yields (name, number) and (name, file); names may be paths ("trivial/background/psnr")."""
+        """Yields (name, number) and (name, file); names may be paths ("background/psnr")."""
 
 
 @dataclasses.dataclass(frozen=True)

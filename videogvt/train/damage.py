@@ -7,7 +7,7 @@ be perfectly good, and moving it would lose steps.
 import json
 import re
 
-BROKEN = (FileNotFoundError, NotADirectoryError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
+_BROKEN = (FileNotFoundError, NotADirectoryError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
 STATUS = re.compile(r"(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE|(FAILED_PRECONDITION|INVALID_ARGUMENT): .*(Zstd|decoding))\b")
 """What TensorStore's errors begin with where bytes are damaged, absent or fewer than they should be."""
 
@@ -15,7 +15,7 @@ STATUS = re.compile(r"(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE|(FAILED_PRECONDITION|INV
 def is_broken(error: BaseException) -> bool:
     """Whether an error of reading says that the files themselves are damaged; its causes are asked too."""
     while error is not None:
-        if isinstance(error, BROKEN) or STATUS.match(str(error)):
+        if isinstance(error, _BROKEN) or STATUS.match(str(error)):
             return True
         error = error.__cause__  # not what else went wrong before, which may be a file that need not be there
     return False

@@ -13,7 +13,7 @@ from videogvt.train.program import Program
 from videogvt.train.state import TrainState
 
 
-def evaluate(
+def run_evaluators(
     evaluators: Mapping[str, Evaluator], state: TrainState, between: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, float], dict[str, Media]]:
     """Runs evaluators on a state.
@@ -82,7 +82,7 @@ def evaluate_run(
     """
     step = choose_step(workdir, step)
     with sole_run(workdir):
-        numbers, media = evaluate(evaluators, restore_state(recipe, batch, plan, workdir, step))
+        numbers, media = run_evaluators(evaluators, restore_state(recipe, batch, plan, workdir, step))
         if folder is not None:
             records.claim_workdir(folder, plan.config)
         records.keep_media(folder or workdir, step, media)

@@ -28,6 +28,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 import videogvt
+from videogvt.core.registry import stored_config
 from videogvt.core.trees import flat as _flat
 from videogvt.train.contracts import Media
 from videogvt.train.timing import processor
@@ -62,7 +63,7 @@ def claim_workdir(
     path = workdir / "config.json"
     there_already, grown = path.exists(), False
     if there_already:
-        there, here = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
+        there, here = _flat(stored_config(path)), _flat(json.loads(json.dumps(config)))
         keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key, "absent") != here.get(key, "absent")
                 and not any(key == name or key.startswith(name + ".") for name in free)
                 and not (key in grows and _greater(here.get(key), there.get(key)))]

@@ -37,7 +37,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.train import journal as records
 from videogvt.train.checkpoint import Checkpoints, choose_step, read_numbers, restore_weights
 from videogvt.train.contracts import Data, Evaluator, Plan, Recipe
-from videogvt.train.evaluation import about_run, evaluate
+from videogvt.train.evaluation import about_run, run_evaluators
 from videogvt.train.lock import Stopped, StopSignal, sole_run
 from videogvt.train.program import Program
 from videogvt.train.resume import (
@@ -114,7 +114,7 @@ def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
             for step in range(start, plan.total_steps + 1):
                 signum = stop.requested(step)
                 if step > start:
-                    run.save(step, state, told=bool(signum))
+                    run.save(step, state, force=bool(signum))
                 if signum:
                     run.leave(step, signum)
                 if step > start or not memory.judged:
@@ -123,13 +123,13 @@ def _fit(recipe, data, evaluators, plan, workdir) -> TrainState:
                     break
                 batch = run.fetch(step)
                 state, metrics = program.step(state, batch)
-                run.settle()
-                run.hold(step + 1, batch, metrics)
+                run.flush_metrics()
+                run.keep_pending(step + 1, batch, metrics)
             run.final_evaluations(state)
     return state
 
 
-class _Held(NamedTuple):
+class _PendingStep(NamedTuple):
     """A step that was started and whose numbers are not known yet, with the batch it was given."""
 
     step: int
@@ -144,19 +144,19 @@ class _Run:
         self.program, self.plan, self.data, self.evaluators, self.workdir = program, plan, data, evaluators, workdir
         self.checkpoints, self.journal, self.stop, self.batches = checkpoints, journal, stop, batches
         self.memory = memory
-        self.held: _Held | None = None
-        self.settled: _Held | None = None
+        self.pending: _PendingStep | None = None
+        self.flushed: _PendingStep | None = None
         self.began = time.monotonic() - memory.seconds
         self.all_finite = jax.jit(_all_finite)
 
-    def save(self, step: int, state: TrainState, told: bool) -> None:
+    def save(self, step: int, state: TrainState, force: bool) -> None:
         """1. Saves when it is time, at the end, when told to stop, and what is about to be evaluated."""
         due = step % self.plan.save_every == 0 or step == self.plan.total_steps
-        if not (due or told or self.to_evaluate(step)):
+        if not (due or force or self.to_evaluate(step)):
             return
-        self.settle()
+        self.flush_metrics()
         if not self.all_finite(state.replace(frozen={})):
-            raise self.non_finite(self.settled, "a parameter or a moment of the optimizer")
+            raise self.non_finite(self.flushed, "a parameter or a moment of the optimizer")
         clock = {"seconds": self.seconds(), "examples": self.memory.examples}
         self.checkpoints.save(step, state, self.batches.get_state(), {
             "step": step, "clock": clock, "sums": dict(self.memory.sums), "seed": self.plan.seed,
@@ -172,7 +172,7 @@ class _Run:
         if not due:
             return
         self.checkpoints.wait()
-        numbers, media = evaluate(due, state)
+        numbers, media = run_evaluators(due, state)
         if self.plan.best and self.plan.best.split("/")[1] in due and self.plan.best not in numbers:
             raise KeyError(unknown_name("number for Plan.best", self.plan.best, numbers))
         self.journal.write(step, numbers, self.seconds(), self.memory.examples)
@@ -180,7 +180,7 @@ class _Run:
         if self.plan.best in numbers:
             mark = "  (best so far)" if self.checkpoints.is_better(numbers) else ""
             records.announce(f"step {step}: {self.plan.best} {numbers[self.plan.best]:.4g}{mark}")
-        self.checkpoints.judge(step, numbers)
+        self.checkpoints.note_numbers(step, numbers)
 
     def to_evaluate(self, step: int) -> dict[str, Evaluator]:
         """The periodic evaluators that are due, last turn before the final evaluations included."""
@@ -202,31 +202,31 @@ class _Run:
         except StopIteration:
             raise RuntimeError(f"The training data ended after {step} batches; data.train() has to repeat.") from None
 
-    def settle(self) -> None:
-        """5. and 6. Writes the numbers of the step that is held, if any, and stops if one is not finite."""
-        if self.held is None:
+    def flush_metrics(self) -> None:
+        """5. and 6. Writes the numbers of the step that is pending, if any, and stops if one is not finite."""
+        if self.pending is None:
             return
-        held, self.held, self.settled = self.held, None, self.held
-        metrics = jax.device_get(held.metrics)
+        pending, self.pending, self.flushed = self.pending, None, self.pending
+        metrics = jax.device_get(pending.metrics)
         for name, mean in metrics.items():
             if not np.isfinite(mean.total):
-                raise self.non_finite(held, f"{name!r} = {mean.total / mean.count if mean.count else mean.total}")
-        self.memory.step = held.step
-        self.memory.examples += len(next(iter(held.batch.values()))) * jax.process_count()
+                raise self.non_finite(pending, f"{name!r} = {mean.total / mean.count if mean.count else mean.total}")
+        self.memory.step = pending.step
+        self.memory.examples += len(next(iter(pending.batch.values()))) * jax.process_count()
         for name, mean in metrics.items():
             total, count = self.memory.sums.get(name, (0.0, 0.0))
             self.memory.sums[name] = [total + float(mean.total), count + float(mean.count)]
-        self.journal.advance(held.step)
-        if held.step % self.plan.log_every == 0 or held.step == self.plan.total_steps:
+        self.journal.advance(pending.step)
+        if pending.step % self.plan.log_every == 0 or pending.step == self.plan.total_steps:
             numbers = {f"train/{name}": total / count if count else float("nan")
                        for name, (total, count) in self.memory.sums.items()}
-            self.journal.write(held.step, numbers, self.seconds(), self.memory.examples)
-            self.journal.progress(held.step, numbers)
+            self.journal.write(pending.step, numbers, self.seconds(), self.memory.examples)
+            self.journal.progress(pending.step, numbers)
             self.memory.sums = {}
 
-    def hold(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, Any]) -> None:
+    def keep_pending(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, Any]) -> None:
         """Keeps a started step's batch until its numbers are known."""
-        self.held = _Held(step, batch, metrics)
+        self.pending = _PendingStep(step, batch, metrics)
 
     def final_evaluations(self, state: TrainState) -> None:
         """The evaluators that run at the end only, on the chosen checkpoint, and ``eval.json``."""
@@ -235,14 +235,14 @@ class _Run:
         step = choose_step(self.workdir, "best")
         chosen = state if step == total else restore_weights(self.workdir, step, state)
         final = {name: evaluator for name, evaluator in self.evaluators.items() if evaluator.when.every is None}
-        numbers, media = evaluate(final, chosen, between=self.leave_if_told)
+        numbers, media = run_evaluators(final, chosen, between=self.leave_if_stopped)
         if numbers:
             self.journal.write(step, numbers, self.seconds(), self.memory.examples)
         records.keep_media(self.workdir, step, media)
         numbers = {**(read_numbers(self.workdir, step) or {}), **numbers}
         records.write_eval(self.workdir, numbers, about_run(self.workdir, step, self.plan, self.evaluators))
 
-    def leave_if_told(self) -> None:
+    def leave_if_stopped(self) -> None:
         """Between final evaluations, which are all done again when the run is taken up again."""
         signum = self.stop.requested(self.plan.total_steps)
         if signum:
@@ -252,16 +252,16 @@ class _Run:
         """Trained in all, earlier parts of the run included."""
         return time.monotonic() - self.began
 
-    def non_finite(self, held: _Held, what: str) -> NonFinite:
+    def non_finite(self, pending: _PendingStep, what: str) -> NonFinite:
         """Leaves the batch behind and says what happened."""
         suffix = f".process_{jax.process_index()}" if jax.process_count() > 1 else ""
-        path = self.workdir / f"nonfinite_step_{held.step}{suffix}.npz"
+        path = self.workdir / f"nonfinite_step_{pending.step}{suffix}.npz"
         with path.open("wb") as file:
-            np.savez(file, **{name: _plain(array) for name, array in held.batch.items()})
+            np.savez(file, **{name: _plain(array) for name, array in pending.batch.items()})
         self.checkpoints.wait()
         steps = self.checkpoints.steps()
         return NonFinite(
-            f"Step {held.step}: {what} is not finite. Its batch is in {path}; the last good checkpoint: "
+            f"Step {pending.step}: {what} is not finite. Its batch is in {path}; the last good checkpoint: "
             f"{f'step {steps[-1]}' if steps else 'none yet'}. Lower the learning rate, clip the gradient or look at "
             "the batch: the same command would come to the same point again."
         )

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from videogvt.train.state import TrainState
 
-AXES = ("data", "model")
+_AXES = ("data", "model")
 Rules = Sequence[tuple[str, PartitionSpec]]
 
 RULES: Rules = (
@@ -33,7 +33,7 @@ RULES: Rules = (
 """Of every recipe. The transformers' heads and the width inside their MLPs are split along ``model``, so that a layer
 needs two sums over that axis; all else, convolutions included, is whole on every device."""
 
-FSDP_LEAST = 1024
+FSDP_MIN_SIZE = 1024
 """Numbers that a parameter has at least if ``fsdp`` splits it: gathering smaller ones costs more than it saves."""
 
 
@@ -64,7 +64,7 @@ class MeshShape:
                 f"{self} takes {data} x {model} devices and there are {len(devices)}; choose sizes whose product is "
                 f"{len(devices)}, or -1 for one axis."
             )
-        mesh = jax.make_mesh((data, model), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
+        mesh = jax.make_mesh((data, model), _AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
         if any(len({device.process_index for device in row}) > 1 for row in mesh.devices):
             raise ValueError(
                 f"{self} lays {model} devices of different hosts along the model axis, and a host has "
@@ -115,7 +115,7 @@ def split_along_data(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) ->
     """The spec with the largest dimension that is whole, and that the data axis divides, split along it."""
     parts, ways = [*spec, *[None] * (len(shape) - len(spec))], mesh.shape["data"]
     free = [place for place, part in enumerate(parts) if part is None and shape[place] % ways == 0]
-    if not free or np.prod(shape) < FSDP_LEAST:
+    if not free or np.prod(shape) < FSDP_MIN_SIZE:
         return spec
     parts[max(free, key=lambda place: shape[place])] = "data"
     return PartitionSpec(*parts)

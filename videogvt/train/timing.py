@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.compilation_cache import compilation_cache
 
-LEAST = 3
+MIN_REPEATS = 3
 """Timed calls at least, however long they take."""
 
 
@@ -55,14 +55,14 @@ def alternate(
     Args:
       calls: by name; what they return is waited for.
       repeats: timed calls of each.
-      budget_s: no further turn begins after so many seconds, if there were ``LEAST``.
+      budget_s: no further turn begins after so many seconds, if there were ``MIN_REPEATS``.
     """
     for call in calls.values():
         jax.block_until_ready(call())
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     end = time.perf_counter() + budget_s
-    for turn in range(max(repeats, LEAST)):
-        if turn >= LEAST and time.perf_counter() > end:
+    for turn in range(max(repeats, MIN_REPEATS)):
+        if turn >= MIN_REPEATS and time.perf_counter() > end:
             break
         for name, call in calls.items():
             start = time.perf_counter()
@@ -113,7 +113,7 @@ def matrix_rate(dtype=jnp.float32, size: int | None = None, products: int | None
             matrix = matrix @ matrix
         return matrix
 
-    # With deviation 1 / sqrt(size), so have its powers: nothing overflows.
+    # With std 1 / sqrt(size), so have its powers: nothing overflows.
     matrix = (jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)).astype(dtype)
     return products * 2 * size**3 / alternate({"product": lambda: chain(matrix)}, repeats=5)["product"].spread[0]
 

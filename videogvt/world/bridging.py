@@ -23,8 +23,8 @@ KICKS = {1: (0.05, 0.3, 1.0, 2.5), 2: (0.05, 0.3, 1.0, 2.5)}
 """Standard deviations of the kicks per frame, px/frame^2 at 64 on the short side, tried for each order of motion."""
 
 PRIOR = (20.0, 2.5, 1.2)  # px, px/frame, px/frame^2: of place, velocity and acceleration before anything is seen
-GATE = 16.0  # squared deviations off the path from which a place is not believed; by chance 1 of 3,000
-LEAST_SEEN = 4  # frames; below, there is no path
+GATE = 16.0  # squared stds off the path from which a place is not believed; by chance 1 of 3,000
+MIN_SEEN = 4  # frames; below, there is no path
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Candidates:
     Attributes:
       frame_N: in which frame.
       position_N2: centres, px.
-      deviation_N: how exact they are, px.
+      std_N: how exact they are, px.
       area_N: px.
       strength_N: how far they stand out, 0..1.
       colour_N3: mean colours, 0..1.
@@ -42,7 +42,7 @@ class Candidates:
 
     frame_N: np.ndarray
     position_N2: np.ndarray
-    deviation_N: np.ndarray
+    std_N: np.ndarray
     area_N: np.ndarray
     strength_N: np.ndarray
     colour_N3: np.ndarray
@@ -86,23 +86,23 @@ def chosen(candidates: Candidates, num_frames: int, unit: float = 1.0) -> np.nda
     return none_T
 
 
-def bridged(position_T2: np.ndarray, deviation_T: np.ndarray, unit: float = 1.0) -> tuple[np.ndarray, ...]:
+def bridged(position_T2: np.ndarray, std_T: np.ndarray, unit: float = 1.0) -> tuple[np.ndarray, ...]:
     """The smoothed path through places of which some are missing or wrong.
 
     Args:
       position_T2: px, NaN where nothing was seen.
-      deviation_T: standard deviation of each along an axis, px.
+      std_T: standard deviation of each along an axis, px.
       unit: pixels per pixel of a picture of 64 on the short side.
 
     Returns:
       places (T, 2) in px, their standard deviation (T,) along an axis, and which of the given places were believed
-      (T,); NaN and infinite, if fewer than ``LEAST_SEEN`` are.
+      (T,); NaN and infinite, if fewer than ``MIN_SEEN`` are.
     """
     seen_T = np.isfinite(position_T2).all(axis=-1)
-    while seen_T.sum() >= LEAST_SEEN:
-        place_T2, spread_T = _smoothed(position_T2 / unit, deviation_T / unit, seen_T)
+    while seen_T.sum() >= MIN_SEEN:
+        place_T2, spread_T = _smoothed(position_T2 / unit, std_T / unit, seen_T)
         left_T = np.sum((position_T2 / unit - place_T2) ** 2, axis=-1)
-        expected_T = np.maximum((deviation_T / unit) ** 2 - spread_T**2, 0.1 * (deviation_T / unit) ** 2)
+        expected_T = np.maximum((std_T / unit) ** 2 - spread_T**2, 0.1 * (std_T / unit) ** 2)
         odd_T = np.where(seen_T, left_T / expected_T, 0.0)  # a smoothed path is drawn towards a place: less is left
         if odd_T.max() <= GATE:
             return place_T2 * unit, spread_T * unit, seen_T
@@ -110,16 +110,16 @@ def bridged(position_T2: np.ndarray, deviation_T: np.ndarray, unit: float = 1.0)
     return np.full_like(position_T2, np.nan), np.full(len(position_T2), np.inf), np.zeros_like(seen_T)
 
 
-def _smoothed(position_T2: np.ndarray, deviation_T: np.ndarray, seen_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places and deviations by the likeliest of the motions."""
+def _smoothed(position_T2: np.ndarray, std_T: np.ndarray, seen_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places and stds by the likeliest of the motions."""
     measured = [position_T2[t][:, None] if seen_T[t] else None for t in range(len(seen_T))]
-    noises = [deviation_T[t] ** 2 * np.eye(2) if seen_T[t] else None for t in range(len(seen_T))]
+    noises = [std_T[t] ** 2 * np.eye(2) if seen_T[t] else None for t in range(len(seen_T))]
     likeliest, best = -np.inf, None
     for order, kicks in KICKS.items():
         for kick in kicks:
             model = _model(order, kick, np.nanmean(position_T2[seen_T], axis=0))
             means, covariances, ahead, ahead_covariances = model.batch_filter(measured, Rs=noises)
-            told = _log_likelihood(model.H, position_T2, deviation_T, seen_T, ahead[..., 0], ahead_covariances)
+            told = _log_likelihood(model.H, position_T2, std_T, seen_T, ahead[..., 0], ahead_covariances)
             if told > likeliest:
                 likeliest, best = told, (model, means, covariances)
     model, means, covariances = best
@@ -140,9 +140,9 @@ def _model(order: int, kick: float, middle_2: np.ndarray) -> KalmanFilter:
     return model
 
 
-def _log_likelihood(H, position_T2, deviation_T, seen_T, ahead_TN, covariance_TNN) -> float:
+def _log_likelihood(H, position_T2, std_T, seen_T, ahead_TN, covariance_TNN) -> float:
     """Of the seen places, up to what is the same for all models."""
     apart_T2 = position_T2[seen_T] - ahead_TN[seen_T] @ H.T
-    variance_T22 = H @ covariance_TNN[seen_T] @ H.T + deviation_T[seen_T, None, None] ** 2 * np.eye(2)
+    variance_T22 = H @ covariance_TNN[seen_T] @ H.T + std_T[seen_T, None, None] ** 2 * np.eye(2)
     squares = np.einsum("ti,tij,tj->t", apart_T2, np.linalg.inv(variance_T22), apart_T2)
     return float(-0.5 * np.sum(squares + np.linalg.slogdet(variance_T22)[1]))

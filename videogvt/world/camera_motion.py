@@ -17,10 +17,10 @@ from scipy import fft, ndimage, optimize, signal
 BLUR = 1.0  # px at 64 on the short side: of the frames that are compared, against noise and for even slopes
 STRIDE = 2  # of the pixels that are compared, in x and y: a thousand of them fix four numbers
 FORGIVEN = 6.0  # of 255: a difference in brightness from which on a pixel counts less
-LEAST_GAIN = 0.3  # the share by which a motion must lower the misfit of a camera that stands still
-LEAST_SHARE = 0.05  # of the picture that must lie better, so that it is the scene and not the object that is followed
-LEAST_MOVE = 0.1  # px: less than this in a corner, and the camera stands still
-LEAST_OVERLAP = 0.3  # of a frame that must lie on its neighbour
+MIN_GAIN = 0.3  # the share by which a motion must lower the misfit of a camera that stands still
+MIN_SHARE = 0.05  # of the picture that must lie better, so that it is the scene and not the object that is followed
+MIN_MOVE = 0.1  # px: less than this in a corner, and the camera stands still
+MIN_OVERLAP = 0.3  # of a frame that must lie on its neighbour
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def estimate(video_THWC: np.ndarray) -> Motion:
     """The camera's motion in a clip, uint8 (T, H, W, C).
 
     Neighbours are laid over each other, from the middle frame outwards, and then every frame over the median of all.
-    The camera counts as moving if that lowers the frames' misfit to their median by ``LEAST_GAIN``, and by more than
-    the object alone could, and some corner moves by ``LEAST_MOVE`` px or more; otherwise it is taken to stand still. On
+    The camera counts as moving if that lowers the frames' misfit to their median by ``MIN_GAIN``, and by more than
+    the object alone could, and some corner moves by ``MIN_MOVE`` px or more; otherwise it is taken to stand still. On
     plain scenery there is nothing to go by: it counts as still, too.
     """
     soft_THW = _softened(video_THWC)
@@ -69,8 +69,8 @@ def estimate(video_THWC: np.ndarray) -> Motion:
     motion = _refined(soft_THW, _chained(soft_THW))
     corners_4 = np.array([x + 1j * y for x in (-1, 1) for y in (-1, 1)]) * abs(still.centre) / np.sqrt(2)
     moves_T4 = np.abs(motion.turn_T[:, None] * corners_4 + motion.shift_T[:, None] - corners_4)
-    better = _better(misfit(video_THWC, still) ** 2, misfit(video_THWC, motion) ** 2, LEAST_GAIN)
-    return motion if better and moves_T4.max() >= LEAST_MOVE else still
+    better = _better(misfit(video_THWC, still) ** 2, misfit(video_THWC, motion) ** 2, MIN_GAIN)
+    return motion if better and moves_T4.max() >= MIN_MOVE else still
 
 
 def misfit(video_THWC: np.ndarray, motion: Motion) -> float:
@@ -83,7 +83,7 @@ def misfit(video_THWC: np.ndarray, motion: Motion) -> float:
 
 def _better(still: float, moved: float, gain: float) -> bool:
     """Whether a mean square lies far enough below that of a still camera."""
-    return moved < (1.0 - gain) ** 2 * still and still - moved > LEAST_SHARE * FORGIVEN**2
+    return moved < (1.0 - gain) ** 2 * still and still - moved > MIN_SHARE * FORGIVEN**2
 
 
 def _softened(video_THWC: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def _sampled(picture_HWC: np.ndarray, place_hw: np.ndarray) -> np.ndarray:
 
 def _sample_moves(soft_THW: np.ndarray, centre: complex) -> bool:
     """Whether some frames lie better over the middle one when they are moved: six fits, where a still camera would
-    cost two for each frame. The bar is half of ``LEAST_GAIN``, which then judges all frames."""
+    cost two for each frame. The bar is half of ``MIN_GAIN``, which then judges all frames."""
     middle, last = len(soft_THW) // 2, len(soft_THW) - 1
     still, moved = [0.0], [0.0]
     sample = np.clip([0, middle - 4, middle - 2, middle + 2, middle + 4, last], 0, last)
@@ -147,11 +147,11 @@ def _sample_moves(soft_THW: np.ndarray, centre: complex) -> bool:
         place_HW = turn * _plane(*soft_THW.shape[1:]) + shift + centre
         laid_HW = _sampled(soft_THW[middle][..., None], place_HW)[..., 0]
         known_HW = np.isfinite(laid_HW)
-        if known_HW.mean() < LEAST_OVERLAP:
+        if known_HW.mean() < MIN_OVERLAP:
             continue
         for squares, over_HW in ((still, soft_THW[middle]), (moved, laid_HW)):
             squares.append(np.mean(np.minimum(np.abs(soft_THW[t] - over_HW)[known_HW], FORGIVEN) ** 2))
-    return _better(np.mean(still), np.mean(moved), LEAST_GAIN / 2)
+    return _better(np.mean(still), np.mean(moved), MIN_GAIN / 2)
 
 
 def _chained(soft_THW: np.ndarray) -> Motion:
@@ -213,7 +213,7 @@ def _fitted(template_HW: np.ndarray, corner: complex, picture_HW: np.ndarray, st
             inside = ndimage.map_coordinates(known, at, order=1, cval=0.0) > 0.99
             bright, by_x, by_y = (np.where(inside, ndimage.map_coordinates(layer, at, order=1), 0.0)
                                   for layer in layers)
-            share = max(inside.mean(), LEAST_OVERLAP)
+            share = max(inside.mean(), MIN_OVERLAP)
             x, y = plane.real / unit, plane.imag / unit
             slopes = np.stack([by_x * x + by_y * y, by_y * x - by_x * y, by_x, by_y], axis=-1)
             memory.clear()

@@ -14,7 +14,7 @@ from scipy import ndimage, signal
 from videogvt.world.digit_images import Sprite
 from videogvt.world.digits import composed
 
-PLACES = 3
+_PLACES = 3
 """Places of the digit in front that are tried in a frame, for each of the two that it could be."""
 
 FOUND = 0.4
@@ -56,9 +56,9 @@ def locate(grey_THW: np.ndarray, sprites: tuple[Sprite, Sprite]) -> Located:
             rest_THW, seen_THW = grey_THW - drawn[0], 1.0 - drawn[1]
             total_TYX = (rest_THW**2).sum(axis=(1, 2))[:, None, None] + _misfit(rest_THW, seen_THW, behind)
             at_T2 = _argmin(total_TYX)
-            least_T = total_TYX[np.arange(frames), at_T2[:, 0], at_T2[:, 1]]
-            better_T = least_T < best_T
-            best_T = np.where(better_T, least_T, best_T)
+            min_T = total_TYX[np.arange(frames), at_T2[:, 0], at_T2[:, 1]]
+            better_T = min_T < best_T
+            best_T = np.where(better_T, min_T, best_T)
             for sprite, own, found_T2 in ((ahead, front, first_T2), (behind, 1 - front, _between(total_TYX, at_T2))):
                 corner_T2 = found_T2 - np.array(sprite.ink_hw.shape) + 1
                 there_T2 = corner_T2[:, ::-1] + np.array(sprite.centre)
@@ -91,7 +91,7 @@ def _lowest(misfit_TYX: np.ndarray) -> list[np.ndarray]:
     """The places (T, 2) of the lowest minima, the lowest first."""
     valley_TYX = misfit_TYX == ndimage.minimum_filter(misfit_TYX, size=(1, 5, 5))
     left_TYX, places = np.where(valley_TYX, misfit_TYX, np.inf), []
-    for _ in range(PLACES):
+    for _ in range(_PLACES):
         places.append(_argmin(left_TYX))
         left_TYX[np.arange(len(left_TYX)), places[-1][:, 0], places[-1][:, 1]] = np.inf
     return places

@@ -17,14 +17,14 @@ from videogvt.world.digit_images import DIGITS, SHARES, Sprite, digit_of, images
 from videogvt.world.example import Field
 from videogvt.world.spec import stream
 
-VERSION = "1.0.0"  # of this generator: the bytes of an example change only together with this number
+DIGITS_VERSION = "1.0.0"  # of this generator: the bytes of an example change only together with this number
 
 PAIRS = tuple((low, high) for low in range(DIGITS) for high in range(low, DIGITS))
 """The classes: which two digits are shown, in no order."""
 
 CLASS_NAMES = tuple(f"{low}-{high}" for low, high in PAIRS)
 
-SEEN = 0.5
+_SEEN = 0.5
 """Grey levels, of 255: what changes a pixel by less is not seen."""
 
 
@@ -140,20 +140,20 @@ def composed(front: tuple[np.ndarray, np.ndarray], back: tuple[np.ndarray, np.nd
     """
     (ink_HW, cover_HW), (behind_HW, _) = front, back
     hidden_HW = cover_HW * behind_HW
-    return ink_HW + behind_HW - hidden_HW, bool(hidden_HW.max() * 255.0 >= SEEN)
+    return ink_HW + behind_HW - hidden_HW, bool(hidden_HW.max() * 255.0 >= _SEEN)
 
 
-def picture(sprites: tuple[Sprite, Sprite], position_22: np.ndarray, front: int, height: int, width: int):
+def draw_digits(sprites: tuple[Sprite, Sprite], position_22: np.ndarray, front: int, height: int, width: int):
     """See ``composed``: of two sprites with their centres at (x, y), ``front`` of them in front."""
     drawn = [own.drawn(place_2, height, width) for own, place_2 in zip(sprites, position_22)]
     return composed(drawn[front], drawn[1 - front])
 
 
-def film(
+def film_digits(
     sprites: tuple[Sprite, Sprite], position_2T2: np.ndarray, front: int, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """A clip, uint8 (T, H, W, 3), and in which frames the digits overlap, bool (T,)."""
-    frames = [picture(sprites, place_22, front, height, width) for place_22 in np.moveaxis(position_2T2, 1, 0)]
+    frames = [draw_digits(sprites, place_22, front, height, width) for place_22 in np.moveaxis(position_2T2, 1, 0)]
     grey_THW = np.round(255.0 * np.stack([frame for frame, _ in frames])).astype(np.uint8)
     return np.repeat(grey_THW[..., None], 3, axis=-1), np.array([overlap for _, overlap in frames])
 
@@ -175,13 +175,13 @@ def digit_example(spec: DigitSpec, split: str, index: int) -> dict[str, np.ndarr
     sprites = tuple(sprite(one, spec.size) for one in image)
     front = int(stream(spec.seed, split, index, "front").integers(2))
     position_2T2, velocity_2T2 = _motion(spec, split, index, sprites)
-    video_THWC, overlap_T = film(sprites, position_2T2, front, spec.height, spec.width)
+    video_THWC, overlap_T = film_digits(sprites, position_2T2, front, spec.height, spec.width)
     return {
         "video": video_THWC, "label": np.int64(label), "digit": np.array([digit_of(one) for one in image]),
         "image": np.array(image), "position": position_2T2.astype(np.float32),
         "velocity": velocity_2T2.astype(np.float32), "front": np.int64(front), "overlap": overlap_T,
         "size": np.int64(spec.size), "fps": np.float32(spec.fps), "seed": np.int64(spec.seed),
-        "id": f"{spec.name}/{split}/{index:06d}", "version": VERSION,
+        "id": f"{spec.name}/{split}/{index:06d}", "version": DIGITS_VERSION,
     }  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def _motion(
     walls = [own.bounds(spec.height, spec.width) for own in sprites]
     while True:
         start_22 = np.stack([rng.uniform(low, high) for low, high in walls])
-        if not picture(sprites, start_22, 0, spec.height, spec.width)[1]:
+        if not draw_digits(sprites, start_22, 0, spec.height, spec.width)[1]:
             break
     ways = [reflected(start_2, velocity_2, low, high, time_T)
             for start_2, velocity_2, (low, high) in zip(start_22, velocity_22, walls)]

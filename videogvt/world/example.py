@@ -1,4 +1,4 @@
-"""The i-th example of a world: the one door through which everything else sees it."""
+"""The i-th example of a world: the one entry point through which everything else sees it."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import numpy as np
 
 from videogvt.world.cameras import Cameras
 from videogvt.world.motion import Family, equation_text
-from videogvt.world.render import Look, draw_look, exposure_times, render
-from videogvt.world.scene import Scene, draw_scene, in_view, picture
+from videogvt.world.render import Appearance, draw_look, exposure_times, render
+from videogvt.world.scene import Scene, draw_scene, in_view, project_paths
 from videogvt.world.spec import VERSION, WorldSpec, stream
 
 
@@ -135,7 +135,8 @@ def augment(
         middle, (c, s) = path.position(time_T).mean(axis=0), (np.cos(turn), np.sin(turn))
         about = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
         path = path.placed(about, middle - about @ middle)
-    if not in_view(spec, *picture(spec, scene.cameras[:, : spec.drawn_frames], path.position(time_T), scene.radius)):
+    drawn = project_paths(spec, scene.cameras[:, : spec.drawn_frames], path.position(time_T), scene.radius)
+    if not in_view(spec, *drawn):
         raise ValueError(f"{spec.name}/{split}/{index} leaves a picture (mirror={mirror}, turn={turn}): turn it less.")
     return _film(spec, split, index, scene, path)
 
@@ -154,7 +155,7 @@ def _film(spec: WorldSpec, split: str, index: int, scene: Scene, path: Family) -
 
 def film(
     spec: WorldSpec, split: str, index: int, cameras: Cameras, radius: float, path: Path
-) -> tuple[Look, dict[str, object]]:
+) -> tuple[Appearance, dict[str, object]]:
     """What cameras (S, T) record of a ball of that radius in metres on any path: its look, and those fields of an
     example that do not depend on families. ``split`` and ``index`` choose look and noise."""
     look = draw_look(spec, split, index, cameras[0, 0])
@@ -194,6 +195,6 @@ def typed(
 
 
 def _measured(spec: WorldSpec, position_T3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions with normal noise whose deviation is ``measurement_noise`` of the path's largest extent."""
+    """Positions with normal noise whose std is ``measurement_noise`` of the path's largest extent."""
     extent = np.ptp(position_T3[: spec.drawn_frames], axis=0).max()
     return position_T3 + spec.measurement_noise * extent * rng.standard_normal(position_T3.shape)

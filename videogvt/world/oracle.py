@@ -14,9 +14,9 @@ from videogvt.world.families import FAMILIES, GRAVITY
 from videogvt.world.scene import DRAWS, HELD_OUT
 
 MODELS = Registry("oracle model")  # family name -> function(track_BN2, time_N, duration, unit) -> (residual_B, count)
-FLOOR = 0.32  # px at 64 on the short side: misfit below this does not count
-SLACK = 1.15  # how far beyond its stated range a parameter may be fitted
-LEAST_FRAMES = 8
+_FLOOR = 0.32  # px at 64 on the short side: misfit below this does not count
+_SLACK = 1.15  # how far beyond its stated range a parameter may be fitted
+MIN_TRACK_FRAMES = 8
 UNKNOWN = "unknown"
 
 
@@ -42,7 +42,7 @@ def scores(
     """What ``classify`` compares: N log(mean square + floor^2) + k log N of N coordinates and k free parameters, lower
     is better; (...) by name."""
     counts = np.maximum(2 * np.sum(np.isfinite(track_T2).all(axis=-1), axis=-1), 1)
-    floor = FLOOR * size / 64.0
+    floor = _FLOOR * size / 64.0
     return {
         name: counts * np.log(rms**2 / 2 + floor**2) + free * np.log(counts)
         for name, (rms, free) in _fits(track_T2, fps, families, size).items()
@@ -71,7 +71,7 @@ def _fits(track_T2, fps, families, size) -> dict[str, tuple[np.ndarray, int]]:
     for name in families:
         rms, free = np.full(len(tracks), np.inf), 0
         for p, frames in enumerate(patterns):
-            if frames.sum() >= LEAST_FRAMES:
+            if frames.sum() >= MIN_TRACK_FRAMES:
                 rows = np.flatnonzero(pattern_of.reshape(-1) == p)
                 rms[rows], free = MODELS[name](tracks[rows][:, frames], time[frames], duration, size / 64.0)
         fits[name] = (rms.reshape(lead), free)
@@ -90,7 +90,7 @@ def _left_over(design_GNK: np.ndarray, track_BN2: np.ndarray) -> np.ndarray:
 def _rates(family: str, duration: float) -> np.ndarray:
     """Angular speeds (G,) in rad/s that cover the family's range of turns."""
     turns = FAMILIES[family].ranges["turns"]
-    return 2 * np.pi * np.arange(turns.low / SLACK, turns.high * SLACK, 0.01) / duration
+    return 2 * np.pi * np.arange(turns.low / _SLACK, turns.high * _SLACK, 0.01) / duration
 
 
 def _cross(a_2: np.ndarray, b_2: np.ndarray) -> np.ndarray:
@@ -115,8 +115,8 @@ def _parabolic(track_BN2, time_N, duration, unit):
     """Constant velocity and an acceleration down the picture, of a size that gravity has at the world's scales."""
     scale, elevations = DRAWS["scale"], (DRAWS["elevation"], HELD_OUT["elevation"])
     length_unit = (duration / 0.625) ** 2
-    lowest = GRAVITY * np.cos(max(e.high for e in elevations)) * scale.low / length_unit * unit / SLACK
-    highest = GRAVITY * scale.high / length_unit * unit * SLACK
+    lowest = GRAVITY * np.cos(max(e.high for e in elevations)) * scale.low / length_unit * unit / _SLACK
+    highest = GRAVITY * scale.high / length_unit * unit * _SLACK
     basis, _ = np.linalg.qr(np.stack([np.ones_like(time_N), time_N], axis=-1))
     fall = 0.5 * time_N**2
     bend_N = fall - basis @ (basis.T @ fall)
@@ -144,7 +144,7 @@ def _helical(track_BN2, time_N, duration, unit):
     fit_BGK2 = np.einsum("gkn,bnc->bgkc", np.linalg.pinv(design_GNK), track_BN2, optimize=True)
     cosine, sine, drift = fit_BGK2[:, :, 1], fit_BGK2[:, :, 2], fit_BGK2[:, :, 3]
     area = np.abs(_cross(cosine, sine))
-    loops = np.hypot(_cross(drift, sine), _cross(cosine, drift)) <= SLACK * _rates("helical", duration) * area
+    loops = np.hypot(_cross(drift, sine), _cross(cosine, drift)) <= _SLACK * _rates("helical", duration) * area
     still_BG = _left_over(design_GNK[..., :3], track_BN2)
     return np.where(loops, left_BG, still_BG).min(axis=1), 9
 

@@ -27,8 +27,8 @@ PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
 }
 """Names by split, so that what is chosen before some is reported before others."""
 
-SCALE = 2.5  # a photograph's short side over the clip's: room to pan
-DRIFT_SHARE, SHAKE_SHARE = 0.8, 0.5  # of a pan's speed: what is steady, and the deviation of what is not
+_SCALE = 2.5  # a photograph's short side over the clip's: room to pan
+DRIFT_SHARE, SHAKE_SHARE = 0.8, 0.5  # of a pan's speed: what is steady, and the std of what is not
 ROUNDS = 200  # directions that are tried for a pan that keeps the ball in the picture
 
 
@@ -84,10 +84,10 @@ def photographed(
     Args:
       spec: its background and sensor noise do not count.
       name: of the photograph, one of ``PHOTOGRAPHS``.
-      pan: speed of the camera, px per frame: 0.8 of it steady in some direction, and steps of a deviation of half of it
+      pan: speed of the camera, px per frame: 0.8 of it steady in some direction, and steps of a std of half of it
         to any side. A pan over which the ball would leave the picture is drawn again.
       zoom: largest change of scale from the middle frame to either end, as a share.
-      noise: deviation of the sensor's noise, of full scale.
+      noise: std of the sensor's noise, of full scale.
     """
     if spec.rig != "mono":
         raise ValueError(f"The rig of {spec.name} is {spec.rig!r}; expected mono: it is the photograph that is panned.")
@@ -152,7 +152,7 @@ def _panned(camera: Cameras, zoom_T: np.ndarray, pan_T2: np.ndarray, centre_2: n
 
 def _scenery(spec, rng, name: str, zoom_T: np.ndarray, pan_T2: np.ndarray) -> np.ndarray:
     """What the frames show of the photograph, float32 (T, H, W, 3) in 0..255; beyond its edge it is mirrored."""
-    picture_HW3 = photograph(name, round(SCALE * min(spec.height, spec.width)))
+    picture_HW3 = photograph(name, round(_SCALE * min(spec.height, spec.width)))
     height, width = picture_HW3.shape[:2]
     room_2 = np.maximum(np.array([width - spec.width, height - spec.height]) / 2 - np.ptp(pan_T2, axis=0) / 2, 0)
     middle_2 = np.array([width - 1, height - 1]) / 2 + room_2 * (2 * rng.random(2) - 1)

@@ -16,13 +16,13 @@ from videogvt.world.spec import WorldSpec, stream
 COLOUR_NAMES = (
     "red", "orange", "yellow", "lime", "green", "teal", "cyan", "azure", "blue", "violet", "magenta", "rose",
 )  # fmt: skip
-GROUND, LINE = 0.93, 0.75  # brightness of the ground and of its lines, over the background's
+GROUND, _LINE = 0.93, 0.75  # brightness of the ground and of its lines, over the background's
 GRID_PITCH, GRID_WIDTH = 1.0, 0.04  # m at the reference length
 TEXTURE_CELLS, TEXTURE_DEPTH = 9, 0.25
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """The looks of one scene. Colours are (3,) in 0..1.
 
     Attributes:
@@ -47,7 +47,7 @@ class Look:
     texture_HW: np.ndarray | None
 
 
-def draw_look(spec: WorldSpec, split: str, index: int, camera: Cameras) -> Look:
+def draw_look(spec: WorldSpec, split: str, index: int, camera: Cameras) -> Appearance:
     """The look of an example whose first camera, at time 0, is ``camera``."""
     rng = stream(spec.seed, split, index, "look")
     hue, lamp = rng.random(2)
@@ -56,7 +56,7 @@ def draw_look(spec: WorldSpec, split: str, index: int, camera: Cameras) -> Look:
     background = np.array(colorsys.hsv_to_rgb(shade[0], 0.15 * shade[1], 0.88 + 0.12 * shade[2]))
     things = stream(spec.seed, split, index, "things")
     n, m = spec.distractors, spec.occluders
-    return Look(
+    return Appearance(
         colour=colour,
         colour_name=COLOUR_NAMES[int(hue * len(COLOUR_NAMES) + 0.5) % len(COLOUR_NAMES)],
         background=np.ones(3) if spec.background == "white" else np.round(background, 4),
@@ -96,7 +96,7 @@ def _texture(spec: WorldSpec, rng: np.random.Generator) -> np.ndarray:
     return cells
 
 
-def backdrop(spec: WorldSpec, look: Look, camera: Cameras) -> np.ndarray:
+def backdrop(spec: WorldSpec, look: Appearance, camera: Cameras) -> np.ndarray:
     """What stands behind everything: (1 or T, H, W, 3) in 0..1, T where the camera (T,) moves and sees a ground."""
     if spec.background == "grid":
         still = spec.rig != "moving"
@@ -125,7 +125,7 @@ def _ground(spec: WorldSpec, camera: Cameras) -> np.ndarray:
         apart = np.abs(place - np.round(place))
         line = np.clip((GRID_WIDTH - apart) / footprint + 0.5, 0.0, 1.0)
         line *= np.clip(1.0 - 3.0 * footprint, 0.0, 1.0)
-        bright = np.where(falls, bright * (1.0 - (1.0 - LINE) * line), bright)
+        bright = np.where(falls, bright * (1.0 - (1.0 - _LINE) * line), bright)
     return bright
 
 
@@ -141,7 +141,8 @@ def exposure_times(spec: WorldSpec) -> np.ndarray:
 
 
 def render(
-    spec: WorldSpec, look: Look, camera: Cameras, exposure_TN3: np.ndarray, radius: float, rng: np.random.Generator
+    spec: WorldSpec, look: Appearance, camera: Cameras, exposure_TN3: np.ndarray, radius: float,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The video uint8 (T, H, W, 3) that one camera (T,) takes of a ball, and the share of the ball (T,) in sight.
 
@@ -187,7 +188,7 @@ class Disc:
     cover: np.ndarray
     lean_Thw2: np.ndarray
 
-    def shade(self, look: Look) -> np.ndarray:
+    def shade(self, look: Appearance) -> np.ndarray:
         """Colours (T, h, w, 3): brightest where the surface faces the camera, a little brighter towards the lamp."""
         facing = np.sqrt(np.maximum(1.0 - np.sum(self.lean_Thw2**2, axis=-1), 0.0))
         brightness = 1.0 - RIM + RIM * facing + LIGHT * np.clip(self.lean_Thw2 @ look.light_2, -1.0, 1.0)
@@ -240,7 +241,7 @@ def _paint_square(canvas_THW3: np.ndarray, camera: Cameras, centre_3: np.ndarray
     _blend(canvas_THW3, patch, (along[:, :, None] * across[:, None, :])[..., None], colour)
 
 
-def _paint_posts(canvas_THW3: np.ndarray, look: Look, disc: Disc) -> np.ndarray:
+def _paint_posts(canvas_THW3: np.ndarray, look: Appearance, disc: Disc) -> np.ndarray:
     """Vertical posts that stand before the scene, at the same place in every picture; returns the ball's share (T,)
     that stays in sight."""
     num_frames, height, width, _ = canvas_THW3.shape

@@ -29,7 +29,7 @@ HELD_OUT = {
     "speed": Range(4.5, 5.0, "m/s", "as above, split ood only"),
     "radius": Range(0.175, 0.2, "m", "as above, split ood only"),
 }
-BATCH, CANDIDATES, MAX_ROUNDS = 6, 6, 500
+_BATCH, CANDIDATES, MAX_ROUNDS = 6, 6, 500
 MARGIN = 1.0  # reference pixels between the ball's edge and the picture's
 RELIEF = 0.2  # largest change of depth along a path, as a share of the start depth
 RADIUS_PX = (1.5, 4.0)  # reference pixels, in every frame of the first camera
@@ -67,10 +67,10 @@ def draw_scene(spec: WorldSpec, split: str, index: int) -> Scene:
 
 def _draw_nuisance(spec: WorldSpec, split: str, rng: np.random.Generator) -> tuple[Pose, Launch, np.ndarray]:
     ranges = {**DRAWS, **(HELD_OUT if split == "ood" else {})}
-    drawn = {name: bounds.draw(rng, (BATCH,)) for name, bounds in ranges.items()}
-    azimuth, swing, to_left, at_x, at_y = (rng.random(BATCH) for _ in range(5))
+    drawn = {name: bounds.draw(rng, (_BATCH,)) for name, bounds in ranges.items()}
+    azimuth, swing, to_left, at_x, at_y = (rng.random(_BATCH) for _ in range(5))
     length = spec.length_unit
-    target_B3 = np.round(np.array([0.0, 0.0, 2.4 * length]) + length * (rng.random((BATCH, 3)) - 0.5), 4)
+    target_B3 = np.round(np.array([0.0, 0.0, 2.4 * length]) + length * (rng.random((_BATCH, 3)) - 0.5), 4)
     scale = drawn["scale"] / length
     pose = Pose(
         target_B3, np.round(2 * np.pi * azimuth, 6), np.round(drawn["elevation"], 6),
@@ -84,7 +84,7 @@ def _draw_nuisance(spec: WorldSpec, split: str, rng: np.random.Generator) -> tup
     depth = pose.distance_B + drawn["depth"] * length
     first = rig_cameras(spec, pose)[:, 0, 0]
     offset_B2 = start_B2 * spec.pixel_unit / pose.focal_B[:, None]
-    start_B3 = np.concatenate([offset_B2, np.ones((BATCH, 1))], axis=1) * depth[:, None]
+    start_B3 = np.concatenate([offset_B2, np.ones((_BATCH, 1))], axis=1) * depth[:, None]
     eye_B3 = -np.einsum("bij,bi->bj", first.R, first.t)
     launch = Launch(start_B3, across_B2, first.R, eye_B3, spec.duration, length, spec.time_unit)
     return pose, launch, np.round(drawn["radius"] * length, 4)
@@ -106,7 +106,7 @@ def _start_pixel(spec, scale_B, across_B2, elevation_B, share_B2) -> np.ndarray:
 def _valid(spec, cameras: Cameras, radius_B, families: list[Family], time_T) -> np.ndarray:
     """Which candidates (F, B, M) stay whole in every picture, near the start depth, and show their class."""
     path_FBMT3 = np.stack([family.position(time_T) for family in families])
-    pixels, depth, radius_px = picture(spec, cameras[:, None], path_FBMT3[..., None, :, :], radius_B[:, None])
+    pixels, depth, radius_px = project_paths(spec, cameras[:, None], path_FBMT3[..., None, :, :], radius_B[:, None])
     first, near = depth[..., 0, :], radius_px[..., 0, :]
     relief = np.ptp(first, axis=-1) <= RELIEF * first[..., 0]
     sized = (near.min(axis=-1) >= RADIUS_PX[0]) & (near.max(axis=-1) <= RADIUS_PX[1])
@@ -115,7 +115,7 @@ def _valid(spec, cameras: Cameras, radius_B, families: list[Family], time_T) -> 
     return in_view(spec, pixels, depth, radius_px) & relief & sized & above_ground & seen
 
 
-def picture(spec, cameras: Cameras, path_ST3: np.ndarray, radius: np.ndarray):
+def project_paths(spec, cameras: Cameras, path_ST3: np.ndarray, radius: np.ndarray):
     """Pixel positions (..., S, T, 2), depths in m and ball radii (..., S, T) of world paths that broadcast to
     (..., S, T, 3); pixels are reference ones (64 on the short side)."""
     pixels, depth = cameras.project(path_ST3)
@@ -124,7 +124,7 @@ def picture(spec, cameras: Cameras, path_ST3: np.ndarray, radius: np.ndarray):
 
 
 def in_view(spec, pixels, depth, radius_px) -> np.ndarray:
-    """Whether the ball (...) is whole and a margin inside every frame of every camera, given its ``picture``."""
+    """Whether the ball (...) is whole and a margin inside every frame of every camera, given its ``project_paths``."""
     edge = 0.5 / spec.pixel_unit
     size = np.array([spec.width, spec.height]) / spec.pixel_unit - edge
     inset = (MARGIN + radius_px)[..., None]

@@ -21,7 +21,7 @@ def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generat
 
 VERSION = "1.0.0"  # of the generator: the bytes of an example change only together with this number
 
-RIGS = ("mono", "stereo", "ring", "moving")
+_RIGS = ("mono", "stereo", "ring", "moving")
 BACKGROUNDS = ("white", "plain", "grid", "texture")
 REFERENCE_SIZE = 64.0  # pixels: the short side for which pixel measures of the scene are stated
 REFERENCE_DURATION = 15 / 24.0  # seconds: first to last frame of the clip for which lengths and speeds are stated
@@ -74,8 +74,8 @@ class WorldSpec:
     def __post_init__(self):
         if not self.families or len(set(self.families)) != len(self.families):
             raise ValueError(f"families is {self.families}; a world has at least one family and none of them twice.")
-        if self.rig not in RIGS:
-            raise ValueError(unknown_name("rig", self.rig, RIGS))
+        if self.rig not in _RIGS:
+            raise ValueError(unknown_name("rig", self.rig, _RIGS))
         if self.background not in BACKGROUNDS:
             raise ValueError(unknown_name("background", self.background, BACKGROUNDS))
         if self.tail and self.rig == "moving":

@@ -97,7 +97,7 @@ def _difference(video_THWC: np.ndarray, background: np.ndarray) -> np.ndarray:
     return strongest.astype(np.float32) / np.float32(255.0 if video_THWC.dtype == np.uint8 else 1.0)
 
 
-def _measure(padded_NHW: np.ndarray, least: float, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _measure(padded_NHW: np.ndarray, min_area: float, max_area: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centres (N, 2), found (N,) and areas (N,) in frames that are padded by one pixel all around."""
     num_frames, height, width = padded_NHW.shape
     flat, over = padded_NHW.reshape(-1), padded_NHW >= THRESHOLD
@@ -106,7 +106,7 @@ def _measure(padded_NHW: np.ndarray, least: float, most: float) -> tuple[np.ndar
     labels, _ = ndimage.label(over.reshape(-1, width), np.ones((3, 3)))  # one picture: the padding keeps frames apart
     _, first, member, count = np.unique(
         labels.reshape(-1)[pixels], return_index=True, return_inverse=True, return_counts=True)
-    plausible = (count >= least) & (count <= most)
+    plausible = (count >= min_area) & (count <= max_area)
     frame_of = pixels[first] // (height * width)
     found = np.bincount(frame_of[plausible], minlength=num_frames) == 1
     chosen = plausible & found[frame_of]
@@ -129,8 +129,8 @@ STATISTICS = {
     "mean": lambda x_NT: x_NT.mean(1), "std": lambda x_NT: x_NT.std(1), "min": lambda x_NT: x_NT.min(1),
     "max": lambda x_NT: x_NT.max(1), "first": lambda x_NT: x_NT[:, 0], "last": lambda x_NT: x_NT[:, -1],
 }
-LEAST_FRAMES = 4  # below which acceleration has no second value and a track tells nothing but its absence
-AXES = "xyz"
+_MIN_FRAMES = 4  # below which acceleration has no second value and a track tells nothing but its absence
+_AXES = "xyz"
 
 
 def track_features(
@@ -152,13 +152,13 @@ def track_features(
         divides by them, for their direction is noise.
     """
     track_NTD = np.asarray(track_NTD, np.float64)
-    if track_NTD.ndim != 3 or track_NTD.shape[1] < LEAST_FRAMES or track_NTD.shape[2] not in (2, 3):
-        raise ValueError(f"Tracks are (N, T, 2) or (N, T, 3) with T of {LEAST_FRAMES} at least; found "
+    if track_NTD.ndim != 3 or track_NTD.shape[1] < _MIN_FRAMES or track_NTD.shape[2] not in (2, 3):
+        raise ValueError(f"Tracks are (N, T, 2) or (N, T, 3) with T of {_MIN_FRAMES} at least; found "
                          f"{track_NTD.shape}.")
     if radius_NT is not None and np.shape(radius_NT) != track_NTD.shape[:2]:
         raise ValueError(f"Radii of tracks {track_NTD.shape} are {track_NTD.shape[:2]}; found {np.shape(radius_NT)}.")
     found_NT = np.isfinite(track_NTD).all(-1)
-    told_N = found_NT.sum(1) >= LEAST_FRAMES
+    told_N = found_NT.sum(1) >= _MIN_FRAMES
     place = _filled(track_NTD, found_NT & told_N[:, None])
     series = _series(place, fps, resolution)
     if radius_NT is not None:
@@ -182,7 +182,7 @@ def _series(place_NTD: np.ndarray, fps: float, resolution: float) -> dict[str, n
     across = np.sqrt(np.maximum((pace * force) ** 2 - along**2, 0.0))
     series = {"speed": speed, "acceleration": force, "curvature": across / np.maximum(pace, resolution * fps) ** 3}
     for name, vector in (("position", place_NTD), ("velocity", velocity), ("acceleration", acceleration)):
-        series |= {f"{name}/{AXES[axis]}": vector[..., axis] for axis in range(vector.shape[-1])}
+        series |= {f"{name}/{_AXES[axis]}": vector[..., axis] for axis in range(vector.shape[-1])}
     return series
 
 

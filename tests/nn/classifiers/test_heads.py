@@ -8,7 +8,7 @@ import pytest
 from tests.nn.weights import quick_jit, random_params, random_video
 from videogvt.core.trees import parameter_count
 from videogvt.nn.classifiers import make_classifier
-from videogvt.nn.classifiers.heads import Judge, coordinates, look
+from videogvt.nn.classifiers.heads import MotionClassifier, coordinates, pool_by_attention
 
 TINY = {"filters": 8, "heads": 2, "width": 16, "motion_blocks": 1, "norm_groups": 4}
 
@@ -20,7 +20,8 @@ def test_parameter_count():
     over_time = 2 * 2 * (2 * 64 + 3 * 64 * 64 + 64)
     by_hand = stem + block + norm + attention + motion + over_time + 2 * 64 + 64 * 5 + 5
     video = jax.ShapeDtypeStruct((1, 16, 64, 64, 3), jnp.float32)
-    assert parameter_count(jax.eval_shape(Judge(5).init, jax.random.key(0), video)["params"]) == by_hand == 96_329
+    params = jax.eval_shape(MotionClassifier(5).init, jax.random.key(0), video)["params"]
+    assert parameter_count(params) == by_hand == 96_329
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_attention_takes_features_and_coordinates_from_where_it_looks():
     attention = np.zeros((1, 2, 3, 5, 2), np.float32)
     attention[0, 0, 2, 1, 0] = attention[0, 1, 0, 4, 0] = 50.0  # the first head; the second looks everywhere
     placed_BthwC = jnp.concatenate([map_BthwC, coordinates(jnp.asarray(map_BthwC))], -1)
-    seen, weights = look(placed_BthwC, jnp.asarray(attention))
+    seen, weights = pool_by_attention(placed_BthwC, jnp.asarray(attention))
     np.testing.assert_allclose(weights.sum((2, 3)), 1.0, atol=1e-6)
     seen = np.asarray(seen)[0]
     np.testing.assert_allclose(seen[0, 0], [*map_BthwC[0, 0, 2, 1], 1.0, -0.5], atol=1e-5)
@@ -62,7 +63,7 @@ def test_clips_are_judged_one_by_one_whatever_their_mean_colour(judged):
 
 def test_errors_name_what_fits():
     with pytest.raises(ValueError, match="height = 12 is not a multiple of 8"):
-        Judge(3).init(jax.random.key(0), jnp.zeros((1, 2, 12, 16, 3)))
+        MotionClassifier(3).init(jax.random.key(0), jnp.zeros((1, 2, 12, 16, 3)))
     with pytest.raises(ValueError, match="Did you mean 'judge'"):
         make_classifier({"network": "juge"}, 3)
     with pytest.raises(ValueError, match="Did you mean 'filters'"):

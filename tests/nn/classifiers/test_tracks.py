@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from videogvt.nn.classifiers.tracks import KINDS, TrackModel
+from videogvt.nn.classifiers.tracks import TRACK_MODELS, TrackModel
 
 FAST = {"iterations": 20, "leaves": 4}
 
@@ -19,7 +19,7 @@ def data(count=120, seed=0):
     return features, label, np.stack([2 * features["b"] + 1, -features["b"]], -1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRACK_MODELS)
 def test_it_learns_classes_and_positions(kind):
     features, label, position = data()
     model = TrackModel(4, kind, **FAST).fit(features, label, position)
@@ -34,7 +34,7 @@ def test_it_learns_classes_and_positions(kind):
     np.testing.assert_array_equal(again.predict_proba(other), probability)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRACK_MODELS)
 def test_features_that_were_never_seen_harm_nothing(kind):
     features, label, _ = data()
     features["c"][:] = np.nan

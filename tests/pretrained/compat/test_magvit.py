@@ -16,9 +16,11 @@ from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained.compat import foreign, magvit
-from videogvt.pretrained.compat.trees import flat, tokenizer_shapes, transformer_shapes
+from videogvt.pretrained.compat.trees import flat_arrays, tokenizer_shapes, transformer_shapes
 from videogvt.pretrained.start import Start
 from videogvt.train.state import TrainState
+
+pytestmark = pytest.mark.optimized
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[2] / "golden" / "param_tree.json").read_text())
 SMALL = {
@@ -29,7 +31,7 @@ SMALL = {
 
 
 def tree_of(fields=SMALL):
-    return tokenizer_shapes(networks.VideoTokenizer(**frozen(fields)))
+    return tokenizer_shapes(networks.TokenizerNetwork(**frozen(fields)))
 
 
 def below(name, leaves):
@@ -82,7 +84,7 @@ def write_old_orbax(folder, leaves):
 
 def loaded(path, weights="ema"):
     found = foreign(f"magvit:{path}").read("tokenizer", weights)
-    return found.config, flat(found.params)
+    return found.config, flat_arrays(found.params)
 
 
 def check_equal(found, expected):
@@ -119,8 +121,8 @@ def test_fields_follow_from_the_official_tree():
     """Of the paper's B tokenizer all fields are its own, but for the padding, which is the released code's."""
     shapes = {path: tuple(shape) for path, shape in GOLDEN["generator"].items()}
     fields = magvit._tokenizer_fields(pathlib.Path("x"), shapes)
-    model = networks.VideoTokenizer(**frozen(fields))
-    paper = networks.VideoTokenizer(padding="zero")
+    model = networks.TokenizerNetwork(**frozen(fields))
+    paper = networks.TokenizerNetwork(padding="zero")
     assert (model.pyramid, model.encoder_blocks, model.decoder_blocks, model.style) == (
         paper.pyramid.__class__(64, (1, 2, 2, 4), (True, True, False)), 2, 2, paper.style)
     assert (model.num_codes, tokenizer_shapes(model)) == (1024, shapes)
@@ -132,9 +134,9 @@ def test_fields_follow_from_the_official_tree():
      "quantizer": {"name": "vq", "num_codes": 4096, "embedding_dim": 512}},
 ], ids=["L", "BAIR", "2D", "H"])
 def test_fields_follow_from_trees_of_all_sizes(fields):
-    model = networks.VideoTokenizer(**frozen({**fields, "padding": "zero"}))
+    model = networks.TokenizerNetwork(**frozen({**fields, "padding": "zero"}))
     shapes = tokenizer_shapes(model)
-    found = networks.VideoTokenizer(**frozen(magvit._tokenizer_fields(pathlib.Path("x"), shapes)))
+    found = networks.TokenizerNetwork(**frozen(magvit._tokenizer_fields(pathlib.Path("x"), shapes)))
     assert tokenizer_shapes(found) == shapes and found.strides == model.strides
 
 
@@ -161,10 +163,10 @@ def test_a_run_starts_at_official_weights(tmp_path, state, parameters, average):
     blank = unflatten_dict({name: np.zeros(leaf.shape, np.float32) for name, leaf in average.items()}, sep="/")
     empty = TrainState.create(params={"generator": blank, "discriminator": judge}, opt={}, ema={"generator": blank})
     started = Start(f"magvit:{path}", "none")(empty)
-    check_equal(flat(started.params["generator"]), parameters)
-    check_equal(flat(started.ema["generator"]), average)
+    check_equal(flat_arrays(started.params["generator"]), parameters)
+    check_equal(flat_arrays(started.ema["generator"]), average)
     assert (started.params["discriminator"]["Conv_0"]["kernel"] == 1).all()
-    other = {**flat(blank), "quantizer/codebook": np.zeros((512, 8)), "stem/bias": np.zeros(3)}
+    other = {**flat_arrays(blank), "quantizer/codebook": np.zeros((512, 8)), "stem/bias": np.zeros(3)}
     state = TrainState.create(params={"generator": unflatten_dict(other, sep="/")}, opt={})
     with pytest.raises(ValueError) as refused:
         Start(f"magvit:{path}", "none")(state)
@@ -188,8 +190,8 @@ def test_it_serves_as_our_own_do(tmp_path, state):
 
 
 @pytest.mark.parametrize("words, places, tasks, classes", [
-    (1127, 1025, ("CG",), 101), (1026, 1025, ("FP",), 0), (1041, 1026, magvit.TASKS, 0),
-    (1215, 1026, (*magvit.TASKS, "CG", "CFP"), 174),
+    (1127, 1025, ("CG",), 101), (1026, 1025, ("FP",), 0), (1041, 1026, magvit.MAGVIT_TASKS, 0),
+    (1215, 1026, (*magvit.MAGVIT_TASKS, "CG", "CFP"), 174),
 ], ids=["UCF-101", "BAIR", "BAIR, eight tasks", "SSv2, ten tasks"])
 def test_transformers_are_for_the_tasks_of_their_vocabulary(tmp_path, state, words, places, tasks, classes):
     """Sizes of the vocabularies of MAGVIT's four data sets."""
@@ -202,7 +204,7 @@ def test_transformers_are_for_the_tasks_of_their_vocabulary(tmp_path, state, wor
     assert generator.tasks == tasks and len(generator.class_names) == classes
     assert generator.generation.video_shape == (16, 64, 64) and generator.generation.transformer.heads == 2
     assert generator.generation.transformer.vocab_size == words
-    check_equal(flat(jax.device_get(generator.params)), leaves)
+    check_equal(flat_arrays(jax.device_get(generator.params)), leaves)
     with pytest.raises(ValueError, match="does not say which tokenizer it goes with"):
         VideoGenerator.load(f"magvit:{theirs}")
     with pytest.raises(ValueError, match="holds a transformer, which is no tokenizer"):

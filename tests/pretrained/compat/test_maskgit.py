@@ -20,6 +20,8 @@ from videogvt.pretrained.compat.trees import tokenizer_shapes, transformer_shape
 from videogvt.pretrained.start import Start
 from videogvt.train.state import TrainState
 
+pytestmark = pytest.mark.optimized
+
 ROOT = pathlib.Path(__file__).parents[3]
 CLASSES = 30
 LEVELS = 3
@@ -31,7 +33,7 @@ def below(name, leaves):
 
 
 def tree_of_tokenizer(fields=SMALL_TOKENIZER):
-    return tokenizer_shapes(networks.VideoTokenizer(**frozen(fields)))
+    return tokenizer_shapes(networks.TokenizerNetwork(**frozen(fields)))
 
 
 def tree_of_transformer(side=16, fields=SMALL_TRANSFORMER, vocabulary=32 + CLASSES + 1):
@@ -123,14 +125,14 @@ def test_latents_codes_and_pictures_are_those_of_an_independent_tokenizer(tokeni
 def test_logits_are_those_of_an_independent_transformer(folder, leaves):
     torch_maskgit = pytest.importorskip(TORCH, reason="needs torch", exc_type=ImportError)
     generator = VideoGenerator.load(f"maskgit:{folder}/maskgit_imagenet256_checkpoint")
-    stage, tokens_BL = generator.generation, np.random.default_rng(2).integers(0, 32, (2, 257)).astype(np.int32)
-    assert stage.vocabulary.size == 63 and stage.vocabulary.mask == 62  # codes, classes, and nothing between
+    model, tokens_BL = generator.generation, np.random.default_rng(2).integers(0, 32, (2, 257)).astype(np.int32)
+    assert model.vocabulary.size == 63 and model.vocabulary.mask == 62  # codes, classes, and nothing between
     tokens_BL[:, 0], tokens_BL[:, 5:90] = (32, 61), 62
-    found = jax.jit(lambda tokens: stage.transformer.apply({"params": generator.params}, tokens))(tokens_BL)
+    found = jax.jit(lambda tokens: model.transformer.apply({"params": generator.params}, tokens))(tokens_BL)
     expected = torch_maskgit.logits(tokens_BL, leaves[1], layers=2, heads=4).numpy()
     assert expected.std() > 0.5
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    prefix_B1 = stage.tasks.prefix(np.zeros(2, np.int32), np.array([0, 29]))
+    prefix_B1 = model.tasks.prefix(np.zeros(2, np.int32), np.array([0, 29]))
     np.testing.assert_array_equal(prefix_B1, [[32], [61]])
 
 
@@ -192,7 +194,7 @@ def test_a_folder_of_pictures_becomes_a_data_set_of_codes(folder, tmp_path, caps
 def test_a_3d_network_begins_as_the_tokenizer(tokenizer, folder):
     """Inflated at the centre, clips in which nothing moves become frame by frame what the pictures do."""
     fields = {**SMALL_TOKENIZER, "conv": "3d", "temporal_downsample": [True, False]}
-    model = networks.VideoTokenizer(**frozen(fields))
+    model = networks.TokenizerNetwork(**frozen(fields))
     random = random_leaves(tokenizer_shapes(model), seed=5)
     tree = unflatten_dict(random, sep="/")
     state = TrainState.create(params={"generator": tree}, opt={}, ema={"generator": tree})

@@ -16,6 +16,8 @@ from videogvt.core.trees import frozen
 from videogvt.nn import tokenizer as networks
 from videogvt.pretrained.compat import open_magvit2
 
+pytestmark = pytest.mark.optimized
+
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 theirs = pytest.importorskip("tests.pretrained.compat.torch_open_magvit2")
@@ -117,7 +119,7 @@ def test_the_public_network_has_these_tensors_and_totals():
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     config = open_magvit2.config_of(shapes)
     assert config["temporal_downsample"] == [False, True, True] and config["filters"] == 128
-    model = networks.VideoTokenizer(**frozen(config))
+    model = networks.TokenizerNetwork(**frozen(config))
     assert (model.num_codes, model.strides, model.latent_shape((17, 128, 128))) == (2**18, (4, 8, 8), (5, 16, 16))
     video = jax.ShapeDtypeStruct((1, 17, 128, 128, 3), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), video)["params"]

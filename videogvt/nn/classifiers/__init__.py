@@ -1,7 +1,7 @@
 """Classifiers by name.
 
 All but the judge are a ``heads.Classifier``: ``module(inputs, *, train)`` is a dict of heads. The judge, which is a
-perceptual network too, maps videos to logits and has ``features``; see ``evals.published.Judge``.
+perceptual network too, maps videos to logits and has ``features``; see ``evals.published.EvaluationClassifier``.
 """
 
 import dataclasses
@@ -14,10 +14,10 @@ from videogvt.core.registry import unknown_name
 from videogvt.core.trees import frozen
 from videogvt.nn.classifiers.cnns import Cnn3d, FrameCnnAttention, I3DClassifier, SlowFast
 from videogvt.nn.classifiers.codes import AttentionPooling, CodeTransformer, LinearProbe, Mlp, ViViT
-from videogvt.nn.classifiers.heads import Classifier, Judge
+from videogvt.nn.classifiers.heads import Classifier, MotionClassifier
 
 CLASSIFIERS: Mapping[str, type[nn.Module]] = {
-    "judge": Judge, "linear_probe": LinearProbe, "mlp": Mlp, "attention_pooling": AttentionPooling,
+    "judge": MotionClassifier, "linear_probe": LinearProbe, "mlp": Mlp, "attention_pooling": AttentionPooling,
     "code_transformer": CodeTransformer, "cnn3d": Cnn3d, "frame_cnn_attention": FrameCnnAttention,
     "i3d": I3DClassifier, "slowfast": SlowFast, "vivit": ViViT,
 }

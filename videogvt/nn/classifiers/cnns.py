@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from videogvt.nn.classifiers.heads import BatchNorm, Classifier, centred
 from videogvt.nn.i3d import trunk
-from videogvt.nn.layers import Conv, Style
+from videogvt.nn.layers import Conv, LayerStyle
 from videogvt.ops.conv import Lowering, max_pool, whole_padding
 
 
@@ -34,7 +34,7 @@ class Cnn3d(Classifier):
     @nn.compact
     def __call__(self, video_BTHWC, *, train: bool = False):
         """Heads of videos in [0, 1]."""
-        style = Style(padding="zero", lowering=self.lowering, **self.dtypes)
+        style = LayerStyle(padding="zero", lowering=self.lowering, **self.dtypes)
         x_BTHWC = centred(video_BTHWC, network="Cnn3d").astype(self.dtype)
         for index, features in enumerate(self.filters):
             x_BTHWC = nn.relu(Conv(features, (3, 3, 3), style, name=f"conv_{index}")(x_BTHWC))
@@ -101,11 +101,11 @@ class I3DClassifier(Classifier):
     def __call__(self, video_BTHWC, *, train: bool = False):
         """Heads of videos in [0, 1] of any length and size."""
         x = centred(video_BTHWC, network="I3DClassifier").astype(self.dtype)
-        x = trunk(x, functools.partial(Unit, dtypes=self.dtypes, train=train), largest)
+        x = trunk(x, functools.partial(_Unit, dtypes=self.dtypes, train=train), largest)
         return self.heads(x.astype(jnp.float32).mean((1, 2, 3)), dropout=self.dropout, train=train)
 
 
-class Unit(nn.Module):
+class _Unit(nn.Module):
     """Convolution, batch normalization, ReLU."""
 
     features: int
@@ -118,7 +118,7 @@ class Unit(nn.Module):
     def __call__(self, x_BTHWC):
         size, strides = (self.size,) * 3, (self.stride,) * 3
         widths = whole_padding(x_BTHWC.shape[1:4], size, strides)
-        style = Style(padding="zero", **self.dtypes)
+        style = LayerStyle(padding="zero", **self.dtypes)
         x_BTHWC = Conv(self.features, size, style, False, strides, widths, name="conv3d")(x_BTHWC)
         return BatchNorm(self.dtypes, epsilon=1e-3, name="bn")(x_BTHWC, train=self.train)
 
@@ -171,8 +171,8 @@ class SlowFast(Classifier):
             for block in range(depth):
                 shape = {"factor": 2**stage, "stride": 2 if stage and not block else 1, "dtypes": self.dtypes}
                 name = f"{stage}_{block}"
-                slow = Bottleneck(self.width, SLOW_TIME[stage + 1], **shape, name=f"slow_{name}")(slow, train)
-                fast = Bottleneck(thin, FAST_TIME[stage + 1], **shape, name=f"fast_{name}")(fast, train)
+                slow = _Bottleneck(self.width, SLOW_TIME[stage + 1], **shape, name=f"slow_{name}")(slow, train)
+                fast = _Bottleneck(thin, FAST_TIME[stage + 1], **shape, name=f"fast_{name}")(fast, train)
         pooled_BD = jnp.concatenate([x.astype(jnp.float32).mean((1, 2, 3)) for x in (slow, fast)], axis=-1)
         return self.heads(pooled_BD, dropout=self.dropout, train=train)
 
@@ -197,7 +197,7 @@ class Stem(nn.Module):
         return max_pool(x_BTHWC, (1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1)))
 
 
-class Bottleneck(nn.Module):
+class _Bottleneck(nn.Module):
     """A residual block: (frames, 1, 1), then (1, 3, 3) with the stride, then (1, 1, 1) to 4 times the channels."""
 
     width: int
@@ -209,7 +209,7 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x_BTHWC, train: bool):
         inner, outer = self.width * self.factor, 4 * self.width * self.factor
-        style = Style(padding="zero", **self.dtypes)
+        style = LayerStyle(padding="zero", **self.dtypes)
         x = Conv(inner, (self.frames, 1, 1), style, use_bias=False, name="conv_0")(x_BTHWC)
         x = BatchNorm(self.dtypes, name="norm_0")(x, train=train)
         x = self._frames(inner, 3, "conv_1")(x)
@@ -229,4 +229,4 @@ class Bottleneck(nn.Module):
 def strided(features: int, kernel_size: tuple[int, int, int], strides: tuple[int, int, int], dtypes, *, name: str):
     """A convolution among as many zeros on both sides as put its first result on the first cell."""
     widths = tuple((size // 2,) * 2 for size in kernel_size)
-    return Conv(features, kernel_size, Style(padding="zero", **dtypes), False, strides, widths, name=name)
+    return Conv(features, kernel_size, LayerStyle(padding="zero", **dtypes), False, strides, widths, name=name)

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 
 from videogvt.nn.blocks import INITIALIZER, BertLayer, check_tokens, lookup
 from videogvt.nn.blocks import Style as BertStyle
-from videogvt.nn.classifiers.heads import Classifier, centred, coordinates, look
-from videogvt.nn.layers import Conv, Style
+from videogvt.nn.classifiers.heads import Classifier, centred, coordinates, pool_by_attention
+from videogvt.nn.layers import Conv, LayerStyle
 from videogvt.ops.conv import space_to_depth
 
 
-class Encoder(nn.Module):
+class CodeEncoder(nn.Module):
     """(B, L, D) to (B, L, D); it knows no order but what positions in its inputs tell it.
 
     Attributes:
@@ -157,12 +157,12 @@ class AttentionPooling(CodeClassifier):
         place_Bthw2 = coordinates(x_BthwD) * (jnp.array(x_BthwD.shape[2:4], x_BthwD.dtype) - 1)  # in half cells
         x_BthwD = jnp.concatenate([x_BthwD, place_Bthw2], -1)
         x_BthwD = nn.gelu(nn.Dense(self.features, name="cells", **self.dtypes)(x_BthwD))
-        style = Style(padding="zero", **self.dtypes)
+        style = LayerStyle(padding="zero", **self.dtypes)
         for index in range(self.blocks):
             x_BthwD += nn.gelu(Conv(self.features, (1, 3, 3), style, name=f"block_{index}")(x_BthwD))
         scores_BthwA = nn.Dense(self.queries, use_bias=False, name="queries", **self.dtypes)(x_BthwD)
         values_BthwD = nn.Dense(self.values, name="values", **self.dtypes)(x_BthwD)
-        seen_BtAD, weights_BthwA = look(jnp.concatenate([values_BthwD, place_Bthw2], -1), scores_BthwA)
+        seen_BtAD, weights_BthwA = pool_by_attention(jnp.concatenate([values_BthwD, place_Bthw2], -1), scores_BthwA)
         x_BD = seen_BD = seen_BtAD.reshape(len(seen_BtAD), -1)
         for index in range(self.layers):
             x_BD = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{index}", **self.dtypes)(x_BD))
@@ -200,12 +200,14 @@ class CodeTransformer(CodeClassifier):
         x_BthwD = nn.Dense(self.hidden, name="patches", **self.dtypes)(space_to_depth(x_BthwD, tuple(self.patch)))
         x_BLD = x_BthwD.reshape(len(x_BthwD), -1, self.hidden)
         x_BLD += self.param("positions", INITIALIZER, x_BLD.shape[1:], self.param_dtype).astype(x_BLD.dtype)
-        x_BLD = Encoder(self.layers, self.hidden, self.num_heads, self.mlp, self.dropout, self.dtype, self.param_dtype,
-                        name="encoder")(x_BLD, train=train)
+        x_BLD = CodeEncoder(
+            self.layers, self.hidden, self.num_heads, self.mlp, self.dropout, self.dtype, self.param_dtype,
+            name="encoder",
+        )(x_BLD, train=train)
         return self.heads(x_BLD.mean(1), train=train)
 
 
-PLACES = nn.initializers.normal(0.2)  # beside a patch with a ball; a tenth of that drowns where the ball is
+_PLACES = nn.initializers.normal(0.2)  # beside a patch with a ball; a tenth of that drowns where the ball is
 
 
 class ViViT(Classifier):
@@ -240,8 +242,8 @@ class ViViT(Classifier):
         x_BtD = self._encoder(self.temporal_layers, "temporal")(self._first(x_BtD, "temporal"), train=train)
         return self.heads(x_BtD[:, 0], train=train)
 
-    def _encoder(self, layers: int, name: str) -> Encoder:
-        return Encoder(
+    def _encoder(self, layers: int, name: str) -> CodeEncoder:
+        return CodeEncoder(
             layers, self.hidden, self.num_heads, self.mlp, self.dropout, self.dtype, self.param_dtype, name=name)
 
     def _first(self, x_BLD, name: str):
@@ -249,5 +251,5 @@ class ViViT(Classifier):
         token_D = self.param(f"{name}_token", nn.initializers.zeros, (self.hidden,), self.param_dtype)
         first_B1D = jnp.broadcast_to(token_D.astype(x_BLD.dtype), (len(x_BLD), 1, self.hidden))
         x_BLD = jnp.concatenate([first_B1D, x_BLD], axis=1)
-        places_LD = self.param(f"{name}_positions", PLACES, x_BLD.shape[1:], self.param_dtype)
+        places_LD = self.param(f"{name}_positions", _PLACES, x_BLD.shape[1:], self.param_dtype)
         return x_BLD + places_LD.astype(x_BLD.dtype)

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from videogvt.nn.layers import Conv, ConvKind, ResBlock, Style, conv1, norm_swish
+from videogvt.nn.layers import Conv, ConvKind, LayerStyle, ResBlock, conv1, norm_swish
 from videogvt.ops.conv import Lowering, space_to_depth
 
 
@@ -107,7 +107,7 @@ def coordinates(map_BthwC):
     return jnp.broadcast_to(jnp.stack(rows_columns, -1), (*cells_Bthw, 2)).astype(map_BthwC.dtype)
 
 
-def look(things_BthwD, scores_BthwA):
+def pool_by_attention(things_BthwD, scores_BthwA):
     """What each of A queries sees at every time: the mean over space of things, weighted by the softmax of its scores.
 
     Returns:
@@ -117,7 +117,7 @@ def look(things_BthwD, scores_BthwA):
     return jnp.einsum("bthwa,bthwd->btad", weights_BthwA.astype(things_BthwD.dtype), things_BthwD), weights_BthwA
 
 
-class Judge(nn.Module):
+class MotionClassifier(nn.Module):
     """Patches, residual blocks, attention over space, convolutions over time, a mean over time, and a linear head.
 
     A mean over space would lose where things are. Attention keeps it: each head says where to look in a frame and takes
@@ -132,7 +132,7 @@ class Judge(nn.Module):
       heads: places to look at in a frame.
       width: of the features over time, and of the pooled features.
       motion_blocks: residual blocks over time, each five cells wide.
-      conv, norm_groups, dtype, param_dtype, lowering: see ``layers.Style``. The padding is "replicate", so that a
+      conv, norm_groups, dtype, param_dtype, lowering: see ``layers.LayerStyle``. The padding is "replicate", so that a
         plain background stays plain up to its borders.
     """
 
@@ -150,9 +150,9 @@ class Judge(nn.Module):
     lowering: Lowering = "auto"
 
     @property
-    def style(self) -> Style:
+    def style(self) -> LayerStyle:
         """What all layers have in common."""
-        return Style(
+        return LayerStyle(
             conv=self.conv, padding="replicate", norm_groups=self.norm_groups, dtype=jnp.dtype(self.dtype),
             param_dtype=jnp.dtype(self.param_dtype), lowering=self.lowering)
 
@@ -181,7 +181,7 @@ class Judge(nn.Module):
             x_BthwC = ResBlock(self.filters, style, name=f"ResBlock_{index}")(x_BthwC)
         map_BthwC = norm_swish(x_BthwC, style, name="GroupNorm_0")
         placed_BthwC = jnp.concatenate([map_BthwC, coordinates(map_BthwC)], -1)
-        seen_BtAC, _ = look(placed_BthwC, conv1(map_BthwC, self.heads, style, name="attention"))
+        seen_BtAC, _ = pool_by_attention(placed_BthwC, conv1(map_BthwC, self.heads, style, name="attention"))
         seen_BtD = seen_BtAC.reshape(*seen_BtAC.shape[:2], -1)
         dtypes = {"dtype": style.dtype, "param_dtype": style.param_dtype}
         motion_Bt11D = nn.Dense(self.width, name="motion", **dtypes)(seen_BtD)[:, :, None, None]
@@ -196,7 +196,7 @@ class Judge(nn.Module):
 class MotionBlock(nn.Module):
     """A pre-activation residual block whose convolutions are over time alone."""
 
-    style: Style
+    style: LayerStyle
 
     @nn.compact
     def __call__(self, x_BTHWC):

@@ -8,7 +8,7 @@ import numpy as np
 
 from videogvt.core.registry import unknown_name
 
-KINDS = ("linear", "boosting")
+TRACK_MODELS = ("linear", "boosting")
 
 
 @dataclasses.dataclass
@@ -21,7 +21,7 @@ class TrackModel:
         gradient boosting of trees on histograms, to which nan is a value of its own.
       seed: of the trees; the linear models draw nothing.
       penalty: of the linear models, the squared weights' factor.
-      iterations, learning_rate, leaves, least_samples: of the boosting: trees (for each class), their weight, their
+      iterations, learning_rate, leaves, min_samples: of the boosting: trees (for each class), their weight, their
         leaves, and clips in a leaf at least.
     """
 
@@ -32,11 +32,11 @@ class TrackModel:
     iterations: int = 200
     learning_rate: float = 0.1
     leaves: int = 15
-    least_samples: int = 5
+    min_samples: int = 5
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(unknown_name("kind of track model", self.kind, KINDS))
+        if self.kind not in TRACK_MODELS:
+            raise ValueError(unknown_name("kind of track model", self.kind, TRACK_MODELS))
         self._names, self._told_F, self._classes = (), np.zeros(0, bool), np.zeros(0, np.int64)
         self._classifier = self._regressor = None
 
@@ -108,7 +108,7 @@ class TrackModel:
             return pipeline.make_pipeline(fill, preprocessing.StandardScaler(), last)
         fields = {
             "max_iter": self.iterations, "learning_rate": self.learning_rate, "max_leaf_nodes": self.leaves,
-            "min_samples_leaf": self.least_samples, "early_stopping": False, "random_state": self.seed,
+            "min_samples_leaf": self.min_samples, "early_stopping": False, "random_state": self.seed,
         }
         if classify:
             return ensemble.HistGradientBoostingClassifier(**fields)

@@ -16,7 +16,7 @@ from videogvt.core.registry import unknown_name
 from videogvt.nn.quantizers.vq import Quantized, Quantizer, quantized, quantizers, straight_through
 from videogvt.ops import losses as ops
 
-MARGIN = 1e-3  # the bound lies this far beyond the outermost levels, so that they are reached at a finite latent
+_MARGIN = 1e-3  # the bound lies this far beyond the outermost levels, so that they are reached at a finite latent
 
 
 @quantizers.register("fsq")
@@ -64,7 +64,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     def _bounded(self, z_BthwD, levels_D: np.ndarray):
         """In units of levels, of which 0 is one."""
-        half_D = (levels_D - 1) * (1 + MARGIN) / 2
+        half_D = (levels_D - 1) * (1 + _MARGIN) / 2
         # An even number of levels has no level at 0: half a step down, and a shift that keeps 0 at 0.
         offset_D = np.where(levels_D % 2, 0.0, 0.5)
         shift_D = np.arctanh(offset_D / half_D).astype(np.float32)

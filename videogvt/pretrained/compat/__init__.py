@@ -31,7 +31,7 @@ class StoredTokenizer(NamedTuple):
     """A tokenizer as it was read.
 
     Attributes:
-      config: fields of ``nn.tokenizer.VideoTokenizer``, plain values.
+      config: fields of ``nn.tokenizer.TokenizerNetwork``, plain values.
       params: its parameters, a tree of float32 NumPy arrays.
       window: frames that are seen at once; None for the usual number.
       data: the section ``data`` of a config that says what it was trained on; None where nobody knows.

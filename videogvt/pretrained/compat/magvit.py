@@ -19,12 +19,12 @@ import numpy as np
 from videogvt.core.arrays import Damaged
 from videogvt.core.trees import frozen
 from videogvt.models.vocabulary import Vocabulary
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained.compat import StoredGenerator, StoredTokenizer
 from videogvt.pretrained.compat.msgpack import read_msgpack
 from videogvt.pretrained.compat.orbax import is_orbax, read_orbax
-from videogvt.pretrained.compat.trees import Shapes, fitted, flat, tokenizer_shapes, transformer_shapes
+from videogvt.pretrained.compat.trees import Shapes, fitted, flat_arrays, tokenizer_shapes, transformer_shapes
 
 STATE = ("global_step", "g_params", "d_params", "ema_params", "g_opt_state", "d_opt_state", "g_model_state",
          "d_model_state", "g_optimizer", "d_optimizer", "generator_state", "discriminator_state", "params", "optimizer",
@@ -38,14 +38,14 @@ HOMES = {
 """Where a stage's network is, the first that is there; of discriminators see ``JUDGES``."""
 
 JUDGES = (("d_params",), ("d_optimizer", "target"))
-PARTS = ("encoder", "decoder", "quantizer")
+_PARTS = ("encoder", "decoder", "quantizer")
 GRID = (4, 16, 16)
-MOST_LEVELS, MOST_BLOCKS, MOST_LAYERS = 8, 64, 128
+_MAX_LEVELS, _MAX_BLOCKS, MAX_LAYERS = 8, 64, 128
 CODES = (1024, 4096)
 """Of the paper's B and L, and of H."""
 
-TASKS = ("FP", "FI", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD")
-DECODING = {"steps": 12, "choice_temperature": 4.5}
+MAGVIT_TASKS = ("FP", "FI", "OPC", "OPV", "OPH", "OPD", "IPC", "IPD")
+_DECODING = {"steps": 12, "choice_temperature": 4.5}
 
 
 def networks(path: pathlib.Path, weights: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def networks(path: pathlib.Path, weights: str) -> dict[str, Any]:
     found = {name: leaves}
     judge = next((part for home in JUDGES if (part := _at(tree, home))), None)
     if judge is not None:
-        found["discriminator"] = _single(path, flat(judge))
+        found["discriminator"] = _single(path, flat_arrays(judge))
     return {name: fitted(part, {one: leaf.shape for one, leaf in part.items()}, path, f"a {name}")
             for name, part in found.items()}
 
@@ -68,7 +68,7 @@ def tokenizer(path: pathlib.Path, weights: str) -> StoredTokenizer:
     if _is_transformer(leaves):
         raise ValueError(f"{path} holds a transformer, which is no tokenizer; load it with VideoGenerator.load.")
     fields = _tokenizer_fields(path, {name: leaf.shape for name, leaf in leaves.items()})
-    wanted = tokenizer_shapes(VideoTokenizer(**frozen(fields)))
+    wanted = tokenizer_shapes(TokenizerNetwork(**frozen(fields)))
     return StoredTokenizer(fields, fitted(leaves, wanted, path, "MAGVIT's tokenizer"))
 
 
@@ -85,9 +85,9 @@ def generator(path: pathlib.Path, weights: str) -> StoredGenerator:
     by_class = vocabulary.num_classes > 0
     names = ("CG",) if by_class else ("FP",)
     if vocabulary.multitask:
-        names = (*TASKS, "CG", "CFP") if by_class else TASKS
+        names = (*MAGVIT_TASKS, "CG", "CFP") if by_class else MAGVIT_TASKS
     tasks = {"names": list(names), "multitask": vocabulary.multitask, "rule": "released", "released_prefix": True}
-    config = {"name": path.name, "recipe": "transformer", "transformer": fields, "decoding": DECODING, "data": None,
+    config = {"name": path.name, "recipe": "transformer", "transformer": fields, "decoding": _DECODING, "data": None,
               "tasks": tasks, "losses": {}}
     classes = [str(number) for number in range(vocabulary.num_classes)]
     return StoredGenerator(config, params, None, classes, GRID, vocabulary.num_codes)
@@ -115,8 +115,8 @@ def _read(path: pathlib.Path) -> Mapping[str, Any]:
 
 def _wanted(tree: Mapping[str, Any]) -> list[str]:
     """The names at the top of a tree that are read; an error where others have arrays."""
-    bare = all(name in tree for name in PARTS) or "BertEmbed_0" in tree
-    others = [] if bare else [name for name in flat(tree) if name.partition("/")[0] not in STATE]
+    bare = all(name in tree for name in _PARTS) or "BertEmbed_0" in tree
+    others = [] if bare else [name for name in flat_arrays(tree) if name.partition("/")[0] not in STATE]
     if others:
         raise Damaged(f"it holds {', '.join(others[:5])}; the fields of MAGVIT's states are {', '.join(STATE)}")
     homes = {home[0] for home in (*HOMES["ema"], *HOMES["params"], *JUDGES) if home}
@@ -129,7 +129,7 @@ def _at(tree: Mapping[str, Any], home: tuple[str, ...]) -> Mapping[str, Any] | N
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     if isinstance(tree, Mapping) and set(tree) == {"params"}:
         tree = tree["params"]
-    return tree if isinstance(tree, Mapping) and flat(tree) else None
+    return tree if isinstance(tree, Mapping) and flat_arrays(tree) else None
 
 
 def _network(path: pathlib.Path, tree: Mapping[str, Any], homes: Sequence[tuple[str, ...]]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _network(path: pathlib.Path, tree: Mapping[str, Any], homes: Sequence[tuple[
     if found is None:
         raise ValueError(f"{path} holds no parameters: expected {', '.join('/'.join(home) for home in homes if home)}, "
                          f"found {', '.join(map(str, tree)) or 'nothing'}.")
-    return flat(found)
+    return flat_arrays(found)
 
 
 def _is_transformer(leaves: Mapping[str, Any]) -> bool:
@@ -171,11 +171,11 @@ def _known(path: pathlib.Path, shapes: Shapes, name: str, *axes: int) -> tuple[i
 
 
 def _tokenizer_fields(path: pathlib.Path, shapes: Shapes) -> dict[str, Any]:
-    """Fields of ``nn.tokenizer.VideoTokenizer`` that a tree's shapes tell."""
+    """Fields of ``nn.tokenizer.TokenizerNetwork`` that a tree's shapes tell."""
     codebook = _known(path, shapes, "quantizer/codebook", 2)
     kernel = _known(path, shapes, "encoder/Conv_0/kernel", 4, 5)
-    levels = _count(shapes, "decoder/Conv_{}/kernel", MOST_LEVELS + 1) - 1
-    blocks = {part: _count(shapes, part + "/ResBlock_{}/Conv_0/kernel", MOST_BLOCKS) for part in PARTS[:2]}
+    levels = _count(shapes, "decoder/Conv_{}/kernel", _MAX_LEVELS + 1) - 1
+    blocks = {part: _count(shapes, part + "/ResBlock_{}/Conv_0/kernel", _MAX_BLOCKS) for part in _PARTS[:2]}
     if levels < 1 or any(number % (levels + 1) for number in blocks.values()):
         raise ValueError(f"{path} holds no tokenizer of MAGVIT's: {blocks} residual blocks do not divide into "
                          f"{levels} levels and the extra ones.")
@@ -198,17 +198,17 @@ def _count(shapes: Shapes, name: str, most: int) -> int:
 
 def _transformer_fields(path: pathlib.Path, shapes: Shapes) -> tuple[dict[str, Any], Vocabulary]:
     """Fields of ``nn.transformer.MaskedTransformer`` that a tree's shapes tell, and its vocabulary."""
-    words, hidden = _known(path, shapes, "BertEmbed_0/word_embeddings/embedding", 2)
+    tokens, hidden = _known(path, shapes, "BertEmbed_0/word_embeddings/embedding", 2)
     length = _known(path, shapes, "BertEmbed_0/position_embeddings/embedding", 2)[0]
     heads = _known(path, shapes, "BertLayer_0/BertAttention_0/self_attention/query/kernel", 3)[1]
     mlp = _known(path, shapes, "BertLayer_0/BertMlp_0/intermediate_output/kernel", 2)[1]
-    prefix, codes = length - int(np.prod(GRID)), CODES[words > CODES[1]]
+    prefix, codes = length - int(np.prod(GRID)), CODES[tokens > CODES[1]]
     special = {1: 2, 2: 17}.get(prefix)
-    if special is None or words < codes + special:
-        raise ValueError(f"{path} holds no transformer of MAGVIT's: {length} places and {words} words are those of no "
-                         f"prefix, grid {GRID} and vocabulary of its.")
-    fields = {"layers": _count(shapes, "BertLayer_{}/BertMlp_0/layer_output/bias", MOST_LAYERS), "hidden": hidden,
+    if special is None or tokens < codes + special:
+        raise ValueError(f"{path} holds no transformer of MAGVIT's: {length} places and {tokens} tokens are those of "
+                         f"no prefix, grid {GRID} and vocabulary of its.")
+    fields = {"layers": _count(shapes, "BertLayer_{}/BertMlp_0/layer_output/bias", MAX_LAYERS), "hidden": hidden,
               "heads": heads, "mlp": mlp}
     if "BertEmbed_0/segment_embeddings/embedding" in shapes:
         fields["segment_embeddings"] = True
-    return fields, Vocabulary(codes, words - codes - special, multitask=prefix == 2)
+    return fields, Vocabulary(codes, tokens - codes - special, multitask=prefix == 2)

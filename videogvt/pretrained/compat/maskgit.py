@@ -4,7 +4,7 @@
     VideoGenerator.load("maskgit:maskgit_imagenet256_checkpoint")      # its tokenizer's file lies beside it
 
 The files are msgpack, ``{"params": ...}``. The tokenizer is MAGVIT's per-frame network with one difference,
-``shortcut="output"``; the transformer is MAGVIT's under other names (``NAMES``), with a vocabulary of 1,024 codes,
+``shortcut="output"``; the transformer is MAGVIT's under other names (``_NAMES``), with a vocabulary of 1,024 codes,
 1,000 classes and the mask, and no token for no class. Pictures are clips of one frame. Classes are ImageNet's by
 number.
 """
@@ -15,11 +15,11 @@ from typing import Any
 
 from videogvt.core.arrays import Damaged
 from videogvt.core.trees import frozen
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.pretrained.compat import StoredGenerator, StoredTokenizer
 from videogvt.pretrained.compat.msgpack import read_msgpack
-from videogvt.pretrained.compat.trees import fitted, flat, tokenizer_shapes, transformer_shapes
+from videogvt.pretrained.compat.trees import fitted, flat_arrays, tokenizer_shapes, transformer_shapes
 
 TOKENIZER = {
     "conv": "2d", "filters": 128, "channel_multipliers": [1, 1, 2, 2, 4], "temporal_downsample": [False] * 4,
@@ -32,10 +32,10 @@ TRANSFORMER = {"layers": 24, "hidden": 768, "heads": 16, "mlp": 3072}
 """172,457,193 parameters at 256 px; 589,824 more at 512 px, for the places of 768 more codes."""
 
 CLASSES = 1000
-DECODING = {"steps": 16, "choice_temperature": 4.5}
+_DECODING = {"steps": 16, "choice_temperature": 4.5}
 """What the released demonstration generates with; the paper takes 8 steps at 256 px and 12 at 512 px."""
 
-NAMES = {"BertEmbed_0": "Embed_0", "BertLayer_": "TransformerLayer_", "BertAttention_0": "Attention_0",
+_NAMES = {"BertEmbed_0": "Embed_0", "BertLayer_": "TransformerLayer_", "BertAttention_0": "Attention_0",
          "BertMlp_0": "Mlp_0", "BertMlmLayer_0": "MlmLayer_0"}
 """Our names of the transformer's modules, or their beginnings, and MaskGIT's; all other names are the same."""
 
@@ -74,7 +74,7 @@ def generator(path: pathlib.Path, weights: str) -> StoredGenerator:
         raise ValueError(f"{path} holds no transformer; load a tokenizer with VideoTokenizer.load.")
     side, params = _transformer(path, params)
     config = {
-        "name": path.name, "recipe": "transformer", "transformer": TRANSFORMER, "decoding": DECODING, "data": None,
+        "name": path.name, "recipe": "transformer", "transformer": TRANSFORMER, "decoding": _DECODING, "data": None,
         "tasks": {"names": ["CG"], "classless": False}, "losses": {},
     }
     beside = path.with_name(path.name.replace("maskgit", "tokenizer", 1))
@@ -98,20 +98,20 @@ def _read(path: pathlib.Path) -> Mapping[str, Any]:
         tree = read_msgpack(path)
     except Damaged as error:
         raise ValueError(f"{path} is damaged, or no file of MaskGIT: {error}. {expected}") from error
-    others = [name for name in flat(tree) if not name.startswith("params/")]
+    others = [name for name in flat_arrays(tree) if not name.startswith("params/")]
     if others or not isinstance(tree.get("params"), dict):
         raise ValueError(f"{path} holds {', '.join(others[:5]) or 'nothing'}, and not all below 'params'. {expected}")
     return tree["params"]
 
 
 def _tokenizer(path: pathlib.Path, params: Mapping[str, Any]) -> dict[str, Any]:
-    model = VideoTokenizer(**frozen(TOKENIZER))
-    return fitted(flat(params), tokenizer_shapes(model), path, "MaskGIT's tokenizer")
+    model = TokenizerNetwork(**frozen(TOKENIZER))
+    return fitted(flat_arrays(params), tokenizer_shapes(model), path, "MaskGIT's tokenizer")
 
 
 def _transformer(path: pathlib.Path, params: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     """Rows of codes in a picture, and the parameters under our names."""
-    given = flat(params)
+    given = flat_arrays(params)
     places = given.get("Embed_0/position_embeddings/embedding")
     side = 32 if getattr(places, "shape", ())[:1] == (1 + 32**2,) else 16
     vocabulary = TOKENIZER["quantizer"]["num_codes"] + CLASSES + 1
@@ -122,6 +122,6 @@ def _transformer(path: pathlib.Path, params: Mapping[str, Any]) -> tuple[int, di
 
 def _theirs(path: str) -> str:
     """MaskGIT's name of a parameter of ours."""
-    for ours, theirs in NAMES.items():
+    for ours, theirs in _NAMES.items():
         path = path.replace(ours, theirs)
     return path

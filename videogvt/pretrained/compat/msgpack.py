@@ -23,13 +23,13 @@ ENTRIES = 100_000
 """The most names in a file; MAGVIT's largest training state has about 4,000."""
 
 DEPTH = 64
-AXES = 8
+_AXES = 8
 HEADER = 4096
 """Bytes of an array beside its numbers."""
 
-DTYPES = {name: np.dtype(name) for name in (
+_DTYPES = {name: np.dtype(name) for name in (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")}
-DTYPES |= {name: np.dtype(jnp.bfloat16) for name in ("bfloat16", "V2")}
+_DTYPES |= {name: np.dtype(jnp.bfloat16) for name in ("bfloat16", "V2")}
 CHUNKED = "__msgpack_chunked_array__"
 
 
@@ -47,7 +47,7 @@ def read_msgpack(path: os.PathLike) -> dict[str, Any]:
         try:
             tree = msgpack.unpackb(
                 data, ext_hook=reader.extension, object_pairs_hook=reader.mapping, raw=False, strict_map_key=True,
-                max_array_len=AXES, max_map_len=ENTRIES, max_str_len=HEADER, max_bin_len=HEADER)
+                max_array_len=_AXES, max_map_len=ENTRIES, max_str_len=HEADER, max_bin_len=HEADER)
         except Damaged:
             raise
         except Exception as error:  # of msgpack, NumPy, UTF-8; a file of the user's is the cause of all
@@ -80,20 +80,20 @@ class _Reader:
     def extension(self, code: int, data: bytes) -> np.ndarray:
         if code not in (ARRAY, SCALAR):
             raise Damaged(f"it holds an extension of type {code}; arrays are {ARRAY} and {SCALAR}")
-        found = msgpack.unpackb(data, raw=False, max_array_len=AXES, max_map_len=0, max_ext_len=0, max_str_len=HEADER)
+        found = msgpack.unpackb(data, raw=False, max_array_len=_AXES, max_map_len=0, max_ext_len=0, max_str_len=HEADER)
         if not isinstance(found, list) or len(found) != 3:
             raise Damaged("it holds an array that is not described by its shape, dtype and bytes")
         shape, name, raw = found
-        if not isinstance(name, str) or name not in DTYPES:
-            raise Damaged(f"it holds an array of {name!r}; numbers are {', '.join(DTYPES)}")
+        if not isinstance(name, str) or name not in _DTYPES:
+            raise Damaged(f"it holds an array of {name!r}; numbers are {', '.join(_DTYPES)}")
         if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
             raise Damaged(f"it holds an array of shape {shape!r}")
-        claimed = math.prod(shape) * DTYPES[name].itemsize
+        claimed = math.prod(shape) * _DTYPES[name].itemsize
         if not isinstance(raw, bytes) or claimed != len(raw):
             there = len(raw) if isinstance(raw, bytes) else 0
             raise Damaged(f"an array in it claims the shape {tuple(shape)} of {name}, {claimed:,} bytes; {there:,} are "
                           "there")
-        return np.frombuffer(raw, DTYPES[name]).reshape(shape)
+        return np.frombuffer(raw, _DTYPES[name]).reshape(shape)
 
 
 def _whole(tree: Any, depth: int = 0) -> Any:
@@ -113,7 +113,7 @@ def _joined(tree: dict[str, Any]) -> np.ndarray:
         raise Damaged("it holds an array in pieces without its shape")
     sides, parts = ([piece[str(place)] for place in range(len(piece)) if str(place) in piece]
                     for piece in (shape, chunks))
-    numbers = len(sides) <= AXES and all(type(side) is int and side >= 0 for side in sides)
+    numbers = len(sides) <= _AXES and all(type(side) is int and side >= 0 for side in sides)
     if not parts or not numbers or not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts):
         raise Damaged("it holds an array in pieces that are no arrays")
     if len({part.dtype for part in parts}) > 1 or sum(len(part) for part in parts) != math.prod(sides):

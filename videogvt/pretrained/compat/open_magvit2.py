@@ -24,16 +24,16 @@ from flax.traverse_util import flatten_dict
 from videogvt.core.trees import frozen
 from videogvt.nn import state_dicts
 from videogvt.nn.quantizers.fsq import MAX_BITS
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.pretrained.compat import StoredTokenizer
 
-FILE = "ucf101_lfqgan_128_262144.ckpt"
+_FILE = "ucf101_lfqgan_128_262144.ckpt"
 NETWORK = "Open-MAGVIT2's video tokenizer"
-ADVICE = (f"The public file is {FILE} (2.83 GB, also called video_128_262144.ckpt), of the model repository "
+ADVICE = (f"The public file is {_FILE} (2.83 GB, also called video_128_262144.ckpt), of the model repository "
           "TencentARC/Open-MAGVIT2-Tokenizer-262144-Video; docs/Open-MAGVIT2.md of the project TencentARC/SEED-Voken "
           "on GitHub links to it. Its licence is stated there.")
 
-FRAMES = 17
+_FRAMES = 17
 """Of the clips it was trained on."""
 
 COMMON = {
@@ -44,23 +44,23 @@ COMMON = {
 all others."""
 
 AVERAGE = "model_ema."
-COUNTERS = (f"{AVERAGE}decay", f"{AVERAGE}num_updates")
+_COUNTERS = (f"{AVERAGE}decay", f"{AVERAGE}num_updates")
 
 OTHERS = {
     "discriminator": r"loss\.discriminator\.main\.\d+\.(weight|bias|running_mean|running_var|num_batches_tracked)",
     "average of the discriminator": rf"{re.escape(AVERAGE)}lossdiscriminatormain\d+(weight|bias)",
     "perceptual network": r"loss\.perceptual_loss\.(scaling_layer\.(shift|scale)|net\.slice[1-5]\.\d+\.(weight|bias)"
                           r"|lin[0-4]\.model\.\d\.weight)",
-    "counters of the average": "|".join(map(re.escape, COUNTERS)),
+    "counters of the average": "|".join(map(re.escape, _COUNTERS)),
     "tables of the quantizer": r"quantize\.(mask|zero|codebook)",
 }
 """What a file may hold besides the network and its average, and patterns of the names."""
 
-MOST_LEVELS, MOST_BLOCKS = 8, 32
+_MAX_LEVELS, _MAX_BLOCKS = 8, 32
 
 ENDS = {"encoder": {"Conv_0": "conv_in.conv_1", "GroupNorm_0": "norm_out", "Conv_1": "conv_out.conv_1"},
         "decoder": {"Conv_0": "conv_in.conv_1", "GroupNorm_0": "norm_out"}}
-BLOCK = {"GroupNorm_0": "norm1", "Conv_0": "conv1.conv_1", "GroupNorm_1": "norm2", "Conv_1": "conv2.conv_1",
+_BLOCK = {"GroupNorm_0": "norm1", "Conv_0": "conv1.conv_1", "GroupNorm_1": "norm2", "Conv_1": "conv2.conv_1",
          "Conv_2": "nin_shortcut.conv_1"}
 
 
@@ -80,8 +80,8 @@ def tokenizer(path: pathlib.Path, weights: str) -> StoredTokenizer:
       ModuleNotFoundError: the package that reads it is missing.
       ValueError: it holds something else, too little, or a tensor that nobody knows; names are in the message.
     """
-    state_dict = state_dicts.read(str(path), ADVICE)
-    averaged = weights == "ema" and any(name.startswith(AVERAGE) and name not in COUNTERS for name in state_dict)
+    state_dict = state_dicts.read_state_dict(str(path), ADVICE)
+    averaged = weights == "ema" and any(name.startswith(AVERAGE) and name not in _COUNTERS for name in state_dict)
     stored_name = average_name if averaged else str
     try:
         return _tokenizer(state_dict, stored_name)
@@ -93,7 +93,7 @@ def tokenizer(path: pathlib.Path, weights: str) -> StoredTokenizer:
 
 def _tokenizer(state_dict: Mapping[str, Any], stored_name: Callable[[str], str]) -> StoredTokenizer:
     config = config_of({name: value.shape for name, value in state_dict.items()}, stored_name)
-    model = VideoTokenizer(**frozen(config))
+    model = TokenizerNetwork(**frozen(config))
     shape = (1, *model.fitting((1, 1, 1)), 3)
     params = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))["params"]
     sizes = len(config["channel_multipliers"]), config["encoder_blocks"]
@@ -108,11 +108,11 @@ def _tokenizer(state_dict: Mapping[str, Any], stored_name: Callable[[str], str])
     logging.info("%s: %d tensors, %s; left out are %s.", NETWORK, len(names),
                  "averaged" if stored_name is average_name else "as trained",
                  dict(Counter(left[name] for name in state_dict if left[name])))
-    return StoredTokenizer(config, params, window=FRAMES)
+    return StoredTokenizer(config, params, window=_FRAMES)
 
 
 def config_of(shapes: Mapping[str, tuple[int, ...]], stored_name: Callable[[str], str] = str) -> dict[str, Any]:
-    """The fields of ``nn.tokenizer.VideoTokenizer``, plain values, from the shapes of a state dict.
+    """The fields of ``nn.tokenizer.TokenizerNetwork``, plain values, from the shapes of a state dict.
 
     Args:
       stored_name: from a tensor's name in the network to its name among the shapes.
@@ -132,14 +132,14 @@ def config_of(shapes: Mapping[str, tuple[int, ...]], stored_name: Callable[[str]
         return sum(1 for _ in found)
 
     filters, bits = convolution("conv_in")[0], convolution("conv_out")[0]
-    levels = count("down.{}.block.0.norm1.weight", MOST_LEVELS)
+    levels = count("down.{}.block.0.norm1.weight", _MAX_LEVELS)
     widths = [convolution(f"down.{level}.block.0.conv1")[0] for level in range(levels)]
     odd = not filters or not widths or any(width < filters or width % filters for width in widths)
     if odd or not 1 <= bits <= MAX_BITS:
         raise ValueError(f"These are not the weights of {NETWORK}: found widths {widths} of {filters} filters and "
                          f"{bits} bits, expected multiples of the filters and 1 to {MAX_BITS} bits.")
     multipliers = [width // filters for width in widths]
-    blocks = count("down.0.block.{}.norm1.weight", MOST_BLOCKS)
+    blocks = count("down.0.block.{}.norm1.weight", _MAX_BLOCKS)
     return {
         **COMMON, "filters": filters, "channel_multipliers": multipliers, "encoder_blocks": blocks,
         "decoder_blocks": blocks, "temporal_downsample": [multiplier != 1 for multiplier in multipliers[:-1]],
@@ -158,7 +158,7 @@ def theirs(path: Sequence[str], levels: int, blocks: int) -> str:
     kind, number = module.rsplit("_", 1)
     number = int(number)
     if kind == "ResBlock":
-        name = f"{_block(side, number, levels, blocks)}.{BLOCK[inner[0]]}"
+        name = f"{_block(side, number, levels, blocks)}.{_BLOCK[inner[0]]}"
     elif kind == "AdaptiveGroupNorm":
         name = f"adaptive.{number}.{inner[0]}"
     elif kind == "Down":

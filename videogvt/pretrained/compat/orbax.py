@@ -20,14 +20,14 @@ from etils import epath
 from videogvt.core.arrays import GONE, Damaged
 from videogvt.pretrained.compat.msgpack import read_msgpack
 
-NAMES, AGGREGATE = "_METADATA", "checkpoint"
-PACKED, SLACK = 100, 2**20
+_NAMES, AGGREGATE = "_METADATA", "checkpoint"
+PACKED, _SLACK = 100, 2**20
 """Weights hardly compress. A folder's arrays are believed to be no larger than so many times its files, and some."""
 
 
 def is_orbax(folder: pathlib.Path) -> bool:
     """Whether a folder holds one step."""
-    return (folder / NAMES).is_file() or (folder / AGGREGATE).is_file()
+    return (folder / _NAMES).is_file() or (folder / AGGREGATE).is_file()
 
 
 def read_orbax(folder: pathlib.Path, choose: Callable[[Mapping[str, Any]], Iterable[str]]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def read_orbax(folder: pathlib.Path, choose: Callable[[Mapping[str, Any]], Itera
 
 def _read(reader: ocp.PyTreeCheckpointHandler, folder: pathlib.Path, choose: Callable) -> dict[str, Any]:
     here = epath.Path(folder.absolute())
-    if not (folder / NAMES).is_file():
+    if not (folder / _NAMES).is_file():
         whole = read_msgpack(folder / AGGREGATE)
         _check_size(folder, [_zarr_bytes(path) for path in folder.glob("*/.zarray")])
         tree = reader.restore(here, args=ocp.args.PyTreeRestore(restore_args=_as_numpy(whole)))
@@ -76,5 +76,5 @@ def _zarr_bytes(path: pathlib.Path) -> int:
 
 def _check_size(folder: pathlib.Path, claims: list[int]) -> None:
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if min(claims, default=0) < 0 or sum(claims) > PACKED * there + SLACK:
+    if min(claims, default=0) < 0 or sum(claims) > PACKED * there + _SLACK:
         raise Damaged(f"its arrays claim {sum(claims):,} bytes, and all its files have {there:,}")

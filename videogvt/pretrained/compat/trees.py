@@ -11,19 +11,19 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from videogvt.nn.state_dicts import unfit
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+def flat_arrays(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The leaves of a nested dict by path, "encoder/Conv_0/kernel"; empty dicts are none."""
     return flatten_dict(dict(tree), sep="/")
 
 
 @functools.lru_cache(8)
-def tokenizer_shapes(model: VideoTokenizer) -> Shapes:
+def tokenizer_shapes(model: TokenizerNetwork) -> Shapes:
     """The shapes of a tokenizer's parameters by path; nothing is computed."""
     return _shapes(model, jax.ShapeDtypeStruct((1, *model.strides, 3), jnp.float32))
 
@@ -36,7 +36,7 @@ def transformer_shapes(model: MaskedTransformer) -> Shapes:
 
 def _shapes(model: nn.Module, inputs: jax.ShapeDtypeStruct) -> Shapes:
     params = jax.eval_shape(model.init, jax.random.key(0), inputs)["params"]
-    return {path: leaf.shape for path, leaf in flat(params).items()}
+    return {path: leaf.shape for path, leaf in flat_arrays(params).items()}
 
 
 def misfits(given: Shapes, wanted: Shapes) -> list[str]:

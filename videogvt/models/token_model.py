@@ -1,4 +1,4 @@
-"""What the second stages have in common: a tokenizer, a vocabulary, tasks and a transformer of its codes.
+"""What token models have in common: a tokenizer, a vocabulary, tasks and a transformer of its codes.
 
 A tokenizer may lie outside compiled programs, which then know numbers alone of it. Anybody's codec is one; see
 ``pretrained.codec``.
@@ -15,13 +15,13 @@ from videogvt.core.registry import check_keys, configure
 from videogvt.models.tasks import TaskTable
 from videogvt.models.vocabulary import Vocabulary
 from videogvt.nn.lm import CausalTransformer
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.nn.transformer import MaskedTransformer
 from videogvt.ops.video import as_float
 
-REMEDY = ("Use a run of our own here, an exported folder or a tokenizer that ships, or leave out what asks for it; "
+_REMEDY = ("Use a run of our own here, an exported folder or a tokenizer that ships, or leave out what asks for it; "
           "docs/tokens.md lists what codes alone are enough for.")
-ASKED = {
+_ASKED = {
     "codes": "asks it for codes of videos (evals.generation)",
     "video": "asks it for videos (evals.generation)",
     "features": "asks it for vectors of its codes (transformer.codebook_embeddings)",
@@ -31,7 +31,7 @@ ASKED = {
 
 @dataclasses.dataclass(frozen=True)
 class Outside:
-    """Stands where a stage expects the network of a tokenizer, and answers nothing but what it is.
+    """Stands where a token model expects the network of a tokenizer, and answers nothing but what it is.
 
     Attributes:
       strides: frames, rows and columns of a video per code.
@@ -64,22 +64,23 @@ class Outside:
 
     def apply(self, variables: Any, *inputs: Any, method: str) -> NoReturn:
         """Always an error, which says what was wanted and what to do."""
-        raise ValueError(f"These codes are made outside the compiled program, and the config {ASKED[method]}. {REMEDY}")
+        raise ValueError(
+            f"These codes are made outside the compiled program, and the config {_ASKED[method]}. {_REMEDY}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """What the second stages have in common.
+class TokenModel:
+    """What both token models have in common: they say codes of clips.
 
     Attributes:
-      tokenizer: the first stage's network; where it lies outside, numbers alone. Clips are then codes, going in and
+      tokenizer: the tokenizer's network; where it lies outside, numbers alone. Clips are then codes, going in and
         coming out, and so are the conditions of tasks.
       vocabulary: what the transformer's tokens mean.
       tasks: which it is trained on, for clips of one shape.
       transformer: the network.
     """
 
-    tokenizer: VideoTokenizer | Outside
+    tokenizer: TokenizerNetwork | Outside
     vocabulary: Vocabulary
     tasks: TaskTable
     transformer: MaskedTransformer | CausalTransformer
@@ -170,7 +171,8 @@ class Stage:
 
 
 def vocabulary_and_tasks(
-    config: Mapping[str, Any], tokenizer: VideoTokenizer | Outside, video_shape: tuple[int, int, int], num_classes: int
+    config: Mapping[str, Any], tokenizer: TokenizerNetwork | Outside, video_shape: tuple[int, int, int],
+    num_classes: int,
 ) -> tuple[Vocabulary, TaskTable]:
     """What the section ``tasks`` describes; arguments as in ``masked_generation``.
 

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from videogvt.evals import looks, motion
+from videogvt.evals import appearance, motion
 
 
 def colours(*hues: float, saturation: float = 0.9, value: float = 0.8) -> np.ndarray:
@@ -13,37 +13,37 @@ def colours(*hues: float, saturation: float = 0.9, value: float = 0.8) -> np.nda
     return 255 * np.array([[colorsys.hsv_to_rgb(hue / 360, saturation, value) for hue in hues]])
 
 
-def look(colour_BT3, radius_BT=None):
+def appearance_of(colour_BT3, radius_BT=None):
     radius_BT = np.full(colour_BT3.shape[:2], 3.0) if radius_BT is None else np.asarray(radius_BT)
-    return looks.look_columns(colour_BT3, radius_BT, least_frames=3)
+    return appearance.appearance_columns(colour_BT3, radius_BT, min_frames=3)
 
 
 @pytest.mark.parametrize("hue", [0.0, 45.0, 120.0, 240.0, 350.0])
 def test_a_steady_hue_does_not_drift_whatever_white_is_mixed_in(hue):
     pale = 0.4 * colours(*[hue] * 4) + 0.6 * 255
     for clip in (colours(*[hue] * 4), pale):
-        found = look(clip)
+        found = appearance_of(clip)
         assert min(abs(found["hue"][0] - hue), 360 - abs(found["hue"][0] - hue)) < 1.5  # hexagon against circle
         assert found["hue_drift"][0] < 1e-5
 
 
 def test_drift_is_the_deviation_around_the_circle():
-    found = look(colours(350, 10, 350, 10))  # 10 degrees either side of red, up to the hexagon's bend
+    found = appearance_of(colours(350, 10, 350, 10))  # 10 degrees either side of red, up to the hexagon's bend
     assert found["hue_drift"][0] == pytest.approx(10, abs=1.5) and found["hue"][0] % 360 < 1e-6
-    assert look(colours(0, 120, 240))["hue_drift"][0] > 90
+    assert appearance_of(colours(0, 120, 240))["hue_drift"][0] > 90
 
 
 def test_without_a_hue_in_enough_frames_it_is_the_worst():
     clip = colours(10, 10, 10, 10)
     clip[:, :2] = np.nan
     grey = np.full((1, 4, 3), 90.0)
-    assert look(clip)["hue_drift"][0] == looks.WORST_HUE == look(grey)["hue_drift"][0]
-    assert np.isnan(look(grey)["hue"][0]) and look(clip)["hue"][0] == pytest.approx(10, abs=1.5)
+    assert appearance_of(clip)["hue_drift"][0] == appearance.WORST_HUE == appearance_of(grey)["hue_drift"][0]
+    assert np.isnan(appearance_of(grey)["hue"][0]) and appearance_of(clip)["hue"][0] == pytest.approx(10, abs=1.5)
 
 
 def test_drift_of_the_radius_is_relative():
     radii = [[2.0, 4.0, 2.0, 4.0], [6.0, 12.0, 6.0, 12.0], [3.0, 3.0, np.nan, 3.0], [3.0, np.nan, np.nan, 3.0]]
-    found = look(np.repeat(colours(0, 0, 0, 0), 4, axis=0), radii)["radius_drift"]
+    found = appearance_of(np.repeat(colours(0, 0, 0, 0), 4, axis=0), radii)["radius_drift"]
     np.testing.assert_allclose(found, [1 / 3, 1 / 3, 0.0, np.inf])
 
 
@@ -55,7 +55,7 @@ def test_a_ball_s_colour_is_measured_in_its_own_pixels():
         video[0, frame][disc] = colours(120)[0, 0]
         video[1, frame][disc] = colours(0 if frame < 4 else 240)[0, 0]
     columns = motion.motion_columns(video)
-    found = looks.look_columns(columns["colour"], motion.radii(columns), 3)
+    found = appearance.appearance_columns(columns["colour"], motion.radii(columns), 3)
     assert found["hue"][0] == pytest.approx(120, abs=0.5) and found["hue_drift"][0] < 0.1
     assert found["hue_drift"][1] == pytest.approx(60, abs=1) and found["radius_drift"].max() < 0.02
     video[:] = 255
@@ -63,13 +63,13 @@ def test_a_ball_s_colour_is_measured_in_its_own_pixels():
 
 
 def test_distances_around_the_circle():
-    assert looks.circular_distance(np.array([350.0]), np.array([10.0])) == pytest.approx(20)
-    assert looks.circular_distance(np.array([0.0, 90]), np.array([90.0, 180])) == pytest.approx(90)
+    assert appearance.circular_distance(np.array([350.0]), np.array([10.0])) == pytest.approx(20)
+    assert appearance.circular_distance(np.array([0.0, 90]), np.array([90.0, 180])) == pytest.approx(90)
     some = np.random.default_rng(0).uniform(0, 360, 50)
-    assert looks.circular_distance(some, some[::-1]) == pytest.approx(0, abs=1e-9)
+    assert appearance.circular_distance(some, some[::-1]) == pytest.approx(0, abs=1e-9)
     near = some / 18 + 350  # across 0
-    assert looks.circular_distance(near, (near + 5) % 360) == pytest.approx(5, abs=1e-6)
-    assert np.isnan(looks.circular_distance(some, np.array([np.nan])))
+    assert appearance.circular_distance(near, (near + 5) % 360) == pytest.approx(5, abs=1e-6)
+    assert np.isnan(appearance.circular_distance(some, np.array([np.nan])))
 
 
 def test_distances_of_distributions_are_the_way_between_them():
@@ -79,7 +79,7 @@ def test_distances_of_distributions_are_the_way_between_them():
     moved = {"track": table["track"] + [2.0, 4.0], "radius": table["radius"] + 0.5, "speed": table["speed"] + 0.25,
              "hue": table["hue"] + 7}
     expected = {"radius_distance_px": 0.5, "place_distance_px": 3.0, "speed_distance_px": 0.25, "hue_distance_deg": 7.0}
-    assert looks.distances(moved, table) == pytest.approx(expected)
-    assert looks.distances(table, table) == pytest.approx(dict.fromkeys(expected, 0.0), abs=1e-9)
+    assert appearance.appearance_distances(moved, table) == pytest.approx(expected)
+    assert appearance.appearance_distances(table, table) == pytest.approx(dict.fromkeys(expected, 0.0), abs=1e-9)
     untracked = {name: np.full_like(column, np.nan) for name, column in table.items()}
-    assert looks.distances(untracked, table) == {}
+    assert appearance.appearance_distances(untracked, table) == {}

@@ -1,10 +1,10 @@
-"""The trivial answers: each does what its name says, and knows nothing else."""
+"""The baselines: each does what its name says, and knows nothing else."""
 
 import numpy as np
 import pytest
 
-from videogvt.evals import trivial
-from videogvt.evals.trivial import NearestClip, Originals, background, mean_frame, object_columns, thumbnails
+from videogvt.evals import baselines
+from videogvt.evals.baselines import NearestClip, Originals, background, mean_frame, object_columns, thumbnails
 from videogvt.inputs.sources import ArraySource
 from videogvt.world.example import example
 from videogvt.world.spec import SPECS
@@ -77,7 +77,7 @@ def test_the_original_itself_has_no_error(batch, originals):
     columns = object_columns(batch["video"], originals)
     assert columns["found"].all()
     np.testing.assert_array_equal(columns["track_error_px"], 0.0)
-    assert columns["named_right"].mean() >= 0.9
+    assert columns["correct"].mean() >= 0.9
 
 
 def shifted(batch: dict[str, np.ndarray], pixels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +103,7 @@ def test_beyond_three_pixels_the_object_is_tracked_but_not_found(batch, original
 
 def test_a_lost_object_is_as_far_off_as_can_be(batch, originals):
     columns = object_columns(np.full_like(batch["video"], 255), originals)
-    assert not columns["found"].any() and not columns["named_right"].any()
+    assert not columns["found"].any() and not columns["correct"].any()
     np.testing.assert_allclose(columns["track_error_px"], np.hypot(32, 32), rtol=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_frames_without_a_track_in_the_original_have_no_error(batch):
 
 
 def test_classes_the_oracle_does_not_know_are_not_named(batch):
-    assert "named_right" not in object_columns(batch["video"], Originals.of(batch, ()))
+    assert "correct" not in object_columns(batch["video"], Originals.of(batch, ()))
 
 
 TIME = np.arange(8.0)
@@ -137,13 +137,13 @@ def hidden(track: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def answer(order: int, *frames: int) -> np.ndarray:
-    return trivial.extrapolated(hidden(PARABOLA, given(*frames)), given(*frames), order)[0]
+    return baselines.extrapolated(hidden(PARABOLA, given(*frames)), given(*frames), order)[0]
 
 
 def test_horizon_counts_frames_to_the_nearest_given_one():
-    assert trivial.horizon(given(0, 1, 2))[0].tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
-    assert trivial.horizon(given(0, 7))[0].tolist() == [0, 1, 2, 3, 3, 2, 1, 0]
-    assert trivial.horizon(given())[0].tolist() == [8] * 8
+    assert baselines.horizon(given(0, 1, 2))[0].tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
+    assert baselines.horizon(given(0, 7))[0].tolist() == [0, 1, 2, 3, 3, 2, 1, 0]
+    assert baselines.horizon(given())[0].tolist() == [8] * 8
 
 
 def test_copying():
@@ -171,29 +171,29 @@ def test_order_falls_where_too_few_frames_are_given():
 
 
 def test_nothing_given_is_no_answer():
-    assert np.isnan(answer(1)).all() and np.isnan(trivial.interpolated(PARABOLA, given())).all()
+    assert np.isnan(answer(1)).all() and np.isnan(baselines.interpolated(PARABOLA, given())).all()
 
 
 def test_interpolation_is_exact_on_a_line_and_goes_on_beyond_the_ends():
     line = np.stack([3.0 * TIME, 5.0 - TIME], axis=-1)[None]
     for frames in ((0, 7), (1, 2, 6), (2, 5)):
         mask = given(*frames)
-        straight = trivial.interpolated(hidden(line, mask), mask)[0]
+        straight = baselines.interpolated(hidden(line, mask), mask)[0]
         inside = slice(frames[0], frames[-1] + 1)
         np.testing.assert_allclose(straight[inside], line[0][inside], atol=1e-9)
-    np.testing.assert_allclose(trivial.interpolated(hidden(line, given(1, 2, 6)), given(1, 2, 6))[0, 0], line[0, 0])
+    np.testing.assert_allclose(baselines.interpolated(hidden(line, given(1, 2, 6)), given(1, 2, 6))[0, 0], line[0, 0])
     mask = given(0, 4)
-    assert trivial.interpolated(hidden(PARABOLA, mask), mask)[0, 2] == pytest.approx((PARABOLA[0, 0]
+    assert baselines.interpolated(hidden(PARABOLA, mask), mask)[0, 2] == pytest.approx((PARABOLA[0, 0]
                                                                                       + PARABOLA[0, 4]) / 2)
 
 
 def test_rows_do_not_mix():
     both = np.concatenate([PARABOLA, PARABOLA + 10.0])
     mask = np.concatenate([given(0, 1, 2), given(0)])
-    found = trivial.extrapolated(hidden(both, mask), mask, 2)
+    found = baselines.extrapolated(hidden(both, mask), mask, 2)
     np.testing.assert_allclose(found[0], PARABOLA[0], atol=1e-9)
     np.testing.assert_allclose(found[1], np.tile(both[1, 0], (8, 1)))
 
 
 def test_clamped_to_the_picture():
-    assert trivial.clamped(np.array([[[-3.0, 70.0], [5.0, 6.0]]]), 64, 32).tolist() == [[[0.0, 63.0], [5.0, 6.0]]]
+    assert baselines.clamped(np.array([[[-3.0, 70.0], [5.0, 6.0]]]), 64, 32).tolist() == [[[0.0, 63.0], [5.0, 6.0]]]

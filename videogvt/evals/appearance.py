@@ -10,7 +10,7 @@ from scipy import stats
 
 from videogvt.evals.rows import Columns
 
-GREY = 0.05
+_GREY = 0.05
 """Colourfulness, of full scale, below which a colour has no hue."""
 
 WORST_HUE = 180.0
@@ -23,21 +23,21 @@ def colourfulness(colour):
     return red - (green + blue) / 2 + 1j * np.sqrt(0.75) * (green - blue)
 
 
-def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, least_frames: int) -> Columns:
+def appearance_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, min_frames: int) -> Columns:
     """A row for each clip: ``hue`` (the mean one), ``hue_drift`` (root mean square of the angle to it, degrees) and
     ``radius_drift`` (standard deviation over mean).
 
-    Where fewer than ``least_frames`` frames have a hue, or a radius, the drift is the worst there is: ``WORST_HUE``, or
+    Where fewer than ``min_frames`` frames have a hue, or a radius, the drift is the worst there is: ``WORST_HUE``, or
     infinity.
 
     Args:
       colour_BT3: of the object, bytes' scale; NaN where there is none.
       radius_BT: of the object; NaN where there is none.
-      least_frames: as said.
+      min_frames: as said.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         colour_BT = colourfulness(colour_BT3)
-        coloured_BT = np.abs(colour_BT) >= GREY
+        coloured_BT = np.abs(colour_BT) >= _GREY
         unit_BT = np.where(coloured_BT, colour_BT / np.abs(colour_BT), 0)
     mean_B, frames_B = unit_BT.sum(axis=1), coloured_BT.sum(axis=1)
     apart_BT = np.where(coloured_BT, np.degrees(np.angle(unit_BT * np.conj(mean_B)[:, None])), 0.0)
@@ -50,17 +50,17 @@ def look_columns(colour_BT3: np.ndarray, radius_BT: np.ndarray, least_frames: in
         share_B = np.sqrt(square_BT.sum(axis=1) / count_B1[:, 0]) / middle_B1[:, 0]
     return {
         "hue": np.where(frames_B > 0, np.degrees(np.angle(mean_B)) % 360.0, np.nan),
-        "hue_drift": np.where(frames_B >= least_frames, drift_B, WORST_HUE),
-        "radius_drift": np.where(known_BT.sum(axis=1) >= least_frames, share_B, np.inf),
+        "hue_drift": np.where(frames_B >= min_frames, drift_B, WORST_HUE),
+        "radius_drift": np.where(known_BT.sum(axis=1) >= min_frames, share_B, np.inf),
     }
 
 
-def distances(table: Columns, others: Columns) -> dict[str, float]:
+def appearance_distances(table: Columns, others: Columns) -> dict[str, float]:
     """How far the distributions of two sets of clips lie apart, as the mean way from one to the other (Wasserstein-1).
 
     ``hue_distance_deg`` (around the circle), ``radius_distance_px``, ``place_distance_px`` (of the clips' mean places,
     the mean of x and y) and ``speed_distance_px``; of clips that have the measure. Two halves of real clips are not 0
-    apart: that is the floor.
+    apart: that is the control.
     """
     places = [np.nanmean(_tracked(part), axis=1) for part in (table, others)]
     numbers = {

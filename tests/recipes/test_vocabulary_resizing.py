@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.recipes.stages import CODES, MANY, masked_recipe, state_of
-from videogvt.pretrained.start import SAME, Growth, Start
+from tests.recipes.token_models import CODES, MANY, masked_recipe, state_of
+from videogvt.pretrained.start import SAME, Start, VocabularyResizing
 from videogvt.train.checkpoint import Checkpoints
 
 
@@ -23,7 +23,7 @@ def single(tmp_path_factory):
 
 def grown(folder, **changes):
     recipe = masked_recipe(MANY, **changes)
-    start = Start(folder, SAME, grow=Growth(recipe.generation.vocabulary))
+    start = Start(folder, SAME, resize=VocabularyResizing(recipe.generation.vocabulary))
     recipe = dataclasses.replace(recipe, start=start)
     before = state_of(recipe)
     return recipe, before.params["transformer"], recipe.warm_start(before)
@@ -61,7 +61,7 @@ def test_what_marks_given_codes_begins_at_nothing(single):
 def test_the_same_network_is_taken_over_as_it_is(single):
     folder, given = single
     recipe = masked_recipe()
-    start = Start(folder, SAME, grow=Growth(recipe.generation.vocabulary))
+    start = Start(folder, SAME, resize=VocabularyResizing(recipe.generation.vocabulary))
     after = start(state_of(recipe))
     jax.tree.map(np.testing.assert_array_equal, after.params["transformer"], given)
 

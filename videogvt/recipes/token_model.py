@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 
 from videogvt.decode import changed
-from videogvt.models.stage import Stage
+from videogvt.models.token_model import TokenModel
 from videogvt.ops.losses import token_cross_entropy, weighted_mean
 from videogvt.recipes import flops
-from videogvt.recipes.optimizer import Adam, Found, gradients
+from videogvt.recipes.optimizer import Adam, Aux, gradients
 from videogvt.train.contracts import Mean
 from videogvt.train.parallel import RULES, Rules
 from videogvt.train.state import TrainState
@@ -48,8 +48,8 @@ class TransformerLosses:
 
 
 @dataclasses.dataclass(frozen=True)
-class StageRecipe:
-    """What the recipes of the second stage have in common; the loop's socket, see ``train.contracts.Recipe``.
+class TokenModelRecipe:
+    """What the recipes of token models have in common; the loop's socket, see ``train.contracts.Recipe``.
 
     Batches have ``video``, or ``codes`` where no task is given pixels, and ``label`` where the data have classes. All
     that is random in a step (tasks, masks, withheld classes, dropout) comes from its key and number.
@@ -62,7 +62,7 @@ class StageRecipe:
       start: fills in weights of another run at step 0; None to start from random ones.
     """
 
-    generation: Stage
+    generation: TokenModel
     losses: TransformerLosses
     optimizer: Adam
     frozen: Mapping[str, Any]
@@ -80,10 +80,10 @@ class StageRecipe:
         own key alone. Of the tokenizer: "codes": (state, video_BTHWC) -> codes; "video": (state, codes_Bthw) -> videos
         in [0, 1]; "reconstruct": (state, video_BTHWC) -> (video in [0, 1], codes).
         """
-        return {"generate": self._generate, "loss": self._judge, "codes": self._codes, "video": self._video,
+        return {"generate": self._generate, "loss": self._clip_losses, "codes": self._codes, "video": self._video,
                 "reconstruct": self._reconstruct}
 
-    def with_decoding(self, **changes: Any) -> "StageRecipe":
+    def with_decoding(self, **changes: Any) -> "TokenModelRecipe":
         """The same recipe with other fields of ``generation.decoding``, or another sampler; see ``decode.changed``."""
         decoding = changed(self.generation.decoding, changes)
         return dataclasses.replace(self, generation=dataclasses.replace(self.generation, decoding=decoding))
@@ -133,7 +133,7 @@ class StageRecipe:
         """What the network is given, drawn for the whole batch, and the key of what is drawn inside the network."""
         raise NotImplementedError
 
-    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Found]:
+    def _loss_of_rows(self, codebook_KC, params, rows, key) -> tuple[jax.Array, Aux]:
         raise NotImplementedError
 
     def _answered(self, logits_BNK, targets_BN, asked_BN) -> dict[str, jax.Array]:
@@ -146,7 +146,7 @@ class StageRecipe:
         return {f"{which}{name}": weighted_mean(value_BN, place_BN)
                 for name, value_BN in values.items() for which, place_BN in places.items()}
 
-    def _judge(self, state: TrainState, batch, task_B, keys_B):
+    def _clip_losses(self, state: TrainState, batch, task_B, keys_B):
         raise NotImplementedError
 
     def _by_task(self, loss_B, task_B) -> dict[str, Mean]:

@@ -1,4 +1,5 @@
-"""What is left of a row's accuracy when videos are spoilt, what an answer costs, and clips that are worth looking at.
+"""What is left of a row's accuracy when videos are corrupted, what an answer costs, and clips that are worth looking
+at.
 
 The latter are those where a row's attention can be shown, and its worst mistakes.
 """
@@ -16,44 +17,44 @@ from ml_collections import ConfigDict
 from videogvt.core.registry import unknown_name
 from videogvt.jobs import experiment
 from videogvt.jobs.examples import Examples
-from videogvt.study.findings import Finished, finished_members
+from videogvt.study.findings import Finished, finished_runs
 from videogvt.study.track_run import TrackRun
 from videogvt.train.evaluation import restore_state
 
-Rows = dict[str, np.ndarray]
+_Rows = dict[str, np.ndarray]
 
 
 def noise(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
     """Normal noise of this standard deviation, in units of full scale."""
-    spoilt = video_BTHWC.astype(np.float32)
-    for clip, index in zip(spoilt, indices, strict=True):
+    corrupted = video_BTHWC.astype(np.float32)
+    for clip, index in zip(corrupted, indices, strict=True):
         clip += 255 * level * np.random.default_rng(int(index)).standard_normal(clip.shape, np.float32)
-    return np.round(np.clip(spoilt, 0, 255)).astype(np.uint8)
+    return np.round(np.clip(corrupted, 0, 255)).astype(np.uint8)
 
 
 def blur(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
     """A Gaussian of this standard deviation over every frame, in reference pixels (64 on the short side)."""
     height, width = video_BTHWC.shape[2:4]
     sigma = level * min(height, width) / 64
-    spoilt = video_BTHWC.astype(np.float32)
+    corrupted = video_BTHWC.astype(np.float32)
     for axis, size in ((2, height), (3, width)):
         place = np.arange(size)
         weight = np.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)  # near the edge, of what there is
         weight = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
-        spoilt = np.moveaxis(np.tensordot(weight, spoilt, (1, axis)), 0, axis)
-    return np.round(spoilt).astype(np.uint8)
+        corrupted = np.moveaxis(np.tensordot(weight, corrupted, (1, axis)), 0, axis)
+    return np.round(corrupted).astype(np.uint8)
 
 
 def occlusion(video_BTHWC: np.ndarray, level: float, indices: Sequence[int]) -> np.ndarray:
     """A grey square that stands still somewhere and hides this share of every frame."""
     height, width = video_BTHWC.shape[2:4]
     side = [max(1, round(level**0.5 * size)) for size in (height, width)]
-    spoilt = video_BTHWC.copy()
-    for clip, index in zip(spoilt, indices, strict=True):
+    corrupted = video_BTHWC.copy()
+    for clip, index in zip(corrupted, indices, strict=True):
         stream = np.random.default_rng(int(index))
         top, left = stream.integers(height - side[0] + 1), stream.integers(width - side[1] + 1)
         clip[:, top : top + side[0], left : left + side[1]] = 128
-    return spoilt
+    return corrupted
 
 
 CORRUPTIONS: Mapping[str, Callable[[np.ndarray, float, Sequence[int]], np.ndarray]] = {
@@ -61,8 +62,8 @@ CORRUPTIONS: Mapping[str, Callable[[np.ndarray, float, Sequence[int]], np.ndarra
 }
 
 
-def corruption(name: str, level: float) -> Callable[[Rows, Sequence[int]], Rows]:
-    """What ``jobs.tables.EditedSource`` wants: videos, uint8, spoilt; the same every time.
+def corruption(name: str, level: float) -> Callable[[_Rows, Sequence[int]], _Rows]:
+    """What ``jobs.tables.EditedSource`` wants: videos, uint8, corrupted; the same every time.
 
     Raises:
       ValueError: the name is unknown, or the level is no strength.
@@ -74,28 +75,29 @@ def corruption(name: str, level: float) -> Callable[[Rows, Sequence[int]], Rows]
     return lambda rows, indices: rows | {"video": CORRUPTIONS[name](rows["video"], level, indices)}
 
 
-FILE = "stress.json"
-LEVELS: Mapping[str, tuple[float, ...]] = {
+_FILE = "robustness.json"
+_LEVELS: Mapping[str, tuple[float, ...]] = {
     "noise": (0.05, 0.1, 0.2), "blur": (0.5, 1.0, 2.0), "occlusion": (0.05, 0.1, 0.2),
 }
-"""See ``study.stress``; no row has seen spoilt videos."""
+"""See ``study.corrupted_clips``; no row was trained on corrupted videos."""
 
-BATCH = 32
-Answer = Callable[[np.ndarray], np.ndarray]
+_BATCH = 32
+_Answer = Callable[[np.ndarray], np.ndarray]
 
 
-def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
-    """Writes ``stress.json``: by row, its accuracy on the first ``config.study.stress`` test clips, spoilt by name and
-    level, 0 being the clips as they are, and ``milliseconds`` a clip, from pixels, on the machine that ran it.
+def write_robustness(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
+    """Writes ``robustness.json``: by row, its accuracy on the first ``config.study.corrupted_clips`` test clips,
+    corrupted by name and level, 0 being the clips as they are, and ``milliseconds`` a clip, from pixels, on the machine
+    that ran it.
 
     Of each row the member with the most labels and the first seed is asked; rows that tell no class or see several
     cameras are left out. What is in the file already stays.
     """
-    path = epath.Path(workdir) / FILE
+    path = epath.Path(workdir) / _FILE
     known = json.loads(path.read_text()) if path.exists() else {}
     for row, one in _asked(config, workdir).items():
         facts = {"member": one.member.name, "config_hash": one.numbers["about"]["config_hash"],
-                 "clips": min(config.study.stress, len(one.tables["test"]["label"]))}
+                 "clips": min(config.study.corrupted_clips, len(one.tables["test"]["label"]))}
         if facts["clips"] and (row not in known or any(known[row][name] != value for name, value in facts.items())):
             known[row] = facts | _measured(one, workdir, data_dir, facts["clips"])
             path.write_text(json.dumps(known, indent=2))
@@ -103,7 +105,7 @@ def write_stress(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.Pa
 
 def _asked(config: ConfigDict, workdir: epath.PathLike) -> dict[str, Finished]:
     chosen: dict[str, Finished] = {}
-    for one in sorted(finished_members(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
+    for one in sorted(finished_runs(config, workdir), key=lambda one: (-one.member.labels, one.member.seed)):
         views = "views" in one.member.config["examples"] and one.member.config["examples"]["views"]
         if one.member.control is None and "prediction" in one.tables["test"] and not views:
             chosen.setdefault(one.member.row, one)
@@ -117,18 +119,18 @@ def _measured(one: Finished, workdir: epath.PathLike, data_dir, clips: int) -> d
     rows = source.read(range(clips))
     answer = _answer(run, examples, float(rows["fps"][0]))
     clean, curves = _right(answer, rows, rows["label"]), {}
-    for name, levels in LEVELS.items():
+    for name, levels in _LEVELS.items():
         right = [_right(answer, corruption(name, level)(rows, range(clips)), rows["label"]) for level in levels]
         curves[name] = {"levels": [0.0, *levels], "accuracy": [clean, *right]}
-    batch = np.resize(rows["video"], (BATCH, *rows["video"].shape[1:]))
+    batch = np.resize(rows["video"], (_BATCH, *rows["video"].shape[1:]))
     began = time.perf_counter()
     answer(batch)  # compiled before
-    return {"corruptions": curves, "milliseconds": 1000 * (time.perf_counter() - began) / BATCH,
+    return {"corruptions": curves, "milliseconds": 1000 * (time.perf_counter() - began) / _BATCH,
             "device": jax.devices()[0].device_kind}
 
 
-def _answer(run: Any, examples: Examples, fps: float) -> Answer:
-    """From videos, uint8 (``BATCH``, T, H, W, 3), to the classes that a run names."""
+def _answer(run: Any, examples: Examples, fps: float) -> _Answer:
+    """From videos, uint8 (``_BATCH``, T, H, W, 3), to the classes that a run names."""
     if isinstance(run, TrackRun):
         model, names = run.learn(), tuple(examples.features("test"))
 
@@ -142,18 +144,18 @@ def _answer(run: Any, examples: Examples, fps: float) -> Answer:
     return lambda video: np.asarray(classify(state, examples.see(video, fps))).argmax(-1)
 
 
-def _right(answer: Answer, rows: Mapping[str, np.ndarray], label_N: np.ndarray) -> float:
+def _right(answer: _Answer, rows: Mapping[str, np.ndarray], label_N: np.ndarray) -> float:
     """The accuracy, batch by batch, the last one filled up."""
     found, video_NTHWC = [], rows["video"]
-    for start in range(0, len(video_NTHWC), BATCH):
-        part = video_NTHWC[start : start + BATCH]
-        full = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
+    for start in range(0, len(video_NTHWC), _BATCH):
+        part = video_NTHWC[start : start + _BATCH]
+        full = np.concatenate([part, np.repeat(part[-1:], _BATCH - len(part), axis=0)])
         found.append(answer(full)[: len(part)])
     return float((np.concatenate(found) == label_N).mean())
 
 
 MISTAKES = 6  # clips
-SAMPLES = "media/samples.npz"
+_SAMPLES = "media/samples.npz"
 
 
 def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.PathLike | None) -> None:
@@ -163,13 +165,13 @@ def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.
     Nothing is written where the subject is not trained, or tells no class, or the data have no videos."""
     if config.data.source == "codes":
         return
-    done = [one for one in finished_members(config, workdir)
+    done = [one for one in finished_runs(config, workdir)
             if one.member.row == config.study.subject and one.member.control is None]
     one = max(done, key=lambda one: (one.member.labels, -one.member.seed), default=None)
     if one is None or "prediction" not in one.tables["test"]:
         return
     arrays = _chosen(one, data_dir)
-    folder = epath.Path(workdir) / SAMPLES
+    folder = epath.Path(workdir) / _SAMPLES
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.open("wb") as file:
         np.savez_compressed(file, **(arrays | _attention(one, epath.Path(workdir), data_dir, arrays["index"])))
@@ -178,7 +180,7 @@ def write_showcase(config: ConfigDict, workdir: epath.PathLike, data_dir: epath.
 def _chosen(one: Finished, data_dir) -> dict[str, np.ndarray]:
     """The wrong answers that were given with most confidence, and the first clip of every class."""
     table = one.tables["test"]
-    wrong = np.flatnonzero(~table["named_right"])
+    wrong = np.flatnonzero(~table["correct"])
     wrong = wrong[np.argsort(-table["probability"][wrong], kind="stable")][:MISTAKES]
     firsts = np.unique(table["label"], return_index=True)[1]
     rows = np.concatenate([wrong, firsts])

@@ -3,39 +3,39 @@
 import numpy as np
 import pytest
 
-from videogvt.study.stress import CORRUPTIONS, corruption
+from videogvt.study.robustness import CORRUPTIONS, corruption
 
 GREY = np.full((3, 2, 32, 32, 3), 100, np.uint8)
 
 
-def spoilt(name, level, video=GREY):
+def corrupted(name, level, video=GREY):
     return corruption(name, level)({"video": video}, range(3))["video"]
 
 
 def test_noise_has_its_deviation():
-    off = spoilt("noise", 0.1).astype(float) - 100
+    off = corrupted("noise", 0.1).astype(float) - 100
     assert abs(off.std() - 25.5) < 0.5 and abs(off.mean()) < 0.5
 
 
 def test_blur_spreads_a_point_and_keeps_a_plane():
-    np.testing.assert_array_equal(spoilt("blur", 2.0), GREY)
+    np.testing.assert_array_equal(corrupted("blur", 2.0), GREY)
     point = np.zeros_like(GREY)
     point[:, :, 16, 16] = 255
-    frame = spoilt("blur", 4.0, point)[0, 0, :, :, 0].astype(float)  # 2 pixels here
+    frame = corrupted("blur", 4.0, point)[0, 0, :, :, 0].astype(float)  # 2 pixels here
     assert frame.argmax() == 16 * 32 + 16 and frame.max() == round(255 / (2 * np.pi * 4))
 
 
 def test_occlusion_hides_its_share():
-    hidden = (spoilt("occlusion", 0.25) == 128).all(-1)
+    hidden = (corrupted("occlusion", 0.25) == 128).all(-1)
     assert (hidden.mean((2, 3)) == 0.25).all() and (hidden[0] != hidden[1]).any()
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_same_every_time_for_each_clip(name):
     video = np.random.default_rng(0).integers(0, 256, GREY.shape).astype(np.uint8)
-    np.testing.assert_array_equal(spoilt(name, 0.2, video), spoilt(name, 0.2, video))
+    np.testing.assert_array_equal(corrupted(name, 0.2, video), corrupted(name, 0.2, video))
     alone = corruption(name, 0.2)({"video": video[1:2]}, [1])["video"]
-    np.testing.assert_array_equal(alone[0], spoilt(name, 0.2, video)[1])
+    np.testing.assert_array_equal(alone[0], corrupted(name, 0.2, video)[1])
 
 
 def test_what_cannot_be_is_refused():

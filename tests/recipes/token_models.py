@@ -10,16 +10,16 @@ from videogvt.core.trees import frozen
 from videogvt.inputs.pipeline import TrainingData
 from videogvt.inputs.sources import ArraySource
 from videogvt.models.generation import causal_generation, masked_generation
-from videogvt.nn.tokenizer import VideoTokenizer
+from videogvt.nn.tokenizer import TokenizerNetwork
 from videogvt.ops.masking import Masking
 from videogvt.recipes.lm import LanguageRecipe
 from videogvt.recipes.optimizer import Adam
-from videogvt.recipes.stage import TransformerLosses
+from videogvt.recipes.token_model import TransformerLosses
 from videogvt.recipes.transformer import TransformerRecipe
 
 VIDEO, GRID, CODES, CLASSES = (4, 16, 16), (2, 4, 4), 32, 3
 NETWORK = {"layers": 1, "hidden": 16, "heads": 2, "mlp": 32, "dropout": 0.1}
-TOKENIZER = VideoTokenizer(
+TOKENIZER = TokenizerNetwork(
     filters=8, channel_multipliers=(1,), temporal_downsample=(), encoder_blocks=(1, 0), decoder_blocks=(1, 0),
     norm_groups=4, stem=(2, 4, 4), conv="split", padding="zero",
     quantizer=frozen({"name": "vq", "num_codes": CODES, "embedding_dim": 4}),

@@ -8,7 +8,7 @@ What PSNR cannot see: whether the object is there, where it is, and whether it s
 Positions are pixels, x right and y down, pixel centres at integers. An object is what differs from the background by at
 least 0.15; the background is the original's own (``background``), for an answer as for the original.
 
-Trivial answers to where an object is while it cannot be seen, from its track where it can.
+Baselines to where an object is while it cannot be seen, from its track where it can.
 
 ``given_BT`` tells in which frames of a track (B, T, 2) the position is known; no answer looks at the others. A
 polynomial may leave the picture: ``clamped`` puts it back, since the object never leaves it.
@@ -23,10 +23,10 @@ import numpy as np
 
 from videogvt.world import oracle, tracker
 
-Answer = Callable[[np.ndarray], np.ndarray]
+Baseline = Callable[[np.ndarray], np.ndarray]
 
 
-class Clips(Protocol):
+class TrainingClips(Protocol):
     """What is asked of a training split: its length and random access to its videos."""
 
     def __len__(self) -> int: ...
@@ -85,7 +85,7 @@ class NearestClip:
       count: how many of its clips to search, spread evenly over it; fewer when it is smaller.
     """
 
-    def __init__(self, train: Clips, count: int = 2000):
+    def __init__(self, train: TrainingClips, count: int = 2000):
         self.train = train
         self.indices = spread_over(len(train), count)
         self._library_ND: np.ndarray | None = None
@@ -134,12 +134,12 @@ class Originals:
 
 
 def object_columns(video_BTHWC: np.ndarray, originals: Originals) -> dict[str, np.ndarray]:
-    """A row for each clip: ``found`` (B, T), ``track_error_px`` (B, T), ``track`` (B, T, 2) and ``named_right`` (B).
+    """A row for each clip: ``found`` (B, T), ``track_error_px`` (B, T), ``track`` (B, T, 2) and ``correct`` (B).
 
     ``found`` is exactly one component that differs from the background by 0.15, of half to twice the true area, centred
     within 3 px of the true centre. ``track_error_px`` is the distance to the object as tracked in the original: NaN
     where the original has no track, and the diagonal of the frame, the most there can be, where only the clip has none,
-    so that to lose the object is never better than to misplace it. ``named_right`` tells whether the kinematic oracle
+    so that to lose the object is never better than to misplace it. ``correct`` tells whether the kinematic oracle
     names the true family from this track; it is missing without families.
 
     Args:
@@ -157,7 +157,7 @@ def object_columns(video_BTHWC: np.ndarray, originals: Originals) -> dict[str, n
     }
     if originals.families:
         named_B = name_families(track.position_T2, originals.fps_B, originals.families, min(height, width))
-        columns["named_right"] = named_B == np.array(originals.families)[originals.label_B]
+        columns["correct"] = named_B == np.array(originals.families)[originals.label_B]
     return columns
 
 
