@@ -193,6 +193,10 @@ def test_export_keeps_half_precision_and_names_its_tokenizer(generator, generato
 
 
 @pytest.mark.optimized
+def test_who_is_asked_where_nobody_is_named_ships():
+    assert bundle.GENERATOR in bundle.shipped("generator")
+
+
 @pytest.mark.parametrize("name", bundle.shipped("generator"))
 def test_shipped_generators_are_small_whole_and_still_right(name):
     folder = bundle.shipped("generator")[name]

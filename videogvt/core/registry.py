@@ -2,11 +2,10 @@
 
 Besides, sections of a config as keywords of the objects they configure, and what was dropped or has another name now.
 
-An object's fields are its section's schema. What a run or an exported folder stored under an earlier name of a key or
-a figure is read under the present one; who gives an earlier name is told the present one. Who asks for what the package
-had and dropped is told the last version with
-it, and what takes its place: codes of whole motions were a model of motion built by hand, not a learned one;
-docs/record.md has what they came to.
+An object's fields are its section's schema. What a run or an exported folder stored under an earlier name of a key or a
+figure is read under the present one; who gives an earlier name is told the present one. Who asks for what the package
+had and dropped is told the last version with it, and what takes its place: codes of whole motions were a model of
+motion built by hand, not a learned one; docs/record.md has what they came to.
 """
 
 import difflib

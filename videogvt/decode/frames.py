@@ -109,15 +109,15 @@ class FrameDecoding(MaskedSampler):
         codes_BN = decoded.codes_BN.swapaxes(0, 1).reshape(condition_BN.shape)
         return Decoded(codes_BN, _whole_steps(codes_BN, decoded.steps) if keep_steps else None)
 
-    def _hidden(self, look: Proposal) -> jax.Array:
+    def _hidden(self, proposal: Proposal) -> jax.Array:
         turn_N = jnp.asarray(np.repeat(rank_of(self.frames), self.grid[1] * self.grid[2]))
-        turn, within = look.index // self.steps, look.index % self.steps
+        turn, within = proposal.index // self.steps, proposal.index % self.steps
         progress, now_N = (within + 1) / self.steps, turn_N == turn
-        unknown_BN = look.unknown_BN & now_N
-        left_B = left_unknown(self.schedule, self.rounding, progress, (look.free_BN & now_N).sum(-1),
+        unknown_BN = proposal.unknown_BN & now_N
+        left_B = left_unknown(self.schedule, self.rounding, progress, (proposal.free_BN & now_N).sum(-1),
                               unknown_BN.sum(-1), within + 1 >= self.steps)
-        chosen_BN = select_lowest(self._scores(look, progress), left_B, unknown_BN)
-        return chosen_BN | look.unknown_BN & (turn_N > turn)
+        chosen_BN = select_lowest(self._scores(proposal, progress), left_B, unknown_BN)
+        return chosen_BN | proposal.unknown_BN & (turn_N > turn)
 
     def _logits(self, *arguments) -> jax.Array:
         logits_BNK = super()._logits(*arguments)
@@ -125,14 +125,14 @@ class FrameDecoding(MaskedSampler):
             return logits_BNK
         return sampling.sharpen_others(logits_BNK, self.empty, self.speaking_temperature)
 
-    def _scores(self, look: Proposal, progress) -> jax.Array:
-        noise_BN = sampling.gumbel(look.noise_B(), look.unknown_BN.shape[1])
+    def _scores(self, proposal: Proposal, progress) -> jax.Array:
+        noise_BN = sampling.gumbel(proposal.noise_B(), proposal.unknown_BN.shape[1])
         if self.cells == "random":
             return noise_BN
         if self.cells == "speaking":
-            scores_BN = sampling.log_probability_of_others(look.logits_BNK, self.empty)
+            scores_BN = sampling.log_probability_of_others(proposal.logits_BNK, self.empty)
         else:
-            scores_BN = sampling.log_probability(look.logits_BNK, look.drawn_BN)
+            scores_BN = sampling.log_probability(proposal.logits_BNK, proposal.drawn_BN)
         return scores_BN + self.choice_temperature * (1 - progress) * noise_BN
 
 
@@ -186,13 +186,14 @@ class DraftAndRevise(MaskedSampler):
     def passes(self) -> int:
         return self.steps * (1 + self.revisions)
 
-    def _hidden(self, look: Proposal) -> jax.Array:
-        turn, chunk = (look.index + 1) // self.steps, (look.index + 1) % self.steps
-        rank_BN = rank(sampling.gumbel(look.noise_B(turn * self.steps), look.free_BN.shape[1]), look.free_BN)
-        total_B1 = jnp.maximum(look.free_BN.sum(-1, keepdims=True), 1)
+    def _hidden(self, proposal: Proposal) -> jax.Array:
+        turn, chunk = (proposal.index + 1) // self.steps, (proposal.index + 1) % self.steps
+        noise_BN = sampling.gumbel(proposal.noise_B(turn * self.steps), proposal.free_BN.shape[1])
+        rank_BN = rank(noise_BN, proposal.free_BN)
+        total_B1 = jnp.maximum(proposal.free_BN.sum(-1, keepdims=True), 1)
         chunk_BN = rank_BN * self.steps // total_B1
         ahead_BN = jnp.where(turn == 0, chunk_BN >= chunk, chunk_BN == chunk)
-        return ahead_BN & look.free_BN & (look.index + 1 < self.passes)
+        return ahead_BN & proposal.free_BN & (proposal.index + 1 < self.passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -219,10 +220,10 @@ class Remasking(ScheduledSampler):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"Found decoding.eta={self.eta}; expected a rate, 0 to 1.")
 
-    def _hidden(self, look: Proposal) -> jax.Array:
-        tokens, left_B = look.unknown_BN.shape[1], jnp.maximum(self._left(look), 0)
-        known_BN = look.free_BN & ~look.unknown_BN
+    def _hidden(self, proposal: Proposal) -> jax.Array:
+        tokens, left_B = proposal.unknown_BN.shape[1], jnp.maximum(self._left(proposal), 0)
+        known_BN = proposal.free_BN & ~proposal.unknown_BN
         rate_B = self.eta * jnp.minimum(1.0, left_B / jnp.maximum(known_BN.sum(-1), 1))
-        chance_BN = jax.vmap(lambda key: jax.random.uniform(key, (tokens,)))(look.noise_B())
+        chance_BN = jax.vmap(lambda key: jax.random.uniform(key, (tokens,)))(proposal.noise_B())
         again_BN = select_lowest(chance_BN, left_B, known_BN & (chance_BN < rate_B[:, None]))
-        return again_BN | select_lowest(chance_BN, left_B - again_BN.sum(-1), look.unknown_BN)
+        return again_BN | select_lowest(chance_BN, left_B - again_BN.sum(-1), proposal.unknown_BN)

@@ -108,7 +108,7 @@ class MaskedSampler:
         """Calls of the network, one after the other; with guidance, each of both networks."""
         raise NotImplementedError
 
-    def _hidden(self, look: Proposal) -> jax.Array:
+    def _hidden(self, proposal: Proposal) -> jax.Array:
         """The positions (B, N) that are hidden from the next pass: none of them kept, and none after the last."""
         raise NotImplementedError
 

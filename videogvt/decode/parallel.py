@@ -91,18 +91,18 @@ class ScheduledSampler(MaskedSampler):
     def passes(self) -> int:
         return self.steps
 
-    def _hidden(self, look: Proposal) -> jax.Array:
-        return select_lowest(self._scores(look), self._left(look), look.unknown_BN)
+    def _hidden(self, proposal: Proposal) -> jax.Array:
+        return select_lowest(self._scores(proposal), self._left(proposal), proposal.unknown_BN)
 
-    def _left(self, look: Proposal) -> jax.Array:
+    def _left(self, proposal: Proposal) -> jax.Array:
         return left_unknown(
-            self.schedule, self.rounding, self._progress(look), look.free_BN.sum(-1), look.unknown_BN.sum(-1),
-            look.index + 1 >= self.steps)
+            self.schedule, self.rounding, self._progress(proposal), proposal.free_BN.sum(-1),
+            proposal.unknown_BN.sum(-1), proposal.index + 1 >= self.steps)
 
-    def _progress(self, look: Proposal) -> jax.Array:
-        return (look.index + 1) / self.steps
+    def _progress(self, proposal: Proposal) -> jax.Array:
+        return (proposal.index + 1) / self.steps
 
-    def _scores(self, look: Proposal) -> jax.Array:
+    def _scores(self, proposal: Proposal) -> jax.Array:
         """(B, N); the highest become known first."""
         raise NotImplementedError
 
@@ -119,11 +119,11 @@ class NoisySampler(ScheduledSampler):
 
     choice_temperature: float = 0.0
 
-    def _scores(self, look: Proposal) -> jax.Array:
-        noise_BN = sampling.gumbel(look.noise_B(), look.unknown_BN.shape[1])
-        return self._sure(look) + self.choice_temperature * (1 - self._progress(look)) * noise_BN
+    def _scores(self, proposal: Proposal) -> jax.Array:
+        noise_BN = sampling.gumbel(proposal.noise_B(), proposal.unknown_BN.shape[1])
+        return self._sure(proposal) + self.choice_temperature * (1 - self._progress(proposal)) * noise_BN
 
-    def _sure(self, look: Proposal) -> jax.Array:
+    def _sure(self, proposal: Proposal) -> jax.Array:
         """(B, N), the scores without noise."""
         raise NotImplementedError
 
@@ -149,8 +149,8 @@ class ParallelDecoding(NoisySampler):
         if self.confidence not in Confidence.__args__:
             raise ValueError(unknown_name("decoding.confidence", self.confidence, Confidence.__args__))
 
-    def _sure(self, look: Proposal) -> jax.Array:
-        log_probability_BN = sampling.log_probability(look.logits_BNK, look.drawn_BN)
+    def _sure(self, proposal: Proposal) -> jax.Array:
+        log_probability_BN = sampling.log_probability(proposal.logits_BNK, proposal.drawn_BN)
         return log_probability_BN if self.confidence == "log" else jnp.exp(log_probability_BN)
 
 
@@ -158,8 +158,8 @@ class ParallelDecoding(NoisySampler):
 class MarginDecoding(NoisySampler):
     """First where the two most likely codes are farthest apart, whichever is drawn (arXiv 2502.06768, top-k margin)."""
 
-    def _sure(self, look: Proposal) -> jax.Array:
-        return sampling.margin(look.logits_BNK)
+    def _sure(self, proposal: Proposal) -> jax.Array:
+        return sampling.margin(proposal.logits_BNK)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,16 +179,16 @@ class SpeakingDecoding(NoisySampler):
         super().__post_init__()
         check_empty(self.empty, "decoding.sampler='speaking'")
 
-    def _sure(self, look: Proposal) -> jax.Array:
-        return sampling.log_probability_of_others(look.logits_BNK, self.empty)
+    def _sure(self, proposal: Proposal) -> jax.Array:
+        return sampling.log_probability_of_others(proposal.logits_BNK, self.empty)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomDecoding(ScheduledSampler):
     """In an order drawn for each clip, whatever the network says; as masked diffusion does (arXiv 2406.07524)."""
 
-    def _scores(self, look: Proposal) -> jax.Array:
-        return sampling.gumbel(look.noise_B(0), look.unknown_BN.shape[1])
+    def _scores(self, proposal: Proposal) -> jax.Array:
+        return sampling.gumbel(proposal.noise_B(0), proposal.unknown_BN.shape[1])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,9 +210,9 @@ class HaltonDecoding(ScheduledSampler):
 
     needs_grid = True
 
-    def _scores(self, look: Proposal) -> jax.Array:
+    def _scores(self, proposal: Proposal) -> jax.Array:
         rank_N = jnp.asarray(rank_of(halton_order(self.grid)))
         if not self.randomize:
-            return jnp.broadcast_to(-rank_N, look.unknown_BN.shape)
-        start_B = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(rank_N)))(look.noise_B(0))
+            return jnp.broadcast_to(-rank_N, proposal.unknown_BN.shape)
+        start_B = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(rank_N)))(proposal.noise_B(0))
         return -((rank_N - start_B[:, None]) % len(rank_N))

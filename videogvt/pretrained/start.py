@@ -18,7 +18,6 @@ from typing import Any, Literal, Protocol
 import jax
 import numpy as np
 from etils import epath
-from jax.tree_util import DictKey
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
@@ -163,7 +162,7 @@ class VocabularyResizing:
             lambda path, leaf: self._grown(single, _at(wanted, path), path, leaf), given
         )
         embed = "BertEmbed_0"
-        if (marks := _at(wanted, (DictKey(embed), DictKey(SEGMENTS)))) and SEGMENTS not in grown.get(embed, {}):
+        if (marks := wanted.get(embed, {}).get(SEGMENTS)) and SEGMENTS not in grown.get(embed, {}):
             grown = {**grown, embed: {**grown[embed], SEGMENTS: jax.tree.map(np.zeros_like, marks)}}
         return grown
 
